@@ -1,0 +1,97 @@
+"""A value that is never printed: a write key, a token, an app secret.
+
+It remembers where it came from, so that a rotated secret can be read again and a message can name its origin.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+class Secret:
+    """A secret given as `{ env = "NAME" }`, `{ file = "/path" }` or a plain string.
+
+    Raises `ValueError` where the environment or the file has none; the message never holds the value.
+    """
+
+    __slots__ = ("_env", "_file", "_value")
+
+    def __init__(self, value: str, *, env: str | None = None, file: str | None = None) -> None:
+        self._value = value
+        self._env = env
+        self._file = file
+
+    @classmethod
+    def parse(cls, given: Any) -> Self:
+        """Read a secret as it stands in the settings."""
+        match given:
+            case Secret():
+                return cls(given._value, env=given._env, file=given._file)  # noqa: SLF001 (its own class)
+            case str():
+                return cls(_usable(given, "the string"))
+            case {"env": str(name), **rest} if not rest:
+                return cls(_from_environment(name), env=name)
+            case {"file": str(path), **rest} if not rest:
+                return cls(_from_file(path), file=path)
+            case _:
+                raise ValueError('may be { env = "NAME" }, { file = "/path" } or a string')
+
+    def reveal(self) -> str:
+        """The secret itself. Whoever calls this is answerable for where it goes."""
+        return self._value
+
+    def reread(self) -> Secret:
+        """The secret as its file has it now; one that came from elsewhere stays as it is."""
+        return Secret(_from_file(self._file), file=self._file) if self._file else self
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, fit for a message."""
+        if self._env:
+            return f"environment variable {self._env}"
+        if self._file:
+            return f"file {self._file}"
+        return "the settings"
+
+    def __repr__(self) -> str:
+        return f"Secret(from {self.origin})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ValueError(f"environment variable {name} is not set")
+    return _usable(value, f"environment variable {name}")
+
+
+def _from_file(path: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ValueError(f"file {path} cannot be read: {reason}") from None
+    return _usable(text, f"file {path}")
+
+
+def _usable(value: str, where: str) -> str:
+    value = value.strip()
+    if not value:
+        raise ValueError(f"{where} is empty")
+    if not value.isprintable() or " " in value:
+        raise ValueError(f"{where} has spaces or control characters inside")
+    return value

@@ -1,0 +1,32 @@
+"""A histogram of plain integers: cheap to fill, read by whoever renders metrics."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 750, 1000, 2000)
+
+
+class Histogram:
+    """Counts by upper bound. One thread writes."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(bounds) + 1)
+        """Observations at or below each bound but above the one before; the last is above all bounds."""
+        self.total = 0.0
+        """Sum of what was observed."""
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """Observations so far."""
+        return sum(self.counts)

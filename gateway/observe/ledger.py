@@ -1,0 +1,70 @@
+"""The account of every event, in plain integers: `accepted + recovered = delivered + dead-lettered + waiting`.
+
+The unit is the *mapped* event: one source event that goes to three event sets is accepted three times and ends three
+times. Rooms count here once a request or a batch, never once an event; `observe.metrics` reads it when somebody asks.
+Events that a sender was told are rejected, and those that were ignored, never entered the account and are counted
+apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from gateway.model import FlushReason, Lane, Stage
+from gateway.observe.histogram import EVENTS, SECONDS, Histogram
+
+
+@dataclass(slots=True)
+class LaneAccount:
+    """One lane's counts since the start. `waiting` follows from them."""
+
+    recovered: int = 0
+    """Found in the spool at the start."""
+    accepted: int = 0
+    """Durable in the spool."""
+    delivered: int = 0
+    """Meta said that it took them."""
+    dead: int = 0
+    """Settled into the dead letters."""
+    batches: int = 0
+    """Batches that Meta took."""
+
+    @property
+    def waiting(self) -> int:
+        """In the spool, in flight included."""
+        return self.recovered + self.accepted - self.delivered - self.dead
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All counts of one process. Only the event loop's thread writes."""
+
+    lanes: dict[Lane, LaneAccount] = field(default_factory=lambda: defaultdict(LaneAccount))
+    received: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Source events, by source."""
+    ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Source events that go nowhere by design (identify, page, ... and those the sender switched off), by source."""
+    rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Source events that could not be mapped, by (source, destination, code); destination is "" where no mapper was asked."""
+    accepted: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Mapped events that became durable, by (source, destination)."""
+    dead: dict[tuple[str, Stage, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Dead letters written, by (destination, stage, code). Stage `mapping` is outside the account of the lanes."""
+    flushes: dict[tuple[str, FlushReason], int] = field(default_factory=lambda: defaultdict(int))
+    """Batches formed, by (destination, what flushed them)."""
+    calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Calls to Meta, by (destination, outcome)."""
+    call_seconds: dict[str, Histogram] = field(
+        default_factory=lambda: defaultdict(lambda: Histogram(SECONDS))
+    )
+    """How long calls took, by destination."""
+    batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(EVENTS)))
+    """Events of each batch when it was formed, by destination."""
+    requests: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
+    """HTTP requests of senders, by (route, status)."""
+
+    @property
+    def waiting(self) -> int:
+        """Mapped events in the spool, all lanes."""
+        return sum(account.waiting for account in self.lanes.values())

@@ -1,0 +1,8 @@
+"""Where accepted events wait: durable before the sender hears 200, gone in the transaction that settles them.
+
+`Spool` is the promise, with the engines `sqlite` and `memory` behind it; `Intake` is the group commit in front of it.
+"""
+
+from gateway.spool.protocol import Spool, SpoolFull, SpoolStatistics, SpoolUnavailable
+
+__all__ = ["Spool", "SpoolFull", "SpoolStatistics", "SpoolUnavailable"]
