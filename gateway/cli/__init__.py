@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The commands, one file each, thin."""

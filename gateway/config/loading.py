@@ -58,9 +58,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     return parse(tree, origin, environ)
 
 
-def parse(
-    tree: dict[str, Any], origin: str = "settings", environ: Mapping[str, str] | None = None
-) -> Settings:
+def parse(tree: dict[str, Any], origin: str = "settings", environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from a tree as TOML gives it. Raises `ConfigError` with every fault."""
     faults = _lay_on_top(tree, environ or {})
     settings = None
@@ -101,9 +99,7 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _worded(
-    loc: tuple[int | str, ...], kind: str, message: str, context: Mapping[str, Any], tree: Any
-) -> list[Fault]:
+def _worded(loc: tuple[int | str, ...], kind: str, message: str, context: Mapping[str, Any], tree: Any) -> list[Fault]:
     key = _dotted(loc)
     if kind == "missing":
         return [Fault(key, "is missing")]
@@ -179,7 +175,5 @@ def _disagreements(tree: dict[str, Any]) -> list[Fault]:
         key = source.get("write_key")
         owner = owners.setdefault(repr(key), name) if key is not None else name
         if owner != name:
-            faults.append(
-                Fault(f"sources.{name}.write_key", f"is that of sources.{owner}; every source has its own")
-            )
+            faults.append(Fault(f"sources.{name}.write_key", f"is that of sources.{owner}; every source has its own"))
     return faults

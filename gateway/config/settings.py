@@ -1,4 +1,7 @@
-"""The tree of settings: every key with its type, range, default, meaning and unit. `docs/configuration.md` is made of it."""
+"""The tree of settings: every key with its type, range, default, meaning and unit.
+
+`docs/configuration.md` is made of it.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ class ServerSettings(_Section):
         2.0,
         ge=0,
         le=300,
-        description="Seconds for which requests are still taken after the signal to stop, while `/readyz` says 503 already.",
+        description="Seconds after the signal to stop for which requests are still taken; `/readyz` says 503 at once.",
     )
     drain_timeout: float = Field(
         30.0,
@@ -147,7 +150,7 @@ class SpoolSettings(_Section):
     path: str = Field("spool", description="Directory of the spool's files, made if it is not there.")
     max_bytes: Annotated[int, BeforeValidator(_size), Field(ge=2**20)] = Field(
         10 * 2**30,
-        description="Largest size of the spool, at least 1 MiB. When it is full, requests get 503 until events have left.",
+        description="Largest size of the spool, at least 1 MiB. When it is full, requests get 503 until there is room.",
     )
     max_pending_bytes: ByteSize = Field(
         64 * 2**20,
@@ -206,9 +209,7 @@ class BatchSettings(_Section):
     max_bytes: Annotated[int, BeforeValidator(_size), Field(ge=2**16, le=64 * 2**20)] = Field(
         4 * 2**20, description="Size of the joined events, 64 KiB to 64 MiB."
     )
-    max_age: float = Field(
-        5.0, ge=0.01, le=3600, description="Seconds that the oldest event waits for company."
-    )
+    max_age: float = Field(5.0, ge=0.01, le=3600, description="Seconds that the oldest event waits for company.")
 
 
 class TokenPlace(StrEnum):
@@ -264,9 +265,7 @@ class DestinationSettings(_Section):
         {}, description="Product category to Meta's `content_type`.", examples=['{ clothing = "product" }']
     )
     value_field: Text = Field("properties.value", description="Where the value stands, tried first.")
-    limited_data_usage: bool = Field(
-        default=False, description="Pass the event's data processing options (LDU) on."
-    )
+    limited_data_usage: bool = Field(default=False, description="Pass the event's data processing options (LDU) on.")
     hashing: bool = Field(
         default=True,
         description="Hash personal values. false: the sender hashes; what is no hash is dropped.",
@@ -331,9 +330,7 @@ class Settings(_Section):
     admin: AdminSettings = Field(AdminSettings(), description="The HTTP face for operators.")
     spool: SpoolSettings = Field(SpoolSettings(), description="Where accepted events wait.")
     logging: LoggingSettings = Field(LoggingSettings(), description="The log, on standard error.")
-    sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(
-        description="Who may send, by name."
-    )
+    sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Who may send, by name.")
     destinations: Annotated[Mapping[Name, DestinationSettings], Field(min_length=1)] = Field(
         description="Upload targets, by name."
     )

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Store sales through a gateway to the sandbox, watched live."""

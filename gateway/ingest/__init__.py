@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The HTTP face for senders."""

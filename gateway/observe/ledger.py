@@ -46,7 +46,7 @@ class Ledger:
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events that go nowhere by design (identify, page, ... and those the sender switched off), by source."""
     rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Source events that could not be mapped, by (source, destination, code); destination is "" where no mapper was asked."""
+    """Source events that could not be mapped, by (source, destination, code); destination "" before any mapper."""
     accepted: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Mapped events that became durable, by (source, destination)."""
     dead: dict[tuple[str, Stage, str], int] = field(default_factory=lambda: defaultdict(int))
@@ -55,9 +55,7 @@ class Ledger:
     """Batches formed, by (destination, what flushed them)."""
     calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Calls to Meta, by (destination, outcome)."""
-    call_seconds: dict[str, Histogram] = field(
-        default_factory=lambda: defaultdict(lambda: Histogram(SECONDS))
-    )
+    call_seconds: dict[str, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(SECONDS)))
     """How long calls took, by destination."""
     batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(EVENTS)))
     """Events of each batch when it was formed, by destination."""

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""A stand-in for the Graph API that refuses what Meta refuses."""

@@ -57,13 +57,10 @@ class Spool(Protocol):
         """
         ...
 
-    async def read(
-        self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int
-    ) -> Sequence[StoredChunk]:
-        """The lane's oldest chunks with an ID above `after`, whole ones, as many as fit both limits, then one more
-        for the caller to see what comes next (its `stored_at`), if there is one.
+    async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
+        """The lane's oldest whole chunks with an ID above `after` that fit both limits.
 
-        The first chunk is returned even if it is larger than the limits. Empty when nothing is there.
+        One more follows, if there is one, for the caller to see what comes next (its `stored_at`). The first chunk is returned even if it is larger than the limits. Empty when nothing is there.
         Raises `SpoolUnavailable`.
         """
         ...

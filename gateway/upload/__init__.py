@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Batches to Meta, paced, retried, split and settled."""
