@@ -3,6 +3,7 @@
 `Spool` is the promise, with the engines `sqlite` and `memory` behind it; `Intake` is the group commit in front of it.
 """
 
+from gateway.spool.intake import Intake, Overloaded
 from gateway.spool.protocol import Spool, SpoolFull, SpoolStatistics, SpoolUnavailable
 
-__all__ = ["Spool", "SpoolFull", "SpoolStatistics", "SpoolUnavailable"]
+__all__ = ["Intake", "Overloaded", "Spool", "SpoolFull", "SpoolStatistics", "SpoolUnavailable"]

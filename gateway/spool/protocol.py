@@ -60,7 +60,8 @@ class Spool(Protocol):
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
         """The lane's oldest whole chunks with an ID above `after` that fit both limits.
 
-        One more follows, if there is one, for the caller to see what comes next (its `stored_at`). The first chunk is returned even if it is larger than the limits. Empty when nothing is there.
+        One more follows, if there is one, for the caller to see what comes next (its `stored_at`). The first
+        chunk is returned even if it is larger than the limits. Empty when nothing is there.
         Raises `SpoolUnavailable`.
         """
         ...

@@ -1,0 +1,213 @@
+"""The group commit: everything that arrived while the last commit ran becomes durable in one transaction.
+
+It cuts what arrived into chunks at batch boundaries, so that batches of whole chunks come out full. It decides nothing
+about what an event is or where it goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.model import BatchLimits, Chunk, DeadLetter, GatewayError, Lane, MappedEvent, StoredChunk
+from gateway.spool.protocol import Spool, SpoolUnavailable
+
+log = logging.getLogger("gateway.spool")
+
+COMMIT_BYTES = 8 * 2**20
+"""A commit takes no more requests beyond this: it bounds the time of a transaction and of the joins before it."""
+
+
+class Overloaded(GatewayError):
+    """More waits for the next commit than may. Nothing was taken; it passes as soon as a commit ends."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One request that waits for its commit."""
+
+    mapped: Sequence[MappedEvent]
+    letters: Sequence[DeadLetter]
+    size: int
+    done: asyncio.Future[None]
+
+
+class Intake:
+    """Makes events durable, many requests at a time.
+
+    `room(lane)` says how many events and bytes the batch that the lane is filling still takes; `stored` is told, on
+    the loop, of every chunk that became durable, before any of its senders is.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_closing",
+        "_limits",
+        "_max_pending",
+        "_pending",
+        "_pending_bytes",
+        "_room",
+        "_spool",
+        "_stored",
+    )
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        limits: Callable[[Lane], BatchLimits],
+        room: Callable[[Lane], tuple[int, int]],
+        stored: Callable[[Sequence[StoredChunk]], None],
+        max_pending_bytes: int,
+    ) -> None:
+        self._spool = spool
+        self._limits = limits
+        self._room = room
+        self._stored = stored
+        self._max_pending = max_pending_bytes
+        # Only the loop's thread touches these: `commit` adds at the right, `run` takes from the left.
+        self._pending: deque[_Waiting] = deque()
+        self._pending_bytes = 0  # of `_pending`, the commit under way not included
+        self._arrived = asyncio.Event()  # set while `_pending` has something, or when closing
+        self._closing = False  # set once; from then on nothing is taken
+
+    @property
+    def pending_bytes(self) -> int:
+        """Mapped events that wait for the next commit."""
+        return self._pending_bytes
+
+    async def commit(self, mapped: Sequence[MappedEvent], letters: Sequence[DeadLetter]) -> None:
+        """Return when all of it is durable.
+
+        Raises `Overloaded`, `SpoolFull` and `SpoolUnavailable`: nothing of it was taken.
+        """
+        if self._closing:
+            raise SpoolUnavailable("the gateway is stopping; send again to its successor")
+        size = 0
+        for event in mapped:
+            size += len(event.body)
+        for letter in letters:
+            size += len(letter.event or b"")
+        if self._pending_bytes + size > self._max_pending and self._pending:
+            raise Overloaded(
+                f"{self._pending_bytes} bytes wait for the next commit, at most {self._max_pending} may; send again"
+            )
+        self._pending_bytes += size
+        done = asyncio.get_running_loop().create_future()
+        self._pending.append(_Waiting(mapped, letters, size, done))
+        self._arrived.set()
+        await done
+
+    async def run(self) -> None:
+        """Commit until `close` was called and nothing is left."""
+        try:
+            while True:
+                await self._arrived.wait()
+                group = self._take()
+                if not group:
+                    return
+                await self._commit_group(group)
+        finally:
+            self._closing = True
+            for request in self._pending:
+                _answer(request.done, SpoolUnavailable("the gateway stopped before it could keep the events"))
+
+    def close(self) -> None:
+        """Take nothing more; `run` returns when what was taken is durable."""
+        self._closing = True
+        self._arrived.set()
+
+    def _take(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        size = 0
+        pending = self._pending
+        while pending and (not group or size + pending[0].size <= COMMIT_BYTES):
+            request = pending.popleft()
+            size += request.size
+            group.append(request)
+        self._pending_bytes -= size
+        if not pending and not self._closing:
+            self._arrived.clear()
+        return group
+
+    async def _commit_group(self, group: list[_Waiting]) -> None:
+        try:
+            chunks = self._cut(group)
+            stored = await self._spool.append(chunks, [letter for request in group for letter in request.letters])
+        except GatewayError as error:
+            log.warning("a commit was refused: %s", error, extra={"requests": len(group)})
+            for request in group:
+                _answer(request.done, type(error)(*error.args))
+            return
+        except BaseException:
+            # A defect, or the end of the task: no sender may hang for it.
+            for request in group:
+                _answer(request.done, SpoolUnavailable("the events could not be kept"))
+            raise
+        self._stored(stored)
+        for request in group:
+            _answer(request.done, None)
+
+    def _cut(self, group: list[_Waiting]) -> list[Chunk]:
+        """Chunks of what the requests brought, lane by lane, in the order of arrival. Runs once a commit."""
+        by_lane: dict[Lane, list[MappedEvent]] = {}
+        lane: Lane | None = None
+        events: list[MappedEvent] = []
+        for request in group:
+            for event in request.mapped:
+                if event.lane is not lane:
+                    lane = event.lane
+                    found = by_lane.get(lane)
+                    if found is None:
+                        by_lane[lane] = found = []
+                    events = found
+                events.append(event)
+        chunks: list[Chunk] = []
+        for lane, events in by_lane.items():
+            chunks += cut(lane, events, self._room(lane), self._limits(lane))
+        return chunks
+
+
+def cut(lane: Lane, events: Sequence[MappedEvent], room: tuple[int, int], limits: BatchLimits) -> list[Chunk]:
+    """Events as chunks, of which the first fits the room and none exceeds the limits.
+
+    An event that is larger than the limit by itself is a chunk of its own.
+    """
+    chunks: list[Chunk] = []
+    room_events, room_bytes = room
+    start = 0
+    size = -1  # of the joined events; there is one line feed less than there are events
+    for index, event in enumerate(events):
+        grown = size + len(event.body) + 1
+        if index > start and (index - start >= room_events or grown > room_bytes):
+            chunks.append(_chunk(lane, events[start:index]))
+            start, grown = index, len(event.body)
+            room_events, room_bytes = limits.max_events, limits.max_bytes
+        elif index == start and not chunks and (room_events < 1 or grown > room_bytes):
+            room_events, room_bytes = limits.max_events, limits.max_bytes
+        size = grown
+    if start < len(events):
+        chunks.append(_chunk(lane, events[start:]))
+    return chunks
+
+
+def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
+    return Chunk(
+        lane=lane,
+        count=len(events),
+        expires_at=min(event.expires_at for event in events),
+        payload=b"\n".join([event.body for event in events]),
+    )
+
+
+def _answer(done: asyncio.Future[None], error: Exception | None) -> None:
+    """Wake a sender, unless it has gone away."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
