@@ -21,6 +21,10 @@ COMMIT_BYTES = 8 * 2**20
 """A commit takes no more requests beyond this: it bounds the time of a transaction and of the joins before it."""
 
 
+REFUSED_FOR = 10.0
+"""Seconds for which a refused commit makes the gateway say that it is not ready."""
+
+
 class Overloaded(GatewayError):
     """More waits for the next commit than may. Nothing was taken; it passes as soon as a commit ends."""
 
@@ -43,6 +47,7 @@ class Intake:
     """
 
     __slots__ = (
+        "_refused",
         "_arrived",
         "_closing",
         "_limits",
@@ -73,6 +78,14 @@ class Intake:
         self._pending_bytes = 0  # of `_pending`, the commit under way not included
         self._arrived = asyncio.Event()  # set while `_pending` has something, or when closing
         self._closing = False  # set once; from then on nothing is taken
+        self._refused: tuple[float, str] | None = None  # loop time and reason, when the last commit was refused
+
+    @property
+    def refused(self) -> str | None:
+        """Why the last commit was refused; forgotten after a while, so that senders come back and try."""
+        if self._refused and asyncio.get_running_loop().time() - self._refused[0] < REFUSED_FOR:
+            return self._refused[1]
+        return None
 
     @property
     def pending_bytes(self) -> int:
@@ -138,6 +151,7 @@ class Intake:
             chunks = self._cut(group)
             stored = await self._spool.append(chunks, [letter for request in group for letter in request.letters])
         except GatewayError as error:
+            self._refused = (asyncio.get_running_loop().time(), str(error))
             log.warning("a commit was refused: %s", error, extra={"requests": len(group)})
             for request in group:
                 _answer(request.done, type(error)(*error.args))
@@ -147,6 +161,7 @@ class Intake:
             for request in group:
                 _answer(request.done, SpoolUnavailable("the events could not be kept"))
             raise
+        self._refused = None
         self._stored(stored)
         for request in group:
             _answer(request.done, None)

@@ -1,0 +1,206 @@
+"""A real gateway process before a real stand-in for Meta, on ports that the system chose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.model import JsonObject
+
+TOKEN = "EAAB-a-token-that-no-log-may-show"
+WRITE_KEY = "wk-of-the-shop-that-no-log-may-show"
+EVENT_SET = "1148872185708962"
+DEADLINE = 20.0
+"""Seconds after which a wait has failed."""
+
+
+class Child:
+    """A command of the gateway as a process of its own; it announces its addresses in a file."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        self.log = folder / f"{name}.log"
+        announce = folder / f"{name}.json"
+        announce.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", *arguments],
+                env={**os.environ, **(environ or {}), "GATEWAY_ANNOUNCE": str(announce)},
+                stderr=log,
+                stdout=log,
+            )
+        self.addresses: dict[str, str] = {}
+        until(lambda: self._announced(announce), f"{name} to listen", self.process)
+
+    def _announced(self, announce: Path) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log.read_text()}")
+        text = announce.read_text() if announce.exists() else ""
+        if text.endswith("\n"):
+            self.addresses = json.loads(text)
+        return bool(self.addresses)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and wait for it; its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class House:
+    """A sandbox, and a gateway that may come and go before it. Everything lies in one folder."""
+
+    def __init__(self, folder: Path, settings: str = "", destination: str = "", server: str = "") -> None:
+        self.folder = folder
+        self.sandbox = Child(folder, "sandbox", "sandbox", "--port", "0", "--token", TOKEN)
+        self.gateway: Child | None = None
+        (folder / "gateway.toml").write_text(
+            f"""
+[server]
+port = 0
+drain_delay = 0
+{server}
+[admin]
+port = 0
+[spool]
+path = "{folder / "spool"}"
+[sources.shop]
+write_key = "{WRITE_KEY}"
+destinations = ["store", "legacy"]
+[destinations.store]
+api = "conversions"
+access_token = {{ env = "TEST_META_TOKEN" }}
+standard_to_event_sets = {{ AddToCart = ["{EVENT_SET}"], Purchase = ["{EVENT_SET}"] }}
+limited_data_usage = true
+default_country = "US"
+{destination}
+batch.max_age = 0.2
+upload.requests_per_second = 100
+upload.backoff_base = 0.1
+upload.backoff_max = 0.5
+upload.graph_url = "{self.meta}"
+[destinations.legacy]
+api = "offline"
+access_token = {{ env = "TEST_META_TOKEN" }}
+standard_to_event_sets = {{ AddToCart = ["{EVENT_SET}00"], Purchase = ["{EVENT_SET}00"] }}
+limited_data_usage = true
+batch.max_age = 0.2
+upload.requests_per_second = 100
+upload.backoff_base = 0.1
+upload.backoff_max = 0.5
+upload.graph_url = "{self.meta}"
+upload.graph_version = "v16.0"
+{settings}
+"""
+        )
+
+    def start(self) -> Child:
+        """Start the gateway (again)."""
+        environ = {"TEST_META_TOKEN": TOKEN}
+        self.gateway = Child(
+            self.folder, "gateway", "serve", "--config", str(self.folder / "gateway.toml"), environ=environ
+        )
+        return self.gateway
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in (self.gateway, self.sandbox):
+            if child is not None:
+                child.__exit__()
+
+    @property
+    def meta(self) -> str:
+        return self.sandbox.addresses["server"]
+
+    @property
+    def url(self) -> str:
+        assert self.gateway is not None
+        return self.gateway.addresses["server"]
+
+    @property
+    def admin(self) -> str:
+        assert self.gateway is not None
+        return self.gateway.addresses["admin"]
+
+    def status(self) -> JsonObject:
+        return get(f"{self.admin}/status")
+
+    def account(self) -> dict[str, int]:
+        return dict(self.status()["account"])
+
+    def arrived(self, event_set: str = EVENT_SET) -> list[JsonObject]:
+        """Events that the stand-in took for an event set."""
+        found = get(f"{self.meta}/_sandbox/events?event_set={event_set}&limit=10000")
+        return list(found["events"])
+
+    def faults(self, *faults: JsonObject) -> None:
+        """What the stand-in shall do wrong from now on; none: it is well again."""
+        request = urllib.request.Request(f"{self.meta}/_sandbox/faults", method="DELETE")
+        urllib.request.urlopen(request).close()
+        for fault in faults:
+            post(f"{self.meta}/_sandbox/faults", fault)
+
+    def track(self, *events: JsonObject) -> tuple[int, JsonObject]:
+        """Send a batch as a shop; status and answer."""
+        return post(f"{self.url}/v1/batch", {"batch": list(events), "writeKey": WRITE_KEY})
+
+
+def sale(number: int, **changes: Any) -> JsonObject:
+    """A good purchase of a customer of its own."""
+    return {
+        "type": "track",
+        "event": "Order Completed",
+        "messageId": f"message-{number}",
+        "userId": f"user-{number}",
+        "originalTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60)),
+        "properties": {"order_id": f"order-{number}", "total": 12.5, "currency": "EUR"},
+        "context": {"traits": {"email": f"customer{number}@example.com"}},
+        **changes,
+    }
+
+
+def until(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
+        assert process is None or process.poll() is None, f"the process ended while waiting for {what}"
+        time.sleep(0.02)
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+        return json.load(answer)
+
+
+def post(url: str, body: Any, headers: Mapping[str, str] | None = None) -> tuple[int, JsonObject]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), dict(headers or {}), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
