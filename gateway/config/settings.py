@@ -296,7 +296,7 @@ class DestinationSettings(_Section):
         description="Field to more source paths, tried after the built-in ones.",
         examples=['{ email = ["properties.customer_email"] }'],
     )
-    partner_agent: Annotated[str, Field(pattern=r"^(?=(?:.*[A-Za-z]){2})[\x21-\x7e]{2,22}$")] | None = Field(
+    partner_agent: Annotated[str, Field(max_length=22, pattern=r"^[!-~]*[A-Za-z][!-~]*[A-Za-z][!-~]*$")] | None = Field(
         None, description="Names the sending platform: under 23 characters, at least two letters."
     )
     test_event_code: Text | None = Field(

@@ -4,6 +4,21 @@
 """
 
 from gateway.spool.intake import Intake, Overloaded
+from gateway.spool.letters import EVERY, DeadLetters, LetterFilter
+from gateway.spool.open import Engine, make_spool, spool_file
 from gateway.spool.protocol import Spool, SpoolFull, SpoolStatistics, SpoolUnavailable
 
-__all__ = ["Intake", "Overloaded", "Spool", "SpoolFull", "SpoolStatistics", "SpoolUnavailable"]
+__all__ = [
+    "EVERY",
+    "DeadLetters",
+    "Engine",
+    "Intake",
+    "LetterFilter",
+    "Overloaded",
+    "Spool",
+    "SpoolFull",
+    "SpoolStatistics",
+    "SpoolUnavailable",
+    "make_spool",
+    "spool_file",
+]

@@ -1,0 +1,256 @@
+"""What Meta hashes: one pure function for each field, from the text that a sender gave to the text that is hashed.
+
+`str -> str | None`: None where nothing usable is there; the empty string is never a result. Rules are Meta's (customer
+information parameters) unless a line says otherwise. Hashing is not done here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from datetime import date
+from functools import lru_cache
+
+from gateway.mapping.tables import calling_codes, countries, letters, us_states
+
+EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""SHA-256 of nothing: a known mistake of senders, never a customer."""
+MOST = 256
+"""Characters beyond which a text is no name, address or number."""
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+").fullmatch
+_HEX64 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII).fullmatch
+_HEX32 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII).fullmatch
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
+_YEAR_FIRST = re.compile(r"(\d{4})([-/.]?)(\d\d?)\2(\d\d?)(?:[T ].*)?", re.ASCII | re.DOTALL).fullmatch
+_DAY_FIRST = re.compile(r"(\d\d?)(?:\s?[,/.\-]\s?|\s)(\d\d?)(?:\s?[,/.\-]\s?|\s)(\d{4})", re.ASCII).fullmatch
+_ISO_3166_2 = re.compile(r"([a-z]{2})-([a-z0-9]{1,3})", re.ASCII).fullmatch
+_PHONE_NOISE = str.maketrans("", "", " -.()/\t")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def given_hash(text: str) -> str | None:
+    """A SHA-256 that the sender made, in lower case; the hash of nothing is none."""
+    text = text.strip()
+    if len(text) == 64 and _HEX64(text) and (lower := text.lower()) != EMPTY_HASH:
+        return lower
+    return None
+
+
+def looks_like_md5(text: str) -> bool:
+    """Whether it is the hash that Meta cannot match."""
+    return _HEX32(text.strip()) is not None
+
+
+def email(text: str) -> str | None:
+    """Trimmed, lower case, shaped like an address. Full-width forms are folded (our choice)."""
+    text = text.strip().lower() if text.isascii() else unicodedata.normalize("NFKC", text).strip().lower()
+    return text if _EMAIL(text) else None
+
+
+def name(text: str) -> str | None:
+    """Lower case without punctuation; inner spaces stay, one each (our choice: Meta's tools disagree)."""
+    if text.isascii() and text.isalpha():
+        return text.lower()
+    kept = _without_punctuation(unicodedata.normalize("NFKC", text).lower())
+    return " ".join(kept.split()) or None
+
+
+def city(text: str) -> str | None:
+    """Lower case without punctuation, special characters and spaces; letters of every script stay."""
+    if text.isascii() and text.isalpha():
+        return text.lower()
+    return _tight(unicodedata.normalize("NFKC", text).lower()) or None
+
+
+def state(text: str, country: str | None) -> str | None:
+    """Two-letter code in the USA, also when no country is known but the state is American; elsewhere like a city."""
+    folded = unicodedata.normalize("NFKC", text).strip().lower()
+    if (match := _ISO_3166_2(folded)) and match[1].upper() in countries().values():
+        folded, country = match[2], country or match[1].upper()
+    if country in {None, "US"} and (code := us_states().get(letters(folded))):
+        return code
+    return _tight(folded) or None
+
+
+def zip_code(text: str, country: str | None) -> str | None:
+    """Lower case without spaces and dashes; in the USA the first five digits, with the zeros that a number lost."""
+    folded = unicodedata.normalize("NFKC", text).strip().lower()
+    if country == "US":
+        digits = folded.partition("-")[0].strip()
+        if not (digits.isascii() and digits.isdecimal()):
+            return None
+        return digits[:5] if len(digits) >= 5 else digits.rjust(5, "0") if len(digits) >= 3 else None
+    tight = _tight(folded)
+    return tight if len(tight) >= 2 else None
+
+
+def country_code(text: str) -> str | None:
+    """ISO 3166-1 alpha-2, upper case, from alpha-2, alpha-3 or a name."""
+    return countries().get(letters(text))
+
+
+def country(text: str) -> str | None:
+    """ISO 3166-1 alpha-2, lower case."""
+    code = country_code(text)
+    return code.lower() if code else None
+
+
+def gender(text: str) -> str | None:
+    """`f` or `m`; there is no other."""
+    return {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}.get(text.strip().lower())
+
+
+def phone(text: str, country: str | None) -> str | None:
+    """Digits with the country code. A number without one takes the country's, and is nothing without a country.
+
+    The common forms are read here; whatever is unusual goes to phonenumbers, and both agree on every number.
+    """
+    digits = text.translate(_PHONE_NOISE)
+    if digits.isascii() and "(0" not in text:
+        if digits[:1] == "+":
+            if (national := digits[1:]).isdecimal() and national[:1] != "0" and _is_complete(national):
+                return national
+        elif digits.isdecimal():
+            if digits[:2] == "00":
+                if digits[2:3] != "0" and _is_complete(digits[2:]):
+                    return digits[2:]
+            elif country in {"US", "CA"} and len(digits) == 10 and digits[0] not in "01":
+                return "1" + digits
+    return _unusual_phone(text, country)
+
+
+def birthday(text: str, today: int) -> tuple[str, str, str] | None:
+    """Year, month, day as YYYY, MM, DD. `today` as the number YYYYMMDD bounds it; the first year is 1900.
+
+    `DD, MM, YYYY` with any common separator, `YYYYMMDD`, ISO dates and times. Two-digit years and the American order
+    have more than one reading and are not read.
+    """
+    text = text.strip()
+    if match := _YEAR_FIRST(text):
+        year, month, day = match[1], match[3], match[4]
+        if not match[2] and len(month) + len(day) != 4:
+            return None
+    elif match := _DAY_FIRST(text):
+        day, month, year = match.groups()
+    else:
+        return None
+    try:
+        date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    if int(year) < 1900 or int(year) * 10000 + int(month) * 100 + int(day) > today:
+        return None
+    return year, month.rjust(2, "0"), day.rjust(2, "0")
+
+
+def external_id(text: str) -> str | None:
+    """Any stable identifier, trimmed; its case is its own."""
+    return text.strip() or None
+
+
+def madid(text: str) -> str | None:
+    """Lower case with hyphens; the all-zero one means that tracking is off."""
+    text = text.strip().lower()
+    return text if _UUID(text) and text.strip("0-") else None
+
+
+def lead_id(text: str) -> str | None:
+    """Digits, without the `l:` of an export."""
+    text = text.strip().removeprefix("l:")
+    return text if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+def ip_address(text: str) -> str | None:
+    """A valid IPv4 or IPv6 address as it was given."""
+    return _ip_address(text.strip()) if len(text) <= 64 else None
+
+
+@lru_cache(4096)
+def _ip_address(text: str) -> str | None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return text
+
+
+def url(text: str) -> str | None:
+    """An absolute web address; a relative or malformed one is none."""
+    text = text.strip()
+    return text if text[:8].lower().startswith(("http://", "https://")) and " " not in text else None
+
+
+def _without_punctuation(text: str) -> str:
+    return "".join(char for char in text if unicodedata.category(char)[0] not in "PSC" or char == " ")
+
+
+def _tight(text: str) -> str:
+    """Letters, their marks and digits."""
+    return "".join(char for char in text if unicodedata.category(char)[0] in "LMN")
+
+
+_LENGTHS: dict[str, frozenset[int]] = {}
+"""Calling code to the lengths that a number with it may have, code included. Filled as codes are met."""
+_KEEPS_ZERO = frozenset({"39", "378", "225", "241", "242"})
+"""Calling codes after which a zero may belong to the number; those go to the library."""
+
+
+def _is_complete(number: str) -> bool:
+    """Whether it is surely calling code and national number, so that nothing has to be cut or refused."""
+    code = number[0] if number[0] in "17" else number[:2]
+    lengths = _LENGTHS.get(code)
+    if lengths is None:
+        if code in _LENGTHS or len(number) < 8:
+            return False
+        code = number[:3]
+        lengths = _LENGTHS.get(code)
+        if lengths is None:
+            return _learn(number) and _is_complete(number)
+    return len(number) in lengths and number[len(code)] != "0" and code not in _KEEPS_ZERO
+
+
+def _learn(number: str) -> bool:
+    """Enter the calling code of a number into `_LENGTHS`; whether there is one."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata  # noqa: PLC0415
+
+    for size in (1, 2, 3):
+        code = int(number[:size])
+        if regions := COUNTRY_CODE_TO_REGION_CODE.get(code):
+            lengths: set[int] = set()
+            for region in regions:
+                metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+                if metadata is not None and metadata.general_desc is not None:
+                    lengths.update(length + size for length in metadata.general_desc.possible_length)
+            _LENGTHS[str(code)] = frozenset(lengths)
+            return True
+    return False
+
+
+@lru_cache(8192)
+def _unusual_phone(text: str, country: str | None) -> str | None:
+    """The library's reading of a number, as digits."""
+    import phonenumbers  # noqa: PLC0415 (21 ms, and most numbers do without)
+
+    text = unicodedata.normalize("NFKC", text).strip()
+    digits = "".join(char for char in text if char in "0123456789")
+    if not digits.strip("0"):
+        return None
+    international = text.startswith(("+", "00")) or text.lower().startswith("tel:+")
+    try:
+        if international:
+            number = phonenumbers.parse("+" + text[2:].lstrip("0") if text.startswith("00") else text, None)
+        elif country in calling_codes():
+            number = phonenumbers.parse(text, country)
+        elif digits.startswith("0"):
+            return None
+        else:
+            number = phonenumbers.parse("+" + text, None)
+            if not phonenumbers.is_valid_number(number):
+                return None
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)).lstrip("+")

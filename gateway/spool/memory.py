@@ -1,0 +1,228 @@
+"""The engine without a disk: the promise of `Spool` but for durability, with the same limits.
+
+For load tests, demonstrations, and for whoever would rather lose what waits than write it down. What it holds ends with
+the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.spool.letters import EVERY, LetterFilter
+from gateway.spool.protocol import SpoolFull, SpoolStatistics, SpoolUnavailable
+from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve, size_of, up_to
+
+log = logging.getLogger("gateway.spool")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What waits of one lane."""
+
+    ids: list[ChunkId] = field(default_factory=list)
+    """In order."""
+    chunks: dict[ChunkId, StoredChunk] = field(default_factory=dict)
+    bytes: int = 0
+
+
+class MemorySpool:
+    """A spool that ends with the process. Every call is done when it returns; nothing waits for anything."""
+
+    def __init__(self, *, max_bytes: int, wall: Callable[[], UnixSeconds]) -> None:
+        self._max_bytes = max_bytes
+        self._wall = wall
+        self._open = False
+        # Only the loop's thread touches these, and never across an await: so every call is a transaction.
+        self._lanes: dict[Lane, _Waiting] = {}
+        self._letters: dict[int, DeadLetter] = {}  # by number, oldest first
+        self._last_id = 0
+        self._last_letter = 0
+        self._events = 0  # in `_lanes`
+        self._bytes = 0  # payloads in `_lanes`
+        self._letter_bytes = 0  # what `_letters` count for
+        self._size = 0  # what everything counts for
+        self._commits = 0
+
+    async def open(self) -> Sequence[Backlog]:
+        """Ready at once; what waits is what an earlier life of this object left."""
+        self._open = True
+        return [
+            Backlog(
+                lane,
+                events=sum(stored.chunk.count for stored in found.chunks.values()),
+                bytes=found.bytes,
+                oldest_stored_at=found.chunks[found.ids[0]].stored_at,
+            )
+            for lane, found in self._lanes.items()
+            if found.ids
+        ]
+
+    async def close(self) -> None:
+        """Let go."""
+        self._open = False
+
+    async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
+        """Keep all of it, or none."""
+        self._need_open()
+        self._need_room(chunks, letters)
+        return self._keep(chunks, letters)
+
+    async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
+        """The lane's oldest chunks above `after` that fit both limits, and one more."""
+        self._need_open()
+        found = self._lanes.get(lane)
+        if not found:
+            return []
+        start = bisect_right(found.ids, after)
+        ahead = (found.chunks[found.ids[index]] for index in range(start, len(found.ids)))
+        return list(up_to((max_events, max_bytes), ahead))
+
+    async def settle(
+        self,
+        lane: Lane,
+        ids: Sequence[ChunkId],
+        letters: Sequence[DeadLetter] = (),
+        rest: Chunk | None = None,
+    ) -> None:
+        """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
+        self._need_open()
+        if rest and (rest.lane != lane or not ids):
+            raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
+        found = self._lanes.get(lane)
+        if ids and (not found or len(set(ids)) != len(ids) or any(number not in found.chunks for number in ids)):
+            raise KeyError(f"not all of {list(ids)} wait in {lane}: they were settled before")
+        if ids and found:
+            first = found.chunks[ids[0]]
+            for number in ids:
+                self._remove(found, number)
+            if rest:
+                self._insert(found, replace(first, chunk=rest))
+        self._keep((), letters)
+        self._let_go_beyond(self._max_bytes + settle_reserve(self._max_bytes))
+
+    def statistics(self) -> SpoolStatistics:
+        """A snapshot."""
+        return SpoolStatistics(
+            events=self._events,
+            bytes=self._bytes,
+            dead_letters=len(self._letters),
+            size=self._size,
+            max_bytes=self._max_bytes,
+            commits=self._commits,
+        )
+
+    async def dead_letters(
+        self, after: int = 0, limit: int = 100, where: LetterFilter = EVERY
+    ) -> Sequence[tuple[int, DeadLetter]]:
+        """Those that match, with a number above `after`, oldest first."""
+        self._need_open()
+        found = ((number, letter) for number, letter in self._letters.items() if number > after)
+        matching = ((number, letter) for number, letter in found if where.matches(letter))
+        return [pair for pair, _ in zip(matching, range(limit), strict=False)]
+
+    async def dead_letter(self, number: int) -> DeadLetter:
+        """One of them."""
+        self._need_open()
+        return self._letters[number]
+
+    async def count_dead_letters(self, where: LetterFilter = EVERY) -> int:
+        """How many match."""
+        self._need_open()
+        return sum(where.matches(letter) for letter in self._letters.values())
+
+    async def discard(self, numbers: Sequence[int]) -> int:
+        """Let letters go for good; how many of them were there."""
+        self._need_open()
+        there = {number for number in numbers if number in self._letters}
+        for number in there:
+            self._forget(number)
+        return len(there)
+
+    async def replay(
+        self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter] = ()
+    ) -> Sequence[StoredChunk]:
+        """Let letters go and keep what became of them."""
+        self._need_open()
+        if len(set(numbers)) != len(numbers) or any(number not in self._letters for number in numbers):
+            raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
+        self._need_room(chunks, letters)
+        for number in numbers:
+            self._forget(number)
+        return self._keep(chunks, letters)
+
+    async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+        """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
+        self._need_open()
+        gone = 0
+        while self._letters:
+            number, letter = next(iter(self._letters.items()))
+            if letter.at >= since and self._letter_bytes <= max_bytes:
+                break
+            self._forget(number)
+            gone += 1
+        return gone
+
+    # What the calls are made of.
+
+    def _need_open(self) -> None:
+        if not self._open:
+            raise SpoolUnavailable("the spool is closed; open it first")
+
+    def _need_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+        if (size := size_of(chunks, letters)) + self._size > self._max_bytes:
+            raise SpoolFull(
+                f"the spool may hold spool.max_bytes = {self._max_bytes} bytes and holds {self._size}: "
+                f"{size} more do not fit. Send again when events have left, or raise spool.max_bytes"
+            )
+
+    def _keep(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
+        now = self._wall()
+        stored = []
+        for chunk in chunks:
+            self._last_id += 1
+            stored.append(StoredChunk(ChunkId(self._last_id), chunk, now))
+            self._insert(self._lanes.setdefault(chunk.lane, _Waiting()), stored[-1])
+        for letter in letters:
+            self._last_letter += 1
+            self._letters[self._last_letter] = letter
+            self._letter_bytes += letter_size(letter)
+            self._size += letter_size(letter)
+        self._commits += 1
+        return stored
+
+    def _insert(self, found: _Waiting, stored: StoredChunk) -> None:
+        position = bisect_left(found.ids, stored.id)
+        found.ids.insert(position, stored.id)
+        found.chunks[stored.id] = stored
+        size = len(stored.chunk.payload)
+        found.bytes += size
+        self._bytes += size
+        self._size += size + CHUNK_OVERHEAD
+        self._events += stored.chunk.count
+
+    def _remove(self, found: _Waiting, number: ChunkId) -> None:
+        del found.ids[bisect_left(found.ids, number)]
+        stored = found.chunks.pop(number)
+        size = len(stored.chunk.payload)
+        found.bytes -= size
+        self._bytes -= size
+        self._size -= size + CHUNK_OVERHEAD
+        self._events -= stored.chunk.count
+
+    def _forget(self, number: int) -> None:
+        size = letter_size(self._letters.pop(number))
+        self._letter_bytes -= size
+        self._size -= size
+
+    def _let_go_beyond(self, most: int) -> None:
+        """Make room from the oldest letters on: a spool that cannot settle would never be less full."""
+        gone = 0
+        while self._size > most and self._letters:
+            self._forget(next(iter(self._letters)))
+            gone += 1
+        if gone:
+            log.error("the spool is full of dead letters: the oldest %d were let go", gone)

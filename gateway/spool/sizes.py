@@ -1,0 +1,50 @@
+"""How large things are, and how much room is kept: the arithmetic that both engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gateway.model import Chunk, DeadLetter, StoredChunk
+
+CHUNK_OVERHEAD = 160
+"""Bytes that a chunk takes beside its payload: its row, its lane's name, its share of the tree above."""
+
+LETTER_OVERHEAD = 120
+"""Bytes that a dead letter takes beside its texts and its event."""
+
+_MIB = 2**20
+
+
+def settle_reserve(max_bytes: int) -> int:
+    """Bytes beyond the cap that only `settle` may use: one batch whose every event is refused fits many times over."""
+    return min(64 * _MIB, max(_MIB, max_bytes // 16))
+
+
+def letter_size(letter: DeadLetter) -> int:
+    """Bytes that a dead letter counts for."""
+    return LETTER_OVERHEAD + len(letter.message) + len(letter.code) + len(letter.event or b"")
+
+
+def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
+    """Bytes that all of it counts for."""
+    size = 0
+    for chunk in chunks:
+        size += CHUNK_OVERHEAD + len(chunk.payload)
+    for letter in letters:
+        size += letter_size(letter)
+    return size
+
+
+def up_to(limits: tuple[int, int], chunks: Iterable[StoredChunk]) -> Iterator[StoredChunk]:
+    """The leading chunks that fit both limits (events, joined bytes), the first in any case, and one more to follow."""
+    max_events, max_bytes = limits
+    events, size = 0, -1  # there is one line feed less than there are chunks
+    for position, stored in enumerate(chunks):
+        yield stored
+        events += stored.chunk.count
+        size += len(stored.chunk.payload) + 1
+        if position and (events > max_events or size > max_bytes):
+            return
+        if events > max_events or size > max_bytes:
+            # The first alone is beyond the limits: whatever comes next is the one more.
+            max_events = max_bytes = 0

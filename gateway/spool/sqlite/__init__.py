@@ -1,0 +1,9 @@
+"""The spool in one SQLite file: durable at every return, whole after every crash, able to empty when it is full.
+
+One thread holds the one connection (`writer`); `keeper` keeps that connection well; `store` has the transactions;
+`rescue` reads what a damaged file still holds. Only this folder knows the database.
+"""
+
+from gateway.spool.sqlite.engine import SqliteSpool
+
+__all__ = ["SqliteSpool"]

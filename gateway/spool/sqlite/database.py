@@ -1,0 +1,135 @@
+"""One open database: its connection, and a mirror of the totals that stand in it.
+
+The totals are kept in the same transactions as what they count, so that a start reads a few rows however much waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from gateway.model import Backlog, UnixSeconds
+from gateway.spool.protocol import SpoolStatistics
+from gateway.spool.sqlite.medium import Medium
+from gateway.spool.sqlite.rows import key_of
+from gateway.spool.sqlite.schema import PAGE_SIZE, prepare
+from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
+from gateway.spool.sqlite.transaction import Transaction
+
+
+class Database:
+    """An open database. After any exception it is as it was before."""
+
+    def __init__(self, medium: Medium) -> None:
+        """Raises `apsw.Error` and `SpoolUnavailable`."""
+        self.medium = medium
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        self.connection = apsw.Connection(str(medium.path), flags=flags, vfs=medium.vfs or None)
+        self.totals = Totals()
+        # As they stand after the last commit.
+        self.file_pages = 0
+        self.free_pages = 0
+        self.log_pages = 0  # written since the last checkpoint; the hook and `checkpoint` change it
+        self.commits = 0
+        try:
+            prepare(self.connection)
+            self.connection.pragma("max_page_count", medium.last_page)
+            self._load()
+        except BaseException:
+            self.abandon()
+            raise
+        self.connection.set_wal_hook(self._note_log)
+
+    def close(self) -> None:
+        """Write the log back and let go."""
+        self.connection.close()
+
+    def abandon(self) -> None:
+        """Let go without touching the files: they may be damaged."""
+        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.connection.close(force=True)
+
+    @contextmanager
+    def commit(self) -> Iterator[Transaction]:
+        """One transaction; what it changed is mirrored when it is durable, and not before."""
+        connection = self.connection
+        transaction = Transaction(connection, self.totals)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield transaction
+            transaction.write_totals()
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        transaction.note_totals()
+        self.commits += 1
+        self.measure()
+
+    @property
+    def used_pages(self) -> int:
+        """Pages of the file that hold something."""
+        return self.file_pages - self.free_pages
+
+    @property
+    def empty(self) -> bool:
+        """Whether no event waits."""
+        return not any(totals.events for totals in self.totals.lanes.values())
+
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Write the log back into the file, so that it starts over; `TRUNCATE` gives its room back as well."""
+        row: Any = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        _, written, done = row
+        self.log_pages = max(0, written - done)
+
+    def measure(self) -> None:
+        """Look at the size of the file."""
+        connection = self.connection
+        self.file_pages = connection.execute("PRAGMA page_count").get
+        self.free_pages = connection.execute("PRAGMA freelist_count").get
+
+    def backlogs(self) -> list[Backlog]:
+        """What waits, by lane."""
+        return [
+            Backlog(lane, totals.events, totals.bytes, self._oldest(totals))
+            for lane, totals in self.totals.lanes.items()
+            if totals.events
+        ]
+
+    def statistics(self) -> SpoolStatistics:
+        """A snapshot after the last commit."""
+        lanes = list(self.totals.lanes.values())
+        return SpoolStatistics(
+            events=sum(totals.events for totals in lanes),
+            bytes=sum(totals.bytes for totals in lanes),
+            dead_letters=self.totals.letters,
+            size=self.used_pages * PAGE_SIZE,
+            max_bytes=self.medium.max_bytes,
+            commits=self.commits,
+        )
+
+    def _load(self) -> None:
+        connection = self.connection
+        with connection:
+            # Lanes that nobody waits in go, but for the one that remembers the highest ID.
+            connection.execute(
+                "DELETE FROM lane WHERE events = 0 AND last_id < (SELECT max(last_id) FROM lane)"
+                " AND NOT EXISTS (SELECT 1 FROM chunk WHERE key >= number << 44 AND key < (number + 1) << 44)"
+            )
+        self.totals = load_totals(connection)
+        self.measure()
+
+    def _oldest(self, totals: LaneTotals) -> UnixSeconds | None:
+        found: UnixSeconds | None = self.connection.execute(
+            "SELECT stored_at FROM chunk WHERE key >= ? AND key < ? ORDER BY key LIMIT 1",
+            (key_of(totals.number, 0), key_of(totals.number + 1, 0)),
+        ).get
+        return found
+
+    def _note_log(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self.log_pages = pages
+        return apsw.SQLITE_OK

@@ -1,0 +1,137 @@
+"""The sqlite engine: the `Spool` promise kept by one database file and one thread.
+
+The loop's side is a queue and a future a call. What can go wrong with a disk is turned into the room's two exceptions
+here, and no exception of the database leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.spool.letters import EVERY, LetterFilter
+from gateway.spool.protocol import SpoolStatistics, SpoolUnavailable
+from gateway.spool.sqlite import files
+from gateway.spool.sqlite.keeper import Keeper
+from gateway.spool.sqlite.medium import Medium
+from gateway.spool.sqlite.store import Store
+from gateway.spool.sqlite.writer import Writer
+
+log = logging.getLogger("gateway.spool")
+
+T = TypeVar("T")
+
+CLOSED = "the spool is closed; open it first"
+
+
+class SqliteSpool:
+    """A spool in a file. Closed until `open`; after `close` it can be opened again."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        wall: Callable[[], UnixSeconds],
+        vfs: str = "",
+        free_disk: Callable[[Path], int] = files.free_disk,
+    ) -> None:
+        """`vfs` and `free_disk` are for tests that break the disk."""
+        self._keeper = Keeper(Medium(path, max_bytes, vfs, free_disk), wall)
+        self._writer: Writer | None = None  # set while open
+
+    async def open(self) -> Sequence[Backlog]:
+        """Take the lock, mend what a crash or a disk left, and say what waits."""
+        if self._writer:
+            raise SpoolUnavailable("the spool is open already")
+        keeper = self._keeper
+        self._writer = writer = Writer(after=keeper.after_call, idle=keeper.idle, name="spool")
+        try:
+            return await writer.call(keeper.open)
+        except BaseException:
+            self._writer = None
+            writer.stop()
+            raise
+
+    async def close(self) -> None:
+        """Finish what was begun, write the log back and let go."""
+        writer, self._writer = self._writer, None
+        if writer:
+            closed = writer.call(self._keeper.close)
+            writer.stop()
+            await closed
+
+    async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
+        """Keep all of it, or none; durable when this returns."""
+        return await self._do(lambda store: store.append(chunks, letters))
+
+    async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
+        """The lane's oldest chunks above `after` that fit both limits, and one more."""
+        return await self._do(lambda store: store.read(lane, after, max_events, max_bytes))
+
+    async def settle(
+        self,
+        lane: Lane,
+        ids: Sequence[ChunkId],
+        letters: Sequence[DeadLetter] = (),
+        rest: Chunk | None = None,
+    ) -> None:
+        """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
+        await self._do(lambda store: store.settle(lane, ids, letters, rest))
+
+    def statistics(self) -> SpoolStatistics:
+        """A snapshot, without waiting."""
+        return self._keeper.statistics()
+
+    async def dead_letters(
+        self, after: int = 0, limit: int = 100, where: LetterFilter = EVERY
+    ) -> Sequence[tuple[int, DeadLetter]]:
+        """Those that match, with a number above `after`, oldest first."""
+        found: list[tuple[int, DeadLetter]] = []
+        cursor: int | None = after
+        while cursor is not None and len(found) < limit:
+            start = cursor
+            step, cursor = await self._do(lambda store: store.dead_letters(start, limit - len(found), where))  # noqa: B023 (awaited at once)
+            found += step
+        return found
+
+    async def dead_letter(self, number: int) -> DeadLetter:
+        """One of them."""
+        return await self._do(lambda store: store.dead_letter(number))
+
+    async def count_dead_letters(self, where: LetterFilter = EVERY) -> int:
+        """How many match."""
+        if where == EVERY:
+            return self.statistics().dead_letters
+        count = 0
+        cursor: int | None = 0
+        while cursor is not None:
+            start = cursor
+            step, cursor = await self._do(lambda store: store.count_dead_letters(start, where))  # noqa: B023
+            count += step
+        return count
+
+    async def discard(self, numbers: Sequence[int]) -> int:
+        """Let letters go for good; how many of them were there."""
+        return await self._do(lambda store: store.discard(numbers))
+
+    async def replay(
+        self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter] = ()
+    ) -> Sequence[StoredChunk]:
+        """Let letters go and keep what became of them."""
+        return await self._do(lambda store: store.replay(numbers, chunks, letters))
+
+    async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+        """Let go of letters from before `since` and of those beyond `max_bytes`, oldest first; how many."""
+        gone = 0
+        while step := await self._do(lambda store: store.retain(since, max_bytes)):
+            gone += step
+        return gone
+
+    async def _do(self, work: Callable[[Store], T]) -> T:
+        if self._writer is None:
+            raise SpoolUnavailable(CLOSED)
+        return await self._writer.call(lambda: self._keeper.do(work))

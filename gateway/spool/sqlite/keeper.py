@@ -1,0 +1,156 @@
+"""Keeps one connection well: opened under the lock, opened anew when it is in doubt, replaced when its file is damaged.
+
+It turns what the database and the disk throw into the room's exceptions. All of it runs on the writer's thread, but
+`statistics`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import apsw
+
+from gateway.model import Backlog, UnixSeconds
+from gateway.spool.protocol import SpoolStatistics, SpoolUnavailable
+from gateway.spool.sqlite import check, files
+from gateway.spool.sqlite.database import Database
+from gateway.spool.sqlite.medium import Medium
+from gateway.spool.sqlite.rescue import finish_rescue, rescue
+from gateway.spool.sqlite.store import Store
+from gateway.spool.sqlite.upkeep import Upkeep
+
+log = logging.getLogger("gateway.spool")
+
+T = TypeVar("T")
+
+PATIENCE: Final = 3
+"""Calls in a row that may fail before the connection is opened anew: the disk may be back under another handle."""
+
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
+
+
+class Keeper:
+    """The life of the connection. `do` gives a store to work with."""
+
+    def __init__(self, medium: Medium, wall: Callable[[], UnixSeconds]) -> None:
+        self._medium = medium
+        self._wall = wall
+        # The writer's thread changes these.
+        self._lock: files.Lock | None = None  # held while open
+        self._store: Store | None = None  # None while closed, and while the connection has to be opened anew
+        self._upkeep: Upkeep | None = None  # of the same database
+        self._failures = 0  # calls in a row that the disk failed
+        self._statistics = SpoolStatistics(0, 0, 0, 0, medium.max_bytes, 0)  # when there is no store
+
+    def open(self) -> Sequence[Backlog]:
+        """Take the lock and make it ready; what waits."""
+        path = self._medium.path
+        try:
+            files.make_folder(path.parent)
+            self._lock = files.Lock(files.beside(path, ".lock"))
+            finish_rescue(path)
+            self._need_disk()
+            store = self._open_store()
+        except (apsw.Error, OSError) as error:
+            self._let_go()
+            raise SpoolUnavailable(
+                f"the spool {path} cannot be opened: {error}. Make its folder writable for this process"
+            ) from error
+        except SpoolUnavailable:
+            self._let_go()
+            raise
+        return store.database.backlogs()
+
+    def close(self) -> None:
+        """Write the log back and let go."""
+        if self._store:
+            self._statistics = self.statistics()
+            try:
+                self._store.database.close()
+            except apsw.Error as error:
+                log.warning("the spool was left without writing its log back: %s", error)
+        self._let_go()
+
+    def do(self, work: Callable[[Store], T]) -> T:
+        """Work with a store. Raises `SpoolUnavailable` where the disk or the database fails; nothing was changed."""
+        try:
+            store = self._store or self._open_store()
+            try:
+                result = work(store)
+            except _DAMAGE as error:
+                result = work(self._replace(store, str(error)))
+        except (apsw.Error, OSError) as error:
+            self._note_failure()
+            raise SpoolUnavailable(
+                f"the disk of the spool {self._medium.path} failed: {error}. Nothing was taken; "
+                "it is tried again with the next call. Look at the disk's room, its mount and its health"
+            ) from error
+        self._failures = 0
+        return result
+
+    def statistics(self) -> SpoolStatistics:
+        """A snapshot. Any thread may ask."""
+        store = self._store
+        return store.database.statistics() if store else self._statistics
+
+    def after_call(self) -> None:
+        """What is due behind a call's answer."""
+        if self._upkeep:
+            self._upkeep.after_call()
+
+    def idle(self) -> bool:
+        """What is due when no call comes; whether there is more at once."""
+        return self._upkeep.idle() if self._upkeep else False
+
+    def _open_store(self) -> Store:
+        try:
+            files.make_private(self._medium.path)
+            database = Database(self._medium)
+            if found := check.damage(database.connection, check.AT_START):
+                database.abandon()
+                database = self._rescued(found)
+        except _DAMAGE as error:
+            database = self._rescued(str(error))
+        return self._use(database)
+
+    def _use(self, database: Database) -> Store:
+        self._store = store = Store(database, self._wall)
+        self._upkeep = Upkeep(database)
+        return store
+
+    def _replace(self, store: Store, reason: str) -> Store:
+        """The file turned out to be damaged while in use."""
+        store.database.abandon()
+        return self._use(self._rescued(reason))
+
+    def _rescued(self, reason: str) -> Database:
+        rescue(self._medium, reason, self._wall())
+        return Database(self._medium)
+
+    def _note_failure(self) -> None:
+        self._failures += 1
+        store = self._store
+        if store and (store.database.connection.in_transaction or self._failures >= PATIENCE):
+            self._statistics = self.statistics()
+            self._store = self._upkeep = None
+            self._failures = 0
+            store.database.abandon()
+
+    def _need_disk(self) -> None:
+        """Refuse a cap that the disk could not hold: at a full disk nothing can leave either."""
+        path, medium = self._medium.path, self._medium
+        there = files.size(path) + files.size(files.beside(path, files.WAL))
+        needed = medium.max_bytes + medium.beside
+        if (free := medium.free_disk(path.parent)) + there < needed:
+            raise SpoolUnavailable(
+                f"spool.max_bytes is {medium.max_bytes} and {medium.beside} more are needed beside it, but the disk of "
+                f"{path.parent} has {free} bytes free: lower spool.max_bytes or make room on the disk"
+            )
+
+    def _let_go(self) -> None:
+        self._store = self._upkeep = None
+        if self._lock:
+            self._lock.release()
+            self._lock = None

@@ -1,0 +1,175 @@
+"""Chunks and dead letters as rows and back. A row carries a checksum of itself: what the disk changed is not believed.
+
+Nothing here touches a database, so that rescuing reads rows with the same code as serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+from zlib import crc32
+
+import orjson
+
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk
+from gateway.spool.sizes import letter_size
+from gateway.spool.sqlite.schema import ID_BITS
+
+CORRUPT: Final = "spool_corrupt"
+"""Code of the dead letters that a damaged chunk becomes."""
+
+_ID_MASK: Final = (1 << ID_BITS) - 1
+
+ChunkRow: TypeAlias = tuple[int, int, int, float, int, str, bytes]
+"""key, count, expires_at, stored_at, checksum, lane, payload."""
+
+LetterRow: TypeAlias = tuple[float, str, str, str, int, bytes, int, bytes | None]
+"""at, stage, code, destination, size, about, checksum, event."""
+
+
+class Damaged(Exception):
+    """A row is not what was written."""
+
+
+def key_of(lane: int, number: int) -> int:
+    """Where a chunk lies: the lane's number and the chunk's ID in one."""
+    return lane << ID_BITS | number
+
+
+def id_of(key: int) -> ChunkId:
+    """The chunk's ID in a key."""
+    return ChunkId(key & _ID_MASK)
+
+
+def lane_text(lane: Lane) -> str:
+    """How a lane stands in a chunk's row."""
+    return orjson.dumps(list(lane)).decode()
+
+
+def chunk_row(key: int, chunk: Chunk, stored_at: float, lane: str) -> ChunkRow:
+    """A chunk as it is kept."""
+    checksum = _chunk_checksum(key, chunk.count, chunk.expires_at, lane, chunk.payload)
+    return key, chunk.count, chunk.expires_at, stored_at, checksum, lane, chunk.payload
+
+
+def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
+    """A row as the chunk that it was; of `lane`, if that is known. Raises `Damaged`."""
+    key, count, expires_at, stored_at, checksum, text, payload = row
+    try:
+        if _chunk_checksum(key, count, expires_at, text, payload) != checksum:
+            raise Damaged("the checksum differs")
+        return StoredChunk(id_of(key), Chunk(lane or Lane(*orjson.loads(text)), count, expires_at, payload), stored_at)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Damaged("the row is not a chunk") from error
+
+
+def lane_of(row: Sequence[Any]) -> Lane:
+    """The lane in a chunk's row. Raises `Damaged`."""
+    try:
+        return Lane(*orjson.loads(row[5]))
+    except (TypeError, ValueError) as error:
+        raise Damaged("the row names no lane") from error
+
+
+def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadLetter]:
+    """What a damaged chunk becomes: one dead letter for each event that it held, with the event where it can be read.
+
+    Which of its events the disk changed cannot be told, so none of them is delivered.
+    """
+    count, payload = row[1], row[6]
+    lines = payload.split(b"\n") if isinstance(payload, bytes) else []
+    count = min(count, max(1, len(payload))) if isinstance(count, int) and count > 0 else max(1, len(lines))
+    return [
+        DeadLetter(
+            stage=Stage.UPLOAD,
+            code=CORRUPT,
+            message="The disk gave back other bytes than were written. Check the event before you replay it.",
+            destination=lane.destination,
+            source=None,
+            lane=lane,
+            at=now,
+            attempts=0,
+            fault=None,
+            event=_readable(lines[index]) if index < len(lines) else None,
+        )
+        for index in range(count)
+    ]
+
+
+def letter_row(letter: DeadLetter) -> LetterRow:
+    """A dead letter as it is kept."""
+    fault = letter.fault
+    about = orjson.dumps(
+        {
+            "message": letter.message,
+            "source": letter.source,
+            "lane": list(letter.lane) if letter.lane else None,
+            "attempts": letter.attempts,
+            "fault": [fault.code, fault.subcode, fault.trace_id] if fault else None,
+        }
+    )
+    checksum = crc32(letter.event or b"", crc32(about))
+    return (
+        letter.at,
+        letter.stage.value,
+        letter.code,
+        letter.destination,
+        letter_size(letter),
+        about,
+        checksum,
+        letter.event,
+    )
+
+
+def dead_letter(row: Sequence[Any]) -> DeadLetter:
+    """A row as the dead letter that it was. Raises `Damaged`."""
+    at, stage, code, destination, _, about, checksum, event = row
+    try:
+        if crc32(event or b"", crc32(about)) != checksum:
+            raise Damaged("the checksum differs")
+        rest = orjson.loads(about)
+        return DeadLetter(
+            stage=Stage(stage),
+            code=code,
+            message=rest["message"],
+            destination=destination,
+            source=rest["source"],
+            lane=Lane(*rest["lane"]) if rest["lane"] else None,
+            at=at,
+            attempts=rest["attempts"],
+            fault=MetaFault(*rest["fault"]) if rest["fault"] else None,
+            event=event,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged("the row is not a dead letter") from error
+
+
+def dead_letter_or_note(row: Sequence[Any]) -> DeadLetter:
+    """A row as the dead letter that it was or, where the disk changed it, what can still be said of it."""
+    try:
+        return dead_letter(row)
+    except Damaged:
+        return DeadLetter(
+            stage=Stage(row[1]) if row[1] in set(Stage) else Stage.UPLOAD,
+            code=CORRUPT,
+            message="The disk gave back other bytes of this dead letter than were written. Discard it.",
+            destination=str(row[3]),
+            source=None,
+            lane=None,
+            at=float(row[0]),
+            attempts=0,
+            fault=None,
+            event=None,
+        )
+
+
+def _chunk_checksum(key: int, count: int, expires_at: int, lane: str, payload: bytes) -> int:
+    return crc32(payload, crc32(f"{key} {count} {expires_at} {lane}".encode()))
+
+
+def _readable(line: bytes) -> bytes | None:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return None
+    return line

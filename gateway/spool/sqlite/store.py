@@ -1,0 +1,199 @@
+"""The verbs of the spool on an open database, each one transaction. Synchronous: the writer's thread calls them.
+
+Two limits: `append` stops at the cap, `settle` may go on into the reserve, which is what lets a full spool empty.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.spool.letters import LetterFilter
+from gateway.spool.protocol import SpoolFull
+from gateway.spool.sizes import up_to
+from gateway.spool.sqlite import rows
+from gateway.spool.sqlite.database import Database
+from gateway.spool.sqlite.medium import pages_of
+from gateway.spool.sqlite.rows import Damaged, key_of
+from gateway.spool.sqlite.schema import PAGE_SIZE
+
+log = logging.getLogger("gateway.spool")
+
+_READ = "SELECT * FROM chunk WHERE key > ? AND key < ? ORDER BY key"
+_MATCHING = (
+    " FROM dead_letter WHERE number > ?1 AND number <= ?2 AND (?3 IS NULL OR code = ?3)"
+    " AND (?4 IS NULL OR destination = ?4) AND (?5 IS NULL OR stage = ?5)"
+    " AND (?6 IS NULL OR at >= ?6) AND (?7 IS NULL OR at < ?7)"
+)
+_SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?8"
+_COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
+_OLDEST_LETTERS = "SELECT number FROM dead_letter ORDER BY number LIMIT 500"
+
+SCAN = 5000
+"""Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
+
+
+class Store:
+    """What can be done with an open database. After any exception it is as it was before the call."""
+
+    def __init__(self, database: Database, wall: Callable[[], UnixSeconds]) -> None:
+        self.database = database
+        self._wall = wall
+        self.buried = 0
+        """Events of damaged chunks that became dead letters."""
+
+    def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
+        """Keep all of it, or none."""
+        self._need_room(chunks, letters)
+        with self.database.commit() as transaction:
+            stored = transaction.keep(chunks, self._wall())
+            transaction.keep_letters(letters)
+        return stored
+
+    def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> list[StoredChunk]:
+        """The lane's oldest chunks above `after` that fit both limits, and one more."""
+        totals = self.database.totals.lanes.get(lane)
+        if totals is None:
+            return []
+        span = key_of(totals.number, max(0, after)), key_of(totals.number + 1, 0)
+        while True:
+            damaged: list[tuple[Any, ...]] = []
+            cursor = self.database.connection.execute(_READ, span)
+            try:
+                return list(up_to((max_events, max_bytes), _believed(cursor, lane, damaged)))
+            except Damaged:
+                cursor.close()
+                self._bury(lane, damaged[0])
+            finally:
+                cursor.close()
+
+    def settle(self, lane: Lane, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None) -> None:
+        """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
+        if rest and (rest.lane != lane or not ids):
+            raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
+        self._make_room([rest] if rest else [], letters)
+        with self.database.commit() as transaction:
+            if ids:
+                stored_at = transaction.remove(lane, ids)
+                if rest:
+                    transaction.put_back(StoredChunk(ids[0], rest, stored_at))
+            transaction.keep_letters(letters)
+
+    def dead_letters(
+        self, after: int, limit: int, where: LetterFilter
+    ) -> tuple[list[tuple[int, DeadLetter]], int | None]:
+        """Matching letters among the next `SCAN`, and the number after which to go on."""
+        span = self._span(after)
+        if span is None:
+            return [], None
+        found: list[Any] = self.database.connection.execute(
+            _SELECT_LETTERS, (*span, *_bindings(where), limit)
+        ).fetchall()
+        return [(row[0], rows.dead_letter_or_note(row[1:])) for row in found], span[1]
+
+    def count_dead_letters(self, after: int, where: LetterFilter) -> tuple[int, int | None]:
+        """How many of the next `SCAN` letters match, and the number after which to go on."""
+        span = self._span(after)
+        if span is None:
+            return 0, None
+        count: int = self.database.connection.execute(_COUNT_LETTERS, (*span, *_bindings(where))).get
+        return count, span[1]
+
+    def dead_letter(self, number: int) -> DeadLetter:
+        """One of them."""
+        row = self.database.connection.execute("SELECT * FROM dead_letter WHERE number = ?", (number,)).fetchone()
+        if row is None:
+            raise KeyError(f"there is no dead letter {number}: it was replayed, discarded or let go")
+        return rows.dead_letter_or_note(row[1:])
+
+    def _span(self, after: int) -> tuple[int, int] | None:
+        """The next numbers to look at, from the first that is there; None when there is none."""
+        first = self.database.connection.execute("SELECT min(number) FROM dead_letter WHERE number > ?", (after,)).get
+        return None if first is None else (first - 1, first - 1 + SCAN)
+
+    def replay(
+        self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter]
+    ) -> list[StoredChunk]:
+        """Let letters go and keep what became of them."""
+        self._need_room(chunks, letters)
+        with self.database.commit() as transaction:
+            if transaction.drop_letters(numbers) != len(numbers):
+                raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
+            stored = transaction.keep(chunks, self._wall())
+            transaction.keep_letters(letters)
+        return stored
+
+    def discard(self, numbers: Sequence[int]) -> int:
+        """Let letters go for good; how many of them were there."""
+        with self.database.commit() as transaction:
+            return transaction.drop_letters(numbers)
+
+    def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+        """Let some of the oldest letters go that are from before `since` or beyond `max_bytes`; how many.
+
+        A bounded step: call again until it is 0.
+        """
+        excess = self.database.totals.letter_bytes - max_bytes
+        gone = []
+        for number, at, size in self.database.connection.execute(
+            "SELECT number, at, size FROM dead_letter ORDER BY number LIMIT 500"
+        ):
+            if at >= since and excess <= 0:
+                break
+            gone.append(number)
+            excess -= size
+        return self.discard(gone) if gone else 0
+
+    def _need_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+        database, medium = self.database, self.database.medium
+        if database.used_pages + pages_of(chunks, letters) > medium.cap_pages:
+            raise SpoolFull(
+                f"the spool may hold spool.max_bytes = {medium.max_bytes} bytes and holds "
+                f"{database.used_pages * PAGE_SIZE}. Send again when events have left, or raise spool.max_bytes"
+            )
+        if (free := medium.free_disk(medium.path.parent)) < medium.beside:
+            raise SpoolFull(
+                f"the disk of {medium.path.parent} has {free} bytes free and the last {medium.beside} are kept for "
+                f"what has to leave. Send again when events have left, or make room on the disk"
+            )
+
+    def _make_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+        """Let the oldest dead letters go where even the reserve is full of them: else it could never empty again."""
+        database = self.database
+        gone = 0
+        while database.totals.letters and database.used_pages + pages_of(chunks, letters) > database.medium.last_page:
+            numbers: list[Any] = database.connection.execute(_OLDEST_LETTERS).fetchall()
+            gone += self.discard([number for (number,) in numbers])
+            if not numbers:
+                break
+        if gone:
+            log.error("the spool is full of dead letters: the oldest %d were let go", gone)
+
+    def _bury(self, lane: Lane, row: tuple[Any, ...]) -> None:
+        """A damaged chunk becomes dead letters: it may neither be delivered nor block its lane."""
+        letters = rows.letters_of_damaged(row, lane, self._wall())
+        self._make_room([], letters)
+        with self.database.commit() as transaction:
+            transaction.remove(lane, [rows.id_of(row[0])])
+            transaction.keep_letters(letters)
+        self.buried += len(letters)
+        log.error(
+            "a chunk of %s is damaged: its %d events are dead letters with the code %s now",
+            lane, len(letters), rows.CORRUPT,
+        )  # fmt: skip
+
+
+def _believed(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterator[StoredChunk]:
+    """Rows as chunks, up to one that is damaged."""
+    for row in cursor:
+        try:
+            yield rows.stored_chunk(row, lane)
+        except Damaged:
+            damaged.append(row)
+            raise
+
+
+def _bindings(where: LetterFilter) -> tuple[str | float | None, ...]:
+    return where.code, where.destination, where.stage and where.stage.value, where.since, where.until

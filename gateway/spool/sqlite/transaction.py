@@ -1,0 +1,165 @@
+"""What can be written inside one transaction, with the totals that it changes noted as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.spool.sqlite import rows
+from gateway.spool.sqlite.rows import key_of, lane_text
+from gateway.spool.sqlite.totals import LaneTotals, Totals
+
+_INSERT_LANE = "INSERT INTO lane VALUES (?, ?, ?, ?, 0, 0, 0)"
+_COUNT_LANE = "UPDATE lane SET events = events + ?, bytes = bytes + ?, last_id = max(last_id, ?) WHERE number = ?"
+_INSERT_CHUNK = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SELECT_CHUNK = "SELECT key, count, length(payload), stored_at FROM chunk WHERE key = ?"
+_SELECT_CHUNKS = "SELECT key, count, length(payload), stored_at FROM chunk WHERE key BETWEEN ? AND ? LIMIT ?"
+_INSERT_LETTER = (
+    "INSERT INTO dead_letter(at, stage, code, destination, size, about, checksum, event)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+)
+_COUNT_LETTERS = "UPDATE dead_letter_total SET letters = letters + ?, bytes = bytes + ?"
+
+
+@dataclass(slots=True)
+class _LaneChange:
+    totals: LaneTotals
+    events: int = 0
+    bytes: int = 0
+    last_id: int = 0
+
+
+class Transaction:
+    """The verbs of one transaction. It is over when `Database.commit` says so."""
+
+    def __init__(self, connection: apsw.Connection, totals: Totals) -> None:
+        self._connection = connection
+        self._totals = totals
+        # What the totals will change by when the transaction is durable.
+        self._lanes: dict[Lane, _LaneChange] = {}
+        self._last_id = totals.last_id
+        self._last_lane = totals.last_lane
+        self._last_letter = totals.last_letter
+        self._letters = 0
+        self._letter_bytes = 0
+
+    def keep(self, chunks: Sequence[Chunk], now: UnixSeconds) -> list[StoredChunk]:
+        """Keep chunks under new IDs. Hot: once a commit, a few microseconds a chunk beside the database's own."""
+        if not chunks:
+            return []
+        execute = self._connection.execute
+        number = self._last_id
+        stored = []
+        for chunk in chunks:
+            number += 1
+            change = self._change(chunk.lane)
+            change.events += chunk.count
+            change.bytes += len(chunk.payload)
+            change.last_id = number
+            totals = change.totals
+            execute(_INSERT_CHUNK, rows.chunk_row(key_of(totals.number, number), chunk, now, totals.text))
+            stored.append(StoredChunk(ChunkId(number), chunk, now))
+        self._last_id = number
+        return stored
+
+    def put_back(self, stored: StoredChunk) -> None:
+        """Keep a chunk under the ID that it has, or had."""
+        change = self._change(stored.chunk.lane)
+        change.events += stored.chunk.count
+        change.bytes += len(stored.chunk.payload)
+        change.last_id = max(change.last_id, stored.id)
+        self._last_id = max(self._last_id, stored.id)
+        totals = change.totals
+        row = rows.chunk_row(key_of(totals.number, stored.id), stored.chunk, stored.stored_at, totals.text)
+        self._connection.execute(_INSERT_CHUNK, row)
+
+    def remove(self, lane: Lane, ids: Sequence[ChunkId]) -> float:
+        """Remove chunks; when the first of the IDs was stored. Raises `KeyError` when one of them is not there."""
+        if lane not in self._totals.lanes:
+            raise KeyError(f"nothing waits in {lane}: {list(ids)} were settled before")
+        change = self._change(lane)
+        keys = [key_of(change.totals.number, number) for number in ids]
+        execute = self._connection.execute
+        # Mostly the IDs are all that lies between the first and the last: one statement removes them.
+        found: list[Any] = execute(_SELECT_CHUNKS, (min(keys), max(keys), len(keys) + 1)).fetchall()
+        if {row[0] for row in found} == set(keys) and len(found) == len(keys):
+            execute("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
+        else:
+            found = [self._remove_one(lane, key) for key in keys]
+        for _, count, size, _ in found:
+            change.events -= count
+            change.bytes -= size
+        (stored_at,) = [row[3] for row in found if row[0] == keys[0]]
+        return float(stored_at)
+
+    def _remove_one(self, lane: Lane, key: int) -> tuple[Any, ...]:
+        row = self._connection.execute(_SELECT_CHUNK, (key,)).fetchone()
+        if row is None:
+            raise KeyError(f"chunk {rows.id_of(key)} does not wait in {lane}: it was settled before")
+        self._connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
+        return tuple(row)
+
+    def keep_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters under new numbers."""
+        for letter in letters:
+            row = rows.letter_row(letter)
+            self._connection.execute(_INSERT_LETTER, row)
+            self._letters += 1
+            self._letter_bytes += row[4]
+        if letters:
+            self._last_letter = self._connection.last_insert_rowid()
+
+    def put_letter_back(self, number: int, letter: DeadLetter) -> None:
+        """Keep a dead letter under the number that it had."""
+        row = rows.letter_row(letter)
+        self._connection.execute("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        self._letters += 1
+        self._letter_bytes += row[4]
+        self._last_letter = max(self._last_letter, number)
+
+    def drop_letters(self, numbers: Sequence[int]) -> int:
+        """Let dead letters go; how many of them were there."""
+        gone = 0
+        for number in numbers:
+            for (size,) in self._connection.execute(
+                "DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)
+            ):
+                gone += 1
+                self._letters -= 1
+                self._letter_bytes -= size
+        return gone
+
+    def write_totals(self) -> None:
+        """Bring the totals in the database up to what was written."""
+        for change in self._lanes.values():
+            self._connection.execute(_COUNT_LANE, (change.events, change.bytes, change.last_id, change.totals.number))
+        if self._letters or self._letter_bytes:
+            self._connection.execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
+
+    def note_totals(self) -> None:
+        """Bring the mirror up to what became durable."""
+        totals = self._totals
+        for lane, change in self._lanes.items():
+            change.totals.events += change.events
+            change.totals.bytes += change.bytes
+            totals.lanes[lane] = change.totals
+        totals.last_id = self._last_id
+        totals.last_lane = self._last_lane
+        totals.last_letter = self._last_letter
+        totals.letters += self._letters
+        totals.letter_bytes += self._letter_bytes
+
+    def _change(self, lane: Lane) -> _LaneChange:
+        change = self._lanes.get(lane)
+        if change is None:
+            self._lanes[lane] = change = _LaneChange(self._totals.lanes.get(lane) or self._new_lane(lane))
+        return change
+
+    def _new_lane(self, lane: Lane) -> LaneTotals:
+        self._last_lane += 1
+        self._connection.execute(_INSERT_LANE, (self._last_lane, *lane))
+        return LaneTotals(self._last_lane, lane_text(lane))

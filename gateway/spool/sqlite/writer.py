@@ -1,0 +1,90 @@
+"""The one thread that touches the database: calls go in on the loop's side, and come out there in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+PAUSE = 0.25
+"""Seconds without a call after which the thread looks after the file."""
+
+
+class _Call(NamedTuple):
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+class Writer:
+    """Runs calls one after the other on a thread of its own.
+
+    `after` runs behind every call, when its result is already on its way: what must not delay the caller. `idle` runs
+    when no call has come for a while, again and again for as long as it returns true.
+    """
+
+    def __init__(self, *, after: Callable[[], None], idle: Callable[[], bool], name: str) -> None:
+        self._after = after
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        # The thread adds at the right, the loop takes from the left. `_woken` is set by the thread and cleared by the
+        # loop before it takes: what is added in between is either taken or wakes the loop again.
+        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._woken = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Have it done; the future is done when it is.
+
+        A caller that goes away does not undo it: what was begun takes effect.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._calls.put(_Call(work, future))
+        return future
+
+    def stop(self) -> None:
+        """Let the thread end, when everything that was asked of it is done."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        pause: float | None = None
+        while True:
+            try:
+                call = self._calls.get(timeout=pause)
+            except Empty:
+                pause = 0.0 if self._idle() else None
+                continue
+            if call is None:
+                return
+            try:
+                self._answer(call.future, call.work(), None)
+            except BaseException as error:  # noqa: BLE001 (it is the caller's to judge)
+                self._answer(call.future, None, error)
+            self._after()
+            pause = PAUSE
+
+    def _answer(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self._done.append((future, result, error))
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:
+                self._done.clear()  # the loop is gone, and with it whoever waited
+
+    def _deliver(self) -> None:
+        self._woken = False
+        while self._done:
+            future, result, error = self._done.popleft()
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
