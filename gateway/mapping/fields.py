@@ -162,7 +162,12 @@ IDENTITY: tuple[Field, ...] = (
         hashing=Hashing.AS_SET,
     ),
     Field(
-        "madid", ("context.device.advertisingId",), "madid", offline="madid", conversions="madid", hashing=Hashing.OFFLINE
+        "madid",
+        ("context.device.advertisingId",),
+        "madid",
+        offline="madid",
+        conversions="madid",
+        hashing=Hashing.OFFLINE,
     ),
     Field("lead_id", (), "lead_id", offline="lead_id", conversions="lead_id"),
     Field(

@@ -73,7 +73,7 @@ def us_states() -> Mapping[str, str]:
     import pycountry  # noqa: PLC0415
 
     found = {"washingtondc": "dc", "districtofcolumbia": "dc", "virginislands": "vi"}
-    for state in pycountry.subdivisions.get(country_code="US"):
+    for state in pycountry.subdivisions.get(country_code="US"):  # type: ignore[no-untyped-call]
         code = state.code.removeprefix("US-").lower()
         found[code] = found[letters(state.name)] = code
     return found

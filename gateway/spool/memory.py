@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.letters import EVERY, LetterFilter
@@ -96,11 +96,11 @@ class MemorySpool:
         if ids and (not found or len(set(ids)) != len(ids) or any(number not in found.chunks for number in ids)):
             raise KeyError(f"not all of {list(ids)} wait in {lane}: they were settled before")
         if ids and found:
-            first = found.chunks[ids[0]]
+            stored_at = min(found.chunks[number].stored_at for number in ids)
             for number in ids:
                 self._remove(found, number)
             if rest:
-                self._insert(found, replace(first, chunk=rest))
+                self._insert(found, StoredChunk(ids[0], rest, stored_at))
         self._keep((), letters)
         self._let_go_beyond(self._max_bytes + settle_reserve(self._max_bytes))
 

@@ -9,7 +9,7 @@ from gateway.model import Chunk, DeadLetter, StoredChunk
 CHUNK_OVERHEAD = 160
 """Bytes that a chunk takes beside its payload: its row, its lane's name, its share of the tree above."""
 
-LETTER_OVERHEAD = 120
+LETTER_OVERHEAD = 160
 """Bytes that a dead letter takes beside its texts and its event."""
 
 _MIB = 2**20

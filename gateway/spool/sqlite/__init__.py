@@ -5,5 +5,7 @@ One thread holds the one connection (`writer`); `keeper` keeps that connection w
 """
 
 from gateway.spool.sqlite.engine import SqliteSpool
+from gateway.spool.sqlite.rescue import Rescued
+from gateway.spool.sqlite.verify import Verified, rescue_file, verify
 
-__all__ = ["SqliteSpool"]
+__all__ = ["Rescued", "SqliteSpool", "Verified", "rescue_file", "verify"]

@@ -13,6 +13,7 @@ import apsw
 
 from gateway.model import Backlog, UnixSeconds
 from gateway.spool.protocol import SpoolStatistics
+from gateway.spool.sqlite import files
 from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rows import key_of
 from gateway.spool.sqlite.schema import PAGE_SIZE, prepare
@@ -32,7 +33,7 @@ class Database:
         # As they stand after the last commit.
         self.file_pages = 0
         self.free_pages = 0
-        self.log_pages = 0  # written since the last checkpoint; the hook and `checkpoint` change it
+        self.log_pages = 0  # in the log and not written back; the hook and `checkpoint` change it
         self.commits = 0
         try:
             prepare(self.connection)
@@ -42,6 +43,7 @@ class Database:
             self.abandon()
             raise
         self.connection.set_wal_hook(self._note_log)
+        self._inode = medium.path.stat().st_ino
 
     def close(self) -> None:
         """Write the log back and let go."""
@@ -76,6 +78,11 @@ class Database:
         return self.file_pages - self.free_pages
 
     @property
+    def log_length(self) -> int:
+        """Bytes of the log up to the last commit that we know to be durable."""
+        return 32 + self.log_pages * (24 + PAGE_SIZE)
+
+    @property
     def empty(self) -> bool:
         """Whether no event waits."""
         return not any(totals.events for totals in self.totals.lanes.values())
@@ -84,7 +91,12 @@ class Database:
         """Write the log back into the file, so that it starts over; `TRUNCATE` gives its room back as well."""
         row: Any = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         _, written, done = row
-        self.log_pages = max(0, written - done)
+        self.log_pages = 0 if written == done else written
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file that we write is still the one that the next start will find."""
+        return files.inode(self.medium.path) == self._inode
 
     def measure(self) -> None:
         """Look at the size of the file."""

@@ -42,6 +42,7 @@ class Keeper:
         self._store: Store | None = None  # None while closed, and while the connection has to be opened anew
         self._upkeep: Upkeep | None = None  # of the same database
         self._failures = 0  # calls in a row that the disk failed
+        self._doubtful: int | None = None  # bytes of the log that hold, after a connection was given up
         self._statistics = SpoolStatistics(0, 0, 0, 0, medium.max_bytes, 0)  # when there is no store
 
     def open(self) -> Sequence[Backlog]:
@@ -50,7 +51,7 @@ class Keeper:
         try:
             files.make_folder(path.parent)
             self._lock = files.Lock(files.beside(path, ".lock"))
-            finish_rescue(path)
+            finish_rescue(path, self._wall())
             self._need_disk()
             store = self._open_store()
         except (apsw.Error, OSError) as error:
@@ -58,7 +59,7 @@ class Keeper:
             raise SpoolUnavailable(
                 f"the spool {path} cannot be opened: {error}. Make its folder writable for this process"
             ) from error
-        except SpoolUnavailable:
+        except BaseException:
             self._let_go()
             raise
         return store.database.backlogs()
@@ -106,6 +107,8 @@ class Keeper:
 
     def _open_store(self) -> Store:
         try:
+            if self._doubtful is not None:
+                files.cut(files.beside(self._medium.path, files.WAL), self._doubtful)
             files.make_private(self._medium.path)
             database = Database(self._medium)
             if found := check.damage(database.connection, check.AT_START):
@@ -118,12 +121,18 @@ class Keeper:
     def _use(self, database: Database) -> Store:
         self._store = store = Store(database, self._wall)
         self._upkeep = Upkeep(database)
+        self._doubtful = None
         return store
 
     def _replace(self, store: Store, reason: str) -> Store:
         """The file turned out to be damaged while in use."""
-        store.database.abandon()
-        return self._use(self._rescued(reason))
+        before = store.database.totals
+        self._forget(store)
+        store = self._use(self._rescued(reason))
+        # IDs and numbers go on from where callers saw them, and callers may settle what could not be read.
+        totals = store.database.totals
+        totals.last_id = store.lost_up_to = max(before.last_id, totals.last_id)
+        return store
 
     def _rescued(self, reason: str) -> Database:
         rescue(self._medium, reason, self._wall())
@@ -133,10 +142,19 @@ class Keeper:
         self._failures += 1
         store = self._store
         if store and (store.database.connection.in_transaction or self._failures >= PATIENCE):
-            self._statistics = self.statistics()
-            self._store = self._upkeep = None
+            self._forget(store)
             self._failures = 0
-            store.database.abandon()
+
+    def _forget(self, store: Store) -> None:
+        """Let go of a connection without trusting it.
+
+        A transaction that failed in its last step may stand whole in the log, and a new connection would take it for
+        done although its caller was told that it is not. So the log is cut behind what was acknowledged.
+        """
+        self._statistics = self.statistics()
+        self._doubtful = store.database.log_length
+        self._store = self._upkeep = None
+        store.database.abandon()
 
     def _need_disk(self) -> None:
         """Refuse a cap that the disk could not hold: at a full disk nothing can leave either."""

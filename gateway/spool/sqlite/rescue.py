@@ -64,17 +64,22 @@ def rescue(medium: Medium, reason: str, now: UnixSeconds) -> Rescued:
     return Rescued(saved.events, saved.dead_letters, aside)
 
 
-def finish_rescue(path: Path) -> None:
-    """Go on where a crash interrupted a rescue."""
+def finish_rescue(path: Path, now: UnixSeconds) -> None:
+    """Go on where a crash interrupted a rescue; and set a log aside whose database somebody removed."""
+    log_file = files.beside(path, files.WAL)
     fresh = files.beside(path, _FRESH)
     if not fresh.exists():
+        if not files.size(path) and files.size(log_file):
+            aside = files.beside(_free_name(path, now), files.WAL)
+            log.error("%s has no database: it was set aside as %s", log_file, aside)
+            log_file.rename(aside)
         return
     if path.exists():
         _remove(fresh)  # not complete: the damage will be found again
         return
     log.error("a rescue of the spool %s was interrupted: it is finished now", path)
     # The log belongs to the file that was set aside already.
-    _swap(path, fresh, files.beside(path, ".damaged"))
+    _swap(path, fresh, _free_name(path, now))
 
 
 def _write_log_back(medium: Medium) -> None:

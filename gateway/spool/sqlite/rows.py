@@ -36,6 +36,11 @@ def key_of(lane: int, number: int) -> int:
     return lane << ID_BITS | number
 
 
+def lane_number(key: int) -> int:
+    """The lane's number in a key."""
+    return key >> ID_BITS
+
+
 def id_of(key: int) -> ChunkId:
     """The chunk's ID in a key."""
     return ChunkId(key & _ID_MASK)
@@ -100,13 +105,13 @@ def letter_row(letter: DeadLetter) -> LetterRow:
     """A dead letter as it is kept."""
     fault = letter.fault
     about = orjson.dumps(
-        {
-            "message": letter.message,
-            "source": letter.source,
-            "lane": list(letter.lane) if letter.lane else None,
-            "attempts": letter.attempts,
-            "fault": [fault.code, fault.subcode, fault.trace_id] if fault else None,
-        }
+        [
+            letter.message,
+            letter.source,
+            list(letter.lane) if letter.lane else None,
+            letter.attempts,
+            [fault.code, fault.subcode, fault.trace_id] if fault else None,
+        ]
     )
     checksum = crc32(letter.event or b"", crc32(about))
     return (
@@ -127,17 +132,17 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
     try:
         if crc32(event or b"", crc32(about)) != checksum:
             raise Damaged("the checksum differs")
-        rest = orjson.loads(about)
+        message, source, lane, attempts, fault = orjson.loads(about)
         return DeadLetter(
             stage=Stage(stage),
             code=code,
-            message=rest["message"],
+            message=message,
             destination=destination,
-            source=rest["source"],
-            lane=Lane(*rest["lane"]) if rest["lane"] else None,
+            source=source,
+            lane=Lane(*lane) if lane else None,
             at=at,
-            attempts=rest["attempts"],
-            fault=MetaFault(*rest["fault"]) if rest["fault"] else None,
+            attempts=attempts,
+            fault=MetaFault(*fault) if fault else None,
             event=event,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

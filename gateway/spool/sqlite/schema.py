@@ -48,7 +48,7 @@ CREATE TABLE dead_letter(
     code TEXT NOT NULL,
     destination TEXT NOT NULL,
     size INTEGER NOT NULL,
-    about BLOB NOT NULL,          -- JSON: the rest of the letter but its event
+    about BLOB NOT NULL,          -- JSON: message, source, lane, attempts, Meta's codes and trace
     checksum INTEGER NOT NULL,
     event BLOB
 ) STRICT;
@@ -62,6 +62,8 @@ CREATE VIEW waiting AS            -- for people with a database shell
            datetime(stored_at, 'unixepoch') AS stored, datetime(expires_at, 'unixepoch') AS expires
     FROM chunk ORDER BY id;
 """
+
+_TABLES: Final = SCHEMA.count("CREATE ")
 
 PRAGMAS: Final = (
     # Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
@@ -99,6 +101,8 @@ def prepare(connection: apsw.Connection) -> None:
         raise SpoolUnavailable(
             f"{connection.filename} is a database of another program; spool.path has to be a folder of its own"
         )
+    if version == VERSION and tables < _TABLES:
+        raise apsw.CorruptError("its tables are missing")
     if version != VERSION:
         raise SpoolUnavailable(
             f"{connection.filename} was written by a newer gateway (its form is {version}, this one knows up to "

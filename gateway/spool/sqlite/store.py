@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.letters import LetterFilter
-from gateway.spool.protocol import SpoolFull
+from gateway.spool.protocol import SpoolFull, SpoolUnavailable
 from gateway.spool.sizes import up_to
 from gateway.spool.sqlite import rows
 from gateway.spool.sqlite.database import Database
@@ -29,8 +29,6 @@ _MATCHING = (
 )
 _SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?8"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
-_OLDEST_LETTERS = "SELECT number FROM dead_letter ORDER BY number LIMIT 500"
-
 SCAN = 5000
 """Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
 
@@ -43,6 +41,8 @@ class Store:
         self._wall = wall
         self.buried = 0
         """Events of damaged chunks that became dead letters."""
+        self.lost_up_to = 0
+        """IDs up to this may be missing: a rescue while we served could not read them."""
 
     def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
         """Keep all of it, or none."""
@@ -76,7 +76,7 @@ class Store:
         self._make_room([rest] if rest else [], letters)
         with self.database.commit() as transaction:
             if ids:
-                stored_at = transaction.remove(lane, ids)
+                stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
                 if rest:
                     transaction.put_back(StoredChunk(ids[0], rest, stored_at))
             transaction.keep_letters(letters)
@@ -153,6 +153,11 @@ class Store:
                 f"the spool may hold spool.max_bytes = {medium.max_bytes} bytes and holds "
                 f"{database.used_pages * PAGE_SIZE}. Send again when events have left, or raise spool.max_bytes"
             )
+        if not database.is_ours:
+            raise SpoolUnavailable(
+                f"{medium.path} was moved or removed while in use: what is taken now would be gone after the next "
+                "start. Put it back, or restart the gateway"
+            )
         if (free := medium.free_disk(medium.path.parent)) < medium.beside:
             raise SpoolFull(
                 f"the disk of {medium.path.parent} has {free} bytes free and the last {medium.beside} are kept for "
@@ -163,11 +168,11 @@ class Store:
         """Let the oldest dead letters go where even the reserve is full of them: else it could never empty again."""
         database = self.database
         gone = 0
-        while database.totals.letters and database.used_pages + pages_of(chunks, letters) > database.medium.last_page:
-            numbers: list[Any] = database.connection.execute(_OLDEST_LETTERS).fetchall()
-            gone += self.discard([number for (number,) in numbers])
-            if not numbers:
+        while (excess := database.used_pages + pages_of(chunks, letters) - database.medium.last_page) > 0:
+            step = self.retain(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
+            if not step:
                 break
+            gone += step
         if gone:
             log.error("the spool is full of dead letters: the oldest %d were let go", gone)
 

@@ -77,9 +77,12 @@ class Transaction:
         row = rows.chunk_row(key_of(totals.number, stored.id), stored.chunk, stored.stored_at, totals.text)
         self._connection.execute(_INSERT_CHUNK, row)
 
-    def remove(self, lane: Lane, ids: Sequence[ChunkId]) -> float:
-        """Remove chunks; when the first of the IDs was stored. Raises `KeyError` when one of them is not there."""
-        if lane not in self._totals.lanes:
+    def remove(self, lane: Lane, ids: Sequence[ChunkId], lost_up_to: int = 0) -> UnixSeconds:
+        """Remove chunks; when the oldest of them was stored.
+
+        Raises `KeyError` when one is not there, unless its ID is up to `lost_up_to`.
+        """
+        if lane not in self._totals.lanes and min(ids) > lost_up_to:
             raise KeyError(f"nothing waits in {lane}: {list(ids)} were settled before")
         change = self._change(lane)
         keys = [key_of(change.totals.number, number) for number in ids]
@@ -89,19 +92,18 @@ class Transaction:
         if {row[0] for row in found} == set(keys) and len(found) == len(keys):
             execute("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
         else:
-            found = [self._remove_one(lane, key) for key in keys]
+            found = [row for key in keys for row in self._remove_one(lane, key, lost_up_to)]
         for _, count, size, _ in found:
             change.events -= count
             change.bytes -= size
-        (stored_at,) = [row[3] for row in found if row[0] == keys[0]]
-        return float(stored_at)
+        return min((float(row[3]) for row in found), default=0.0)
 
-    def _remove_one(self, lane: Lane, key: int) -> tuple[Any, ...]:
-        row = self._connection.execute(_SELECT_CHUNK, (key,)).fetchone()
-        if row is None:
+    def _remove_one(self, lane: Lane, key: int, lost_up_to: int) -> list[Any]:
+        found = self._connection.execute(_SELECT_CHUNK, (key,)).fetchall()
+        if not found and rows.id_of(key) > lost_up_to:
             raise KeyError(f"chunk {rows.id_of(key)} does not wait in {lane}: it was settled before")
         self._connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
-        return tuple(row)
+        return found
 
     def keep_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters under new numbers."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
+
+log = logging.getLogger("gateway.spool")
 
 T = TypeVar("T")
 
@@ -58,7 +61,7 @@ class Writer:
             try:
                 call = self._calls.get(timeout=pause)
             except Empty:
-                pause = 0.0 if self._idle() else None
+                pause = 0.0 if self._look_after(self._idle) else None
                 continue
             if call is None:
                 return
@@ -66,8 +69,16 @@ class Writer:
                 self._answer(call.future, call.work(), None)
             except BaseException as error:  # noqa: BLE001 (it is the caller's to judge)
                 self._answer(call.future, None, error)
-            self._after()
+            self._look_after(self._after)
             pause = PAUSE
+
+    def _look_after(self, work: Callable[[], T]) -> T | None:
+        """Upkeep is no caller's: a defect in it is told, and the thread goes on answering."""
+        try:
+            return work()
+        except Exception:
+            log.exception("the upkeep of the spool failed")
+            return None
 
     def _answer(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._done.append((future, result, error))

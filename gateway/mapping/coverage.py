@@ -1,0 +1,69 @@
+"""How often each match key was there, and why it was dropped: plain integers that the compiled mapper counts up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.mapping.fields import IDENTITY
+
+CAUSES: Mapping[str, str] = {
+    "malformed": "No usable value of its kind.",
+    "no_country": "A phone number without a country code, and no country known.",
+    "md5": "An MD5, which Meta cannot match.",
+    "empty_hash": "The hash of the empty string.",
+    "not_hashed": "Not a SHA-256 although `hashing` is false.",
+    "too_long": "Longer than any value of its kind.",
+}
+"""Why a match key was dropped."""
+
+NOTES: Mapping[str, str] = {
+    "default_value_used": "The event had no value; `default_value` was sent.",
+    "default_currency_used": "The event had no usable currency; `default_currency` was sent.",
+    "purchase_without_value": "A purchase was sent with the default value.",
+    "wrong_type": "A value was of the wrong type and counted as absent.",
+    "product_without_id": "A product without an ID was left out.",
+    "unusable_property": "A property could not be passed on, such as a text with half a character.",
+}
+"""What else is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCoverage:
+    """One match key's share of the mapped events."""
+
+    present: int
+    dropped: Mapping[str, int]
+    """By cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A snapshot of one mapper's counters."""
+
+    events: int
+    """Source events that were mapped or rejected for their identity or time."""
+    keys: Mapping[str, KeyCoverage]
+    notes: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the compiled mapper writes. `present[i]` belongs to `IDENTITY[i]`; the last one counts events."""
+
+    present: list[int] = field(default_factory=lambda: [0] * (len(IDENTITY) + 1))
+    dropped: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """By field and cause: the rare way, a dictionary."""
+    notes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def snapshot(self) -> Coverage:
+        """The counts as they are now."""
+        keys = {
+            one.name: KeyCoverage(
+                present=self.present[index],
+                dropped={cause: n for (name, cause), n in sorted(self.dropped.items()) if name == one.name},
+            )
+            for index, one in enumerate(IDENTITY)
+        }
+        return Coverage(self.present[-1], keys, dict(sorted(self.notes.items())))

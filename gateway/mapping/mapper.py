@@ -1,0 +1,89 @@
+"""One destination's mapper: the compiled function, its counters, and what stands around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gateway.config import DestinationSettings
+from gateway.mapping.compile import Writer, compiled
+from gateway.mapping.coverage import Counters, Coverage
+from gateway.mapping.custom import DEEPEST
+from gateway.mapping.rejections import rejected
+from gateway.mapping.seal import Sealer
+from gateway.model import Mapped
+
+DEFAULT_MAX_EVENT_BYTES = 32 * 1024
+
+
+class Mapper:
+    """Maps source events for one destination. Made by `compile_mapper`."""
+
+    def __init__(self, name: str, destination: DestinationSettings, max_event_bytes: int) -> None:
+        self.name = name
+        self.destination = destination
+        self._counters = Counters()
+        writer = Writer(name, destination, max_event_bytes, self._counters)
+        self.rules = writer.rules
+        self.paths = writer.paths
+        self.source_code, fast = compiled(writer)
+        self.map: Callable[[Any, int], Mapped] = _never_raising(fast, self._counters)
+        self._sealer = Sealer(writer.rules, writer.paths)
+
+    def seal(self, event: Any) -> bytes | None:
+        """The event with every personal value replaced by what would have been sent; None for what is no object."""
+        return self._sealer.seal(event)
+
+    def coverage(self) -> Coverage:
+        """How often each match key was there, and why it was dropped."""
+        return self._counters.snapshot()
+
+
+def compile_mapper(
+    name: str, destination: DestinationSettings, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES
+) -> Mapper:
+    """The mapper of a destination. `mapper.map(event, now)` takes any JSON value and the time in unix seconds."""
+    return Mapper(name, destination, max_event_bytes)
+
+
+def _never_raising(fast: Callable[[Any, int], Mapped], counters: Counters) -> Callable[[Any, int], Mapped]:
+    """The compiled function, with a second try for what cannot be encoded.
+
+    Lone surrogates, integers beyond 64 bits and bottomless nesting are rare, so nothing looks for them beforehand.
+    """
+
+    def map_event(event: Any, now: int) -> Mapped:
+        try:
+            return fast(event, now)
+        except (TypeError, ValueError, RecursionError):
+            counters.notes["unusable_property"] += 1
+        try:
+            return fast(encodable(event), now)
+        except (TypeError, ValueError, RecursionError):  # pragma: no cover (what is encodable does not get here)
+            return rejected("not_an_object", "The event cannot be read.")
+
+    return map_event
+
+
+def encodable(value: Any, depth: int = 0) -> Any:
+    """A copy in which what JSON bytes cannot hold is null."""
+    match value:
+        case str():
+            return value if not any("\ud800" <= char <= "\udfff" for char in value) else None
+        case bool() | None:
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**64 else None
+        case float():
+            return value if math.isfinite(value) else None
+        case dict() if depth < DEEPEST:
+            return {
+                name: encodable(inner, depth + 1)
+                for name, inner in value.items()
+                if isinstance(name, str) and encodable(name) is not None
+            }
+        case list() if depth < DEEPEST:
+            return [encodable(inner, depth + 1) for inner in value]
+        case _:
+            return None

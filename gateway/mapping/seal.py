@@ -1,0 +1,112 @@
+"""A rejected event as it may be kept: every personal value replaced by what would have been sent.
+
+The identity stands in `traits`, where the table looks first; what mapping never reads is left out. A sealed event maps,
+after the settings were mended, to what the original would have been. A value that could not be normalised is gone: a
+phone number without a country stays lost when a country is set later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.mapping.custom import is_personal, scrubbed
+from gateway.mapping.patient import Patient
+from gateway.mapping.rules import Rules
+from gateway.mapping.walk import at, text_of
+from gateway.model import JsonObject
+
+ROOT = ("type", "event", "messageId", "originalTimestamp", "timestamp", "sentAt", "integrations")
+"""What is kept of the event itself, unchanged."""
+CONTEXT = ("context.page.url", "context.dataProcessingOptions")
+"""What is kept of the context, unchanged."""
+
+PLACES: Mapping[str, str] = {
+    "email": "traits.email",
+    "phone": "traits.phone",
+    "gender": "traits.gender",
+    "birthday": "traits.birthday",
+    "first_name": "traits.firstName",
+    "last_name": "traits.lastName",
+    "city": "traits.address.city",
+    "state": "traits.state",
+    "zip": "traits.zip",
+    "country": "traits.country",
+    "external_id": "userId",
+    "madid": "context.device.advertisingId",
+    "client_user_agent": "context.userAgent",
+    "fbc": "context.fbc",
+    "fbp": "context.fbp",
+    "client_ip_address": "context.ip",
+}
+"""Where the sealed event has each match key: the first place at which mapping looks."""
+
+NEVER = 99991231
+"""A day before which every birthday lies: a seal does not depend on the time at which it is made."""
+
+
+class Sealer:
+    """Seals events for one destination."""
+
+    def __init__(self, rules: Rules, paths: Mapping[str, Sequence[str]]) -> None:
+        self._rules = rules
+        self._patient = Patient(rules, paths)
+        self._paths = paths
+
+    def seal(self, event: Any) -> bytes | None:
+        """JSON without a personal value in it; None for what is no object, or what cannot be encoded."""
+        if event.__class__ is not dict:
+            return None
+        try:
+            return orjson.dumps(self._sealed(event))
+        except (TypeError, ValueError, RecursionError):
+            from gateway.mapping.mapper import encodable  # noqa: PLC0415 (the rare way; the mapper imports this room)
+
+            return orjson.dumps(self._sealed(encodable(event)))
+
+    def _sealed(self, event: JsonObject) -> JsonObject:
+        sealed: JsonObject = {key: event[key] for key in ROOT if key in event}
+        if "integrations" in sealed:
+            sealed["integrations"] = scrubbed_any(sealed["integrations"])
+        for path in CONTEXT:
+            if (value := at(event, path)) is not None:
+                _put(sealed, path, scrubbed_any(value))
+        properties = event.get("properties")
+        if properties.__class__ is dict:
+            sealed["properties"] = {
+                name: scrubbed_any(value) for name, value in properties.items() if not is_personal(name)
+            }
+        for path in self._paths["action_source"]:
+            if path.rpartition(".")[0] != "properties" and (text := text_of(at(event, path))) is not None:
+                _put(sealed, path, text)
+        for field, found in self._patient.everything(event, NEVER).items():
+            if found.sent is None:
+                continue
+            if field == "lead_id":
+                _put(sealed, "context.externalId", [{"type": "LeadId", "id": str(found.sent)}])
+            elif field == "birthday":
+                _put(sealed, PLACES[field], self._birthday(found.raw))
+            else:
+                _put(sealed, PLACES[field], found.sent)
+        return sealed
+
+    def _birthday(self, raw: Any) -> dict[str, str]:
+        hashes = self._rules.birthday(raw, NEVER) or ("", "", "", "")
+        return {key: part for key, part in zip(("db", "doby", "dobm", "dobd"), hashes, strict=True) if part}
+
+
+def scrubbed_any(value: Any) -> Any:
+    """A value without what is personal in it."""
+    return scrubbed(value) if value.__class__ in {dict, list} else value
+
+
+def _put(tree: JsonObject, path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        inner = tree.get(parent)
+        if inner.__class__ is not dict:
+            inner = tree[parent] = {}
+        tree = inner
+    tree[leaf] = value

@@ -1,0 +1,105 @@
+"""Looks at every row of a spool that nobody uses, however long it takes: for the operator's commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from gateway.spool.protocol import SpoolUnavailable
+from gateway.spool.sqlite import check, files, rows
+from gateway.spool.sqlite.database import Database
+from gateway.spool.sqlite.medium import Medium
+from gateway.spool.sqlite.rescue import Rescued, finish_rescue, rescue
+from gateway.spool.sqlite.rows import Damaged
+
+_NO_CAP = 2**44
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found."""
+
+    events: int
+    """That wait and are intact."""
+    dead_letters: int
+    """That are intact."""
+    faults: tuple[str, ...]
+    """A sentence each; empty when all is well."""
+
+
+def verify(path: Path) -> Verified:
+    """Look at everything. Raises `SpoolUnavailable` when the spool is in use, or not there."""
+    with files.locked(path):
+        finish_rescue(path, time.time())
+        _need(path)
+        try:
+            database = Database(Medium(path, _NO_CAP))
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            return Verified(0, 0, (str(error),))
+        try:
+            return _look(database)
+        finally:
+            database.abandon()
+
+
+def rescue_file(path: Path) -> Rescued:
+    """Set a spool aside and go on with what is readable, whether it looks damaged or not.
+
+    Raises `SpoolUnavailable` when the spool is in use, or not there.
+    """
+    with files.locked(path):
+        finish_rescue(path, time.time())
+        _need(path)
+        return rescue(Medium(path, _NO_CAP), "the operator says so", time.time())
+
+
+def _need(path: Path) -> None:
+    if not path.exists():
+        raise SpoolUnavailable(f"there is no spool {path}: give the spool.path of the settings")
+
+
+def _look(database: Database) -> Verified:
+    faults: list[str] = []
+    if found := check.damage(database.connection, None):
+        faults.append(found)
+    events, letters = 0, 0
+    try:
+        counts: dict[int, list[int]] = {}
+        for lane, count, size, fault in _chunks(database):
+            if fault:
+                faults.append(fault)
+            else:
+                events += count
+            counted = counts.setdefault(lane, [0, 0])
+            counted[0] += count
+            counted[1] += size
+        for name, totals in database.totals.lanes.items():
+            if (here := counts.pop(totals.number, [0, 0])) != [totals.events, totals.bytes]:
+                faults.append(f"{name} counts {totals.events} events in {totals.bytes} bytes and has {here}")
+        faults += [
+            f"{counted[0]} events wait in a lane {number} that is not there" for number, counted in counts.items()
+        ]
+        for row in database.connection.execute("SELECT * FROM dead_letter"):
+            try:
+                rows.dead_letter(row[1:])
+                letters += 1
+            except Damaged as error:
+                faults.append(f"dead letter {row[0]}: {error}")
+    except apsw.CorruptError as error:
+        faults.append(str(error))
+    return Verified(events, letters, tuple(faults))
+
+
+def _chunks(database: Database) -> Iterator[tuple[int, int, int, str | None]]:
+    """Lane number, events, bytes and fault of every chunk."""
+    for row in database.connection.execute("SELECT * FROM chunk ORDER BY key"):
+        fault = None
+        try:
+            rows.stored_chunk(row)
+        except Damaged as error:
+            fault = f"chunk {rows.id_of(row[0])}: {error}"
+        yield rows.lane_number(row[0]), row[1], len(row[6]), fault
