@@ -1,8 +1,8 @@
 """A disk between SQLite and the real one that breaks when a test says so, and that forgets what was not synced.
 
-It counts what changes the disk (writes, syncs, truncations, deletions) and can fail any of them: with an I/O error, with
-no space, or after half a write. `power_cut` writes what a real disk may hold after one: everything that was synced, and
-any part of what was not.
+It counts what changes the disk (writes, syncs, truncations, deletions) and can fail any of them: with an I/O error,
+with no space, or after half a write. `power_cut` writes what a real disk may hold after one: everything that was
+synced, and any part of what was not.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import apsw
 
@@ -70,10 +69,10 @@ class Disk(apsw.VFS):
         self.fault: Fault | None = None
         self.contents: dict[str, _Content] = defaultdict(_Content)
 
-    def __enter__(self) -> Disk:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.unregister()
 
     @contextmanager
@@ -113,10 +112,10 @@ class Disk(apsw.VFS):
 
     # What SQLite calls.
 
-    def xOpen(self, name: Any, flags: list[int]) -> Any:
+    def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802
         return _File(self, name, flags)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         if fault := self.step("delete"):
             raise apsw.exception_for(fault.code)
         super().xDelete(filename, syncdir)
@@ -133,7 +132,7 @@ class _File(apsw.VFSFile):
         self._disk = disk
         self._content = disk.contents[name.filename() if isinstance(name, apsw.URIFilename) else str(name)]
 
-    def xWrite(self, data: bytes, offset: int) -> None:
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         if fault := self._disk.step("write"):
             if fault.half:
                 self._write(data[: len(data) // 2], offset)
@@ -144,13 +143,13 @@ class _File(apsw.VFSFile):
         super().xWrite(data, offset)
         self._content.pending.append((offset, bytes(data)))
 
-    def xSync(self, flags: int) -> None:
+    def xSync(self, flags: int) -> None:  # noqa: N802
         if fault := self._disk.step("sync"):
             raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC if fault.code != apsw.SQLITE_FULL else fault.code)
         super().xSync(flags)
         self._content.sync()
 
-    def xTruncate(self, newsize: int) -> None:
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802
         if fault := self._disk.step("truncate"):
             raise apsw.exception_for(fault.code)
         super().xTruncate(newsize)

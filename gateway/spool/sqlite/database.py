@@ -42,6 +42,7 @@ class Database:
         except BaseException:
             self.abandon()
             raise
+        self.checkpoint("NOOP")  # what an earlier connection left in the log
         self.connection.set_wal_hook(self._note_log)
         self._inode = medium.path.stat().st_ino
 
@@ -88,7 +89,7 @@ class Database:
         return not any(totals.events for totals in self.totals.lanes.values())
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Write the log back into the file, so that it starts over; `TRUNCATE` gives its room back as well."""
+        """Write the log back, so that it starts over; `TRUNCATE` gives its room back as well, `NOOP` only looks."""
         row: Any = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         _, written, done = row
         self.log_pages = 0 if written == done else written

@@ -28,7 +28,8 @@ T = TypeVar("T")
 PATIENCE: Final = 3
 """Calls in a row that may fail before the connection is opened anew: the disk may be back under another handle."""
 
-_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
+"""Beside what the database finds by itself: a name that is no text any more."""
 
 
 class Keeper:

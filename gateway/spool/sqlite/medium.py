@@ -15,6 +15,9 @@ _MIB = 2**20
 _USABLE = PAGE_SIZE - 4
 """Bytes of a payload on one overflow page."""
 
+_STUMP = 1100
+"""Bytes of a large row that stay in the tree."""
+
 
 @dataclass(frozen=True, slots=True)
 class Medium:
@@ -54,19 +57,15 @@ class Medium:
 
 
 def pages_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
-    """Pages that all of it takes at most: a start page a large row, and half empty pages in the worst case."""
-    pages = 4  # what the trees above grow by
-    small = 0
-    for chunk in chunks:
-        size = len(chunk.payload) + CHUNK_OVERHEAD
-        if size > PAGE_SIZE // 4:
+    """Pages that all of it takes at most: rows are counted as if no other size of row filled a page's end."""
+    pages = 6  # what the trees above grow by
+    shared = 0  # bytes of pages that several rows share
+    sizes = [len(chunk.payload) + CHUNK_OVERHEAD for chunk in chunks]
+    sizes += [letter_size(letter) for letter in letters]
+    for size in sizes:
+        if size > PAGE_SIZE:
             pages += size // _USABLE + 1
+            shared += _STUMP
         else:
-            small += size
-    for letter in letters:
-        size = letter_size(letter)
-        if size > PAGE_SIZE // 4:
-            pages += size // _USABLE + 2
-        else:
-            small += size
-    return pages + small * 4 // (3 * PAGE_SIZE) + 1
+            shared += PAGE_SIZE // (PAGE_SIZE // size)
+    return pages + shared // PAGE_SIZE + 1

@@ -18,7 +18,7 @@ from gateway.model import DeadLetter, StoredChunk, UnixSeconds
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.medium import Medium
-from gateway.spool.sqlite.salvage import Found, salvage
+from gateway.spool.sqlite.salvage import salvage
 
 log = logging.getLogger("gateway.spool")
 
@@ -49,7 +49,7 @@ def rescue(medium: Medium, reason: str, now: UnixSeconds) -> Rescued:
     files.make_private(fresh)
     database = Database(replace(medium, path=fresh))
     try:
-        complete = _copy(salvage(path, now), database)
+        complete = _copy(path, now, database)
         saved = database.statistics()
     finally:
         database.close()
@@ -96,28 +96,40 @@ def _write_log_back(medium: Medium) -> None:
         log.error("the log beside %s cannot be read: %s", medium.path, error)  # noqa: TRY400 (not our fault)
 
 
-def _copy(found: Found, database: Database) -> bool:
+def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
     """Put rows into the fresh file; false when it had no room for all."""
     seen: set[tuple[bool, int]] = set()
-    while rows := list(islice(found, _ROWS)):
-        try:
-            with database.commit() as transaction:
-                for row in rows:
-                    match row:
-                        case StoredChunk() if (True, row.id) not in seen:
-                            seen.add((True, row.id))
-                            transaction.put_back(row)
-                        case (int() as number, DeadLetter() as letter) if (False, number) not in seen:
-                            seen.add((False, number))
-                            transaction.put_letter_back(number, letter)
-                        case DeadLetter():
-                            transaction.keep_letters([row])
-                        case _:
-                            pass  # a copy of what was found already
-        except apsw.FullError:
-            return False
-        if database.log_pages > database.medium.log_pages:
-            database.checkpoint()
+    damaged = False
+
+    def fresh(number: int, *, chunk: bool) -> bool:
+        """Whether no copy of it was found before."""
+        known = (chunk, number) in seen
+        seen.add((chunk, number))
+        return not known
+
+    # Letters that keep their numbers go first, so that those of damaged chunks get other ones.
+    for again in (False, True):
+        found = salvage(path, now)
+        while rows := list(islice(found, _ROWS)):
+            try:
+                with database.commit() as transaction:
+                    for row in rows:
+                        match row:
+                            case DeadLetter():
+                                damaged = True
+                                transaction.keep_letters([row] if again else [])
+                            case StoredChunk() if not again and fresh(row.id, chunk=True):
+                                transaction.put_back(row)
+                            case (int() as number, DeadLetter() as letter) if not again and fresh(number, chunk=False):
+                                transaction.put_letter_back(number, letter)
+                            case _:
+                                pass
+            except apsw.FullError:
+                return False
+            if database.log_pages > database.medium.log_pages:
+                database.checkpoint()
+        if not damaged:
+            break
     return True
 
 

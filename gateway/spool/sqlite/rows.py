@@ -20,11 +20,14 @@ CORRUPT: Final = "spool_corrupt"
 
 _ID_MASK: Final = (1 << ID_BITS) - 1
 
-ChunkRow: TypeAlias = tuple[int, int, int, float, int, str, bytes]
+ChunkRow: TypeAlias = tuple[int, int, int, float, int, bytes, bytes]
 """key, count, expires_at, stored_at, checksum, lane, payload."""
 
-LetterRow: TypeAlias = tuple[float, str, str, str, int, bytes, int, bytes | None]
+LetterRow: TypeAlias = tuple[float, bytes, bytes, bytes, int, bytes, int, bytes | None]
 """at, stage, code, destination, size, about, checksum, event."""
+
+
+_STAGES: Final = {stage.value.encode(): stage for stage in Stage}
 
 
 class Damaged(Exception):
@@ -46,22 +49,22 @@ def id_of(key: int) -> ChunkId:
     return ChunkId(key & _ID_MASK)
 
 
-def lane_text(lane: Lane) -> str:
+def lane_text(lane: Lane) -> bytes:
     """How a lane stands in a chunk's row."""
-    return orjson.dumps(list(lane)).decode()
+    return orjson.dumps(list(lane))
 
 
-def chunk_row(key: int, chunk: Chunk, stored_at: float, lane: str) -> ChunkRow:
+def chunk_row(key: int, chunk: Chunk, stored_at: float, lane: bytes) -> ChunkRow:
     """A chunk as it is kept."""
-    checksum = _chunk_checksum(key, chunk.count, chunk.expires_at, lane, chunk.payload)
-    return key, chunk.count, chunk.expires_at, stored_at, checksum, lane, chunk.payload
+    row = key, chunk.count, chunk.expires_at, stored_at, 0, lane, chunk.payload
+    return *row[:4], _chunk_checksum(row), lane, chunk.payload
 
 
 def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
     """A row as the chunk that it was; of `lane`, if that is known. Raises `Damaged`."""
     key, count, expires_at, stored_at, checksum, text, payload = row
     try:
-        if _chunk_checksum(key, count, expires_at, text, payload) != checksum:
+        if _chunk_checksum(row) != checksum:
             raise Damaged("the checksum differs")
         return StoredChunk(id_of(key), Chunk(lane or Lane(*orjson.loads(text)), count, expires_at, payload), stored_at)
     except (TypeError, ValueError, AttributeError) as error:
@@ -113,31 +116,23 @@ def letter_row(letter: DeadLetter) -> LetterRow:
             [fault.code, fault.subcode, fault.trace_id] if fault else None,
         ]
     )
-    checksum = crc32(letter.event or b"", crc32(about))
-    return (
-        letter.at,
-        letter.stage.value,
-        letter.code,
-        letter.destination,
-        letter_size(letter),
-        about,
-        checksum,
-        letter.event,
-    )
+    stage, code, destination = letter.stage.value.encode(), letter.code.encode(), letter.destination.encode()
+    row = letter.at, stage, code, destination, letter_size(letter), about, 0, letter.event
+    return (*row[:6], _letter_checksum(row), letter.event)
 
 
 def dead_letter(row: Sequence[Any]) -> DeadLetter:
     """A row as the dead letter that it was. Raises `Damaged`."""
     at, stage, code, destination, _, about, checksum, event = row
     try:
-        if crc32(event or b"", crc32(about)) != checksum:
+        if _letter_checksum(row) != checksum:
             raise Damaged("the checksum differs")
         message, source, lane, attempts, fault = orjson.loads(about)
         return DeadLetter(
-            stage=Stage(stage),
-            code=code,
+            stage=Stage(stage.decode()),
+            code=code.decode(),
             message=message,
-            destination=destination,
+            destination=destination.decode(),
             source=source,
             lane=Lane(*lane) if lane else None,
             at=at,
@@ -155,10 +150,10 @@ def dead_letter_or_note(row: Sequence[Any]) -> DeadLetter:
         return dead_letter(row)
     except Damaged:
         return DeadLetter(
-            stage=Stage(row[1]) if row[1] in set(Stage) else Stage.UPLOAD,
+            stage=_STAGES.get(row[1], Stage.UPLOAD),
             code=CORRUPT,
             message="The disk gave back other bytes of this dead letter than were written. Discard it.",
-            destination=str(row[3]),
+            destination=row[3].decode(errors="replace"),
             source=None,
             lane=None,
             at=float(row[0]),
@@ -168,8 +163,15 @@ def dead_letter_or_note(row: Sequence[Any]) -> DeadLetter:
         )
 
 
-def _chunk_checksum(key: int, count: int, expires_at: int, lane: str, payload: bytes) -> int:
-    return crc32(payload, crc32(f"{key} {count} {expires_at} {lane}".encode()))
+def _chunk_checksum(row: Sequence[Any]) -> int:
+    key, count, expires_at, stored_at, _, lane, payload = row
+    return crc32(payload, crc32(b"%d %d %d %r " % (key, count, expires_at, float(stored_at)) + lane))
+
+
+def _letter_checksum(row: Sequence[Any]) -> int:
+    at, stage, code, destination, size, about, _, event = row
+    words = b"%r %d " % (float(at), size) + b" ".join([stage, code, destination, about])
+    return crc32(event or b"", crc32(words))
 
 
 def _readable(line: bytes) -> bytes | None:

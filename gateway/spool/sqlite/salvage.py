@@ -50,6 +50,7 @@ class _Pages:
         self._descriptor = descriptor
         self._count = -(-os.fstat(descriptor).st_size // PAGE_SIZE)
         self._map = (0, b"")  # the pointer map that was read last, with its page
+        self._free = self._free_list()
 
     def rows(self, now: UnixSeconds) -> Found:
         for number in range(1, self._count + 1):
@@ -70,12 +71,26 @@ class _Pages:
             page = b""
         return page.ljust(PAGE_SIZE, b"\0")
 
+    def _free_list(self) -> bytearray:
+        """A byte for each page, 1 for those on the free list as far as it can be followed."""
+        free = bytearray(self._count + 1)
+        trunk = int.from_bytes(self._page(1)[32:36])
+        while 1 < trunk <= self._count and not free[trunk]:
+            free[trunk] = 1
+            page = self._page(trunk)
+            for index in range(2, 2 + min(int.from_bytes(page[4:8]), PAGE_SIZE // 4 - 2)):
+                leaf = int.from_bytes(page[4 * index : 4 * index + 4])
+                if 1 < leaf <= self._count:
+                    free[leaf] = 1
+            trunk = int.from_bytes(page[:4])
+        return free
+
     def _is_free(self, number: int) -> bool:
-        """Whether the pointer map has the page on the free list."""
+        """Whether a page holds only what was deleted: the free list says so, or the pointer map does."""
         index = (number - 2) % (_MAP_ENTRIES + 1)
         at = number - index
-        if number < 2 or index == 0:
-            return False
+        if self._free[number] or number < 2 or index == 0:
+            return bool(self._free[number])
         if self._map[0] != at:
             self._map = at, self._page(at)
         return self._map[1][5 * (index - 1) : 5 * index] == _FREE
@@ -116,7 +131,7 @@ class _Pages:
 
 
 def _believed(rowid: int, record: list[Any], now: UnixSeconds) -> Found:
-    if len(record) == _CHUNK_COLUMNS and isinstance(record[6], bytes):
+    if len(record) == _CHUNK_COLUMNS and isinstance(record[5], bytes) and isinstance(record[6], bytes):
         row = [rowid, record[1], record[2], float(record[3] or 0), *record[4:]]
         try:
             yield rows.stored_chunk(row)
@@ -138,7 +153,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _record(data: bytes) -> list[Any]:
-    """The values of a record; numbers, texts and blobs as the tables of the spool have them."""
+    """The values of a record; numbers and bytes as the tables of the spool have them."""
     end, at = _varint(data, 0)
     types = []
     while at < end:
@@ -166,7 +181,5 @@ def _value(kind: int, part: bytes) -> Any:
             return kind - 8
         case _ if kind < 7:
             return int.from_bytes(part, signed=True)
-        case _ if kind % 2:
-            return part.decode()
         case _:
             return part

@@ -38,18 +38,18 @@ CREATE TABLE chunk(
     expires_at INTEGER NOT NULL,
     stored_at REAL NOT NULL,
     checksum INTEGER NOT NULL,    -- CRC-32 of all the rest
-    lane TEXT NOT NULL,           -- JSON: a chunk that outlives the table of the lanes still knows its own
+    lane BLOB NOT NULL,           -- JSON: a chunk that outlives the table of the lanes still knows its own
     payload BLOB NOT NULL
 ) STRICT;
 CREATE TABLE dead_letter(
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
-    stage TEXT NOT NULL,
-    code TEXT NOT NULL,
-    destination TEXT NOT NULL,
+    stage BLOB NOT NULL,          -- blobs, though text: what the disk altered may be no text any more
+    code BLOB NOT NULL,
+    destination BLOB NOT NULL,
     size INTEGER NOT NULL,
     about BLOB NOT NULL,          -- JSON: message, source, lane, attempts, Meta's codes and trace
-    checksum INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,    -- CRC-32 of all the rest
     event BLOB
 ) STRICT;
 CREATE TABLE dead_letter_total(
@@ -58,19 +58,21 @@ CREATE TABLE dead_letter_total(
 ) STRICT;
 INSERT INTO dead_letter_total VALUES (0, 0);
 CREATE VIEW waiting AS            -- for people with a database shell
-    SELECT key & 0xfffffffffff AS id, lane, count, length(payload) AS bytes,
+    SELECT key & 0xfffffffffff AS id, CAST(lane AS TEXT) AS lane, count, length(payload) AS bytes,
            datetime(stored_at, 'unixepoch') AS stored, datetime(expires_at, 'unixepoch') AS expires
     FROM chunk ORDER BY id;
 """
 
 _TABLES: Final = SCHEMA.count("CREATE ")
 
+ALONE: Final = "PRAGMA locking_mode = EXCLUSIVE"
+"""Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
+with our checkpoints cannot come near."""
+
+FORM: Final = (f"PRAGMA page_size = {PAGE_SIZE}", "PRAGMA auto_vacuum = INCREMENTAL")
+"""For a file without a page: later they would be too late, or a write at each start."""
+
 PRAGMAS: Final = (
-    # Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
-    # with our checkpoints cannot come near.
-    "PRAGMA locking_mode = EXCLUSIVE",
-    f"PRAGMA page_size = {PAGE_SIZE}",
-    "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 0",
@@ -86,7 +88,8 @@ def prepare(connection: apsw.Connection) -> None:
 
     Raises `SpoolUnavailable` when the database is of a newer version or another program's.
     """
-    for pragma in PRAGMAS:
+    connection.execute(ALONE).fetchall()
+    for pragma in (*(() if connection.pragma("page_count") else FORM), *PRAGMAS):
         connection.execute(pragma).fetchall()
     version, application = connection.pragma("user_version"), connection.pragma("application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get

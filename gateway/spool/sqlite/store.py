@@ -200,5 +200,6 @@ def _believed(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterat
             raise
 
 
-def _bindings(where: LetterFilter) -> tuple[str | float | None, ...]:
-    return where.code, where.destination, where.stage and where.stage.value, where.since, where.until
+def _bindings(where: LetterFilter) -> tuple[bytes | str | float | None, ...]:
+    texts = where.code, where.destination, where.stage and where.stage.value
+    return *(text and text.encode() for text in texts), where.since, where.until

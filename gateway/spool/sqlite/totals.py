@@ -16,7 +16,7 @@ class LaneTotals:
 
     number: int
     """The lane's, in keys."""
-    text: str
+    text: bytes
     """Its name as it stands in the rows of its chunks."""
     events: int = 0
     bytes: int = 0

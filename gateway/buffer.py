@@ -1,0 +1,199 @@
+"""A lane's buffer: knows how much waits and when it is due, and reads it from the spool when it is.
+
+It holds counts, never events: the spool has those, and a cursor says how far they were read. So a backlog of ten million
+events costs the memory of the batches that are on their way. It does not send and does not settle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.model import Backlog, Batch, BatchLimits, ChunkId, FlushReason, Lane, StoredChunk, UnixSeconds
+from gateway.spool import Spool
+
+START = ChunkId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BufferStatistics:
+    """A snapshot of what waits, in the spool, for its turn; what is on its way is not in it."""
+
+    events: int
+    bytes: int
+    oldest_age: float | None
+    """Seconds that the oldest has waited; None when nothing waits."""
+
+
+class Buffer:
+    """What waits of one lane. One reader calls `next`; whoever commits calls `stored`."""
+
+    __slots__ = (
+        "_bytes",
+        "_changed",
+        "_cursor",
+        "_draining",
+        "_events",
+        "_filling_bytes",
+        "_filling_events",
+        "_lane",
+        "_limits",
+        "_oldest",
+        "_patience",
+        "_spool",
+        "_wall",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        limits: BatchLimits,
+        spool: Spool,
+        wall: Callable[[], UnixSeconds],
+        *,
+        first_patience: float = 1.0,
+    ) -> None:
+        self._lane = lane
+        self._limits = limits
+        self._spool = spool
+        self._wall = wall
+        # Only the loop's thread touches these. `stored` adds, `next` takes.
+        self._events = 0
+        self._bytes = 0  # joined: one line feed for each chunk but the first, counted for each
+        self._oldest: float | None = None  # loop time at which the oldest became durable; None when nothing waits
+        self._cursor = START  # everything up to here was read
+        self._filling_events = 0  # of the batch that the next chunk would join
+        self._filling_bytes = 0
+        self._draining = False  # set once
+        # Share of `max_age` for the first batch: lanes and replicas that start together do not flush in step.
+        self._patience = first_patience
+        self._changed = asyncio.Event()
+
+    def recovered(self, backlog: Backlog) -> None:
+        """What an earlier process left in the spool waits again, from the beginning."""
+        self._events += backlog.events
+        self._bytes += backlog.bytes
+        if backlog.oldest_stored_at is not None:
+            self._oldest = self._loop_time(backlog.oldest_stored_at)
+        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
+        self._changed.set()
+
+    def rewind(self, events: int, size: int) -> None:
+        """Read everything that is not settled once more: whoever had it in hand is gone."""
+        self._cursor = START
+        self._events, self._bytes = events, size
+        self._oldest = asyncio.get_running_loop().time() if events else None
+        self._changed.set()
+
+    def stored(self, events: int, size: int) -> None:
+        """A chunk became durable. Runs once a chunk."""
+        if not self._events:
+            self._oldest = asyncio.get_running_loop().time()
+        self._events += events
+        self._bytes += size + 1
+        limits = self._limits
+        self._filling_events += events
+        self._filling_bytes += size + 1
+        if self._filling_events > limits.max_events or self._filling_bytes > limits.max_bytes + 1:
+            self._filling_events, self._filling_bytes = events, size + 1
+        self._changed.set()
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Events and bytes that the batch being filled still takes; a whole batch's when it is full."""
+        limits = self._limits
+        events, size = limits.max_events - self._filling_events, limits.max_bytes - self._filling_bytes
+        return (events, size) if events > 0 and size > 0 else (limits.max_events, limits.max_bytes)
+
+    def drain(self) -> None:
+        """From now on everything is due at once; `next` gives None when nothing is left."""
+        self._draining = True
+        self._changed.set()
+
+    def due(self, now: float) -> FlushReason | None:
+        """Why a batch should leave at this loop time; None: nothing should."""
+        if not self._events or self._oldest is None:
+            return None
+        if self._events >= self._limits.max_events:
+            return FlushReason.COUNT
+        if self._bytes - 1 >= self._limits.max_bytes:
+            return FlushReason.BYTES
+        if self._draining:
+            return FlushReason.DRAIN
+        if now - self._oldest >= self._limits.max_age * self._patience:
+            return FlushReason.AGE
+        return None
+
+    async def next(self) -> Batch | None:
+        """Wait for the next batch that is due and take it; None when draining and nothing is left.
+
+        Raises `SpoolUnavailable`; nothing is taken then.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            reason = self.due(loop.time())
+            if reason is not None:
+                batch = await self._take(reason)
+                if batch is not None:
+                    return batch
+            elif self._draining:
+                return None
+            else:
+                await self._wait(loop)
+
+    def statistics(self) -> BufferStatistics:
+        """A snapshot."""
+        age = None if self._oldest is None else max(0.0, asyncio.get_running_loop().time() - self._oldest)
+        return BufferStatistics(self._events, self._bytes, age)
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until something changes or the oldest has waited long enough."""
+        if self._oldest is None:
+            await self._changed.wait()
+            return
+        left = self._oldest + self._limits.max_age * self._patience - loop.time()
+        timer = loop.call_later(max(0.0, left), self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
+
+    async def _take(self, reason: FlushReason) -> Batch | None:
+        limits = self._limits
+        read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
+        chunks, following = _leading(read, limits)
+        if not chunks:
+            # The spool has less than was counted: what it could not read it has set aside and told.
+            self._events = self._bytes = 0
+            self._oldest = None
+            return None
+        self._patience = 1.0
+        self._cursor = chunks[-1].id
+        self._events = max(0, self._events - sum(stored.chunk.count for stored in chunks))
+        self._bytes = max(0, self._bytes - sum(len(stored.chunk.payload) + 1 for stored in chunks))
+        if not self._events:
+            self._oldest = None
+            self._filling_events = self._filling_bytes = 0
+        elif following is not None:
+            self._oldest = self._loop_time(following.stored_at)
+        else:
+            self._oldest = asyncio.get_running_loop().time()
+        return Batch(self._lane, chunks, reason)
+
+    def _loop_time(self, stored_at: UnixSeconds) -> float:
+        return asyncio.get_running_loop().time() - max(0.0, self._wall() - stored_at)
+
+
+def _leading(read: Sequence[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
+    """The leading chunks that are a batch, and the one that follows it."""
+    chunks: list[StoredChunk] = []
+    events, size = 0, -1
+    for stored in read:
+        events += stored.chunk.count
+        size += len(stored.chunk.payload) + 1
+        if chunks and (events > limits.max_events or size > limits.max_bytes):
+            return chunks, stored
+        chunks.append(stored)
+    return chunks, None

@@ -1,0 +1,266 @@
+"""How large the files become, that they become small again, and that a start costs the same for any backlog."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.model import StoredChunk
+from gateway.spool import EVERY, SpoolFull, SpoolUnavailable
+from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.sqlite.database import Database
+from gateway.spool.sqlite.keeper import Keeper
+from gateway.spool.sqlite.medium import Medium, pages_of
+from gateway.spool.sqlite.schema import PAGE_SIZE
+from tests.spool.builders import ALL, LANE, MIB, NAME, START, bulk, chunk, fill, letter, payloads, sqlite
+
+
+def keeper(folder: Path, max_bytes: int = 64 * MIB) -> Keeper:
+    return Keeper(Medium(folder / NAME, max_bytes, free_disk=lambda _: 2**60), lambda: 1_700_000_000.0)
+
+
+async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        spool = SqliteSpool(tmp_path / "new" / "deep" / NAME, max_bytes=MIB, wall=lambda: 0.0, free_disk=lambda _: ALL)
+        await spool.open()
+        await spool.append([chunk()], [])
+    finally:
+        os.umask(mask)
+    assert _modes(tmp_path) == {
+        Path("new"): 0o700,
+        Path("new/deep"): 0o700,
+        Path("new/deep") / NAME: 0o600,
+        Path("new/deep") / f"{NAME}-wal": 0o600,
+        Path("new/deep") / f"{NAME}.lock": 0o600,
+    }
+    await spool.close()
+
+
+async def test_a_file_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    spool = sqlite(tmp_path)
+    await spool.open()
+    await spool.close()
+    _chmod(tmp_path / NAME, 0o644)
+    await spool.open()
+    assert _mode(tmp_path / NAME) == 0o600
+    await spool.close()
+
+
+async def test_a_start_is_refused_where_the_disk_cannot_hold_the_cap(tmp_path: Path) -> None:
+    medium = Medium(tmp_path / NAME, 64 * MIB)
+    needed = medium.max_bytes + medium.beside
+
+    async def start(free: int) -> None:
+        spool = SqliteSpool(medium.path, max_bytes=medium.max_bytes, wall=lambda: 0.0, free_disk=lambda _: free)
+        await spool.open()
+        await spool.close()
+
+    with pytest.raises(SpoolUnavailable, match=r"spool\.max_bytes"):
+        await start(needed - 1)
+    await start(needed)
+    # What the spool has already counts as room for it.
+    there = _size(medium.path)
+    assert there
+    await start(needed - there)
+    with pytest.raises(SpoolUnavailable, match="make room"):
+        await start(needed - there - 1)
+
+
+async def test_the_last_of_the_disk_is_kept_for_what_has_to_leave(tmp_path: Path) -> None:
+    free = 2**40
+    spool = SqliteSpool(tmp_path / NAME, max_bytes=64 * MIB, wall=lambda: 0.0, free_disk=lambda _: free)
+    await spool.open()
+    (stored,) = await spool.append([chunk()], [])
+    free = 2 * MIB
+    with pytest.raises(SpoolFull, match="disk"):
+        await spool.append([chunk()], [])
+    await spool.settle(LANE, [stored.id], [letter()])
+    free = 2**40
+    await spool.append([chunk()], [])
+    await spool.close()
+
+
+async def test_a_file_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> None:
+    spool = sqlite(tmp_path)
+    await spool.open()
+    (stored,) = await spool.append([chunk()], [])
+    _rename(tmp_path / NAME, tmp_path / "elsewhere")
+    with pytest.raises(SpoolUnavailable, match="moved or removed"):
+        await spool.append([chunk()], [])
+    assert payloads(await spool.read(LANE, START, ALL, ALL)) == [stored.chunk.payload]
+    _rename(tmp_path / "elsewhere", tmp_path / NAME)
+    await spool.append([chunk()], [])
+    await spool.close()
+
+
+@pytest.mark.parametrize("reason", ["a folder that cannot be made", "a file that is a folder"])
+async def test_a_spool_that_cannot_be_opened_says_why(reason: str, tmp_path: Path) -> None:
+    _touch(tmp_path / "file")
+    _mkdir(tmp_path / NAME)
+    folder = tmp_path / "file" / "below" if reason == "a folder that cannot be made" else tmp_path
+    spool = sqlite(folder)
+    with pytest.raises(SpoolUnavailable, match="cannot be opened"):
+        await spool.open()
+    with pytest.raises(SpoolUnavailable, match="closed"):
+        await spool.append([chunk()], [])
+
+
+async def test_a_full_spool_stays_within_its_bounds_on_disk(tmp_path: Path) -> None:
+    spool = sqlite(tmp_path, max_bytes=8 * MIB)
+    await spool.open()
+    taken = await fill(spool)
+    medium = Medium(tmp_path / NAME, 8 * MIB)
+    for stored in taken:
+        await spool.settle(LANE, [stored.id], [letter(event=b'"' + b"x" * 70_000 + b'"')])
+    assert _size(tmp_path / NAME) <= medium.max_bytes + medium.reserve
+    assert _size(tmp_path / f"{NAME}-wal") <= medium.beside
+    assert spool.statistics().events == 0
+    await spool.close()
+
+
+@pytest.mark.parametrize("events", [1, 2, 7, 13, 100, 900])
+@pytest.mark.parametrize("size", [30, 600, 2500, 5000, 20_000])
+def test_what_is_reckoned_to_fit_fits(events: int, size: int, tmp_path: Path) -> None:
+    database = Database(Medium(tmp_path / NAME, 512 * MIB))
+    per_chunk = max(1, events // 9)
+    chunks = [bulk(per_chunk, size) for _ in range(events // per_chunk)]
+    letters = [letter(event=b'"' + b"x" * size + b'"') for _ in range(events)]
+    for _ in range(3):
+        before = database.used_pages
+        with database.commit() as transaction:
+            transaction.keep(chunks, 0.0)
+            transaction.keep_letters(letters)
+        taken = database.used_pages - before
+        reckoned = pages_of(chunks, letters)
+        assert taken <= reckoned
+        assert reckoned <= 2 * taken + 12
+    database.close()
+
+
+def test_a_drained_spool_gives_its_room_back_in_short_steps(tmp_path: Path) -> None:
+    house = keeper(tmp_path, max_bytes=64 * MIB)
+    house.open()
+    stored: list[StoredChunk] = []
+    for _ in range(40):
+        stored = house.do(lambda store: store.append([bulk(100, 600) for _ in range(16)], []))
+        house.after_call()
+    full = _size(tmp_path / NAME)
+    assert full > 30 * MIB
+    while found := house.do(lambda store: store.read(LANE, START, 2000, ALL)):
+        ids = [one.id for one in found]
+        house.do(lambda store: store.settle(LANE, ids, [], None))  # noqa: B023 (done when it returns)
+        house.after_call()
+
+    steps = 0
+    sizes = []
+    while house.idle():
+        steps += 1
+        sizes.append(house.statistics().size)
+        # A call between two steps finds everything as it should be.
+        house.do(lambda store: store.append([chunk(b"1")], []))
+    assert steps > 10
+    assert _size(tmp_path / NAME) < 4 * MIB
+    (last,) = stored[-1:]
+    assert house.do(lambda store: store.append([chunk(b"2")], []))[0].id > last.id
+    house.close()
+
+
+def test_an_empty_spool_has_no_log_left_when_it_is_idle(tmp_path: Path) -> None:
+    house = keeper(tmp_path)
+    house.open()
+    (stored,) = house.do(lambda store: store.append([bulk(1000, 600)], []))
+    assert _size(tmp_path / f"{NAME}-wal") > 600_000
+    house.do(lambda store: store.settle(LANE, [stored.id], [], None))
+    assert not house.idle()
+    assert _size(tmp_path / f"{NAME}-wal") == 0
+    house.close()
+
+
+def test_the_log_is_written_back_before_it_is_long(tmp_path: Path) -> None:
+    house = keeper(tmp_path, max_bytes=64 * MIB)
+    house.open()
+    longest = 0
+    for _ in range(400):
+        house.do(lambda store: store.append([bulk(100, 600)], []))
+        house.after_call()
+        longest = max(longest, _size(tmp_path / f"{NAME}-wal"))
+    assert 8 * MIB < longest < 9 * MIB
+    house.close()
+
+
+def test_a_start_reads_as_much_for_a_long_backlog_as_for_a_short_one(tmp_path: Path) -> None:
+    """Counted in reads of the file, which no neighbour on the machine can disturb."""
+
+    def reads(folder: Path, chunks: int) -> int:
+        house = keeper(folder, max_bytes=512 * MIB)
+        house.open()
+        for _ in range(chunks // 100):
+            house.do(lambda store: store.append([bulk(10, 300) for _ in range(100)], [letter()]))
+            house.after_call()
+        house.close()
+        database = Database(Medium(folder / NAME, 512 * MIB))
+        (backlog,) = database.backlogs()
+        assert backlog.events == chunks * 10
+        read, _ = database.connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)
+        database.close()
+        return read
+
+    few, many = reads(tmp_path / "few", 100), reads(tmp_path / "many", 10_000)
+    assert 0 < many <= few + 6
+
+
+async def test_a_filter_that_matches_nothing_looks_at_all_letters_in_short_calls(tmp_path: Path) -> None:
+    house = keeper(tmp_path)
+    house.open()
+    house.do(lambda store: store.append([], [letter(number) for number in range(12_000)]))
+    found, after = house.do(lambda store: store.dead_letters(0, 10, EVERY))
+    assert len(found) == 10
+    assert after == 5000
+    house.close()
+    spool = sqlite(tmp_path)
+    await spool.open()
+    assert len(await spool.dead_letters(limit=20_000)) == 12_000
+    assert await spool.count_dead_letters() == 12_000
+    await spool.close()
+
+
+def test_a_page_has_the_size_that_was_measured(tmp_path: Path) -> None:
+    database = Database(Medium(tmp_path / NAME, MIB))
+    pragma = database.connection.pragma
+    assert pragma("page_size") == PAGE_SIZE
+    assert (pragma("auto_vacuum"), pragma("journal_mode"), pragma("synchronous")) == (2, "wal", 2)
+    assert pragma("locking_mode") == "exclusive"
+    database.close()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _modes(folder: Path) -> dict[Path, int]:
+    return {path.relative_to(folder): _mode(path) for path in folder.rglob("*")}
+
+
+def _chmod(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
+def _rename(path: Path, to: Path) -> None:
+    path.rename(to)
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _mkdir(path: Path) -> None:
+    path.mkdir()
