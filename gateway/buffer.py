@@ -1,7 +1,7 @@
 """A lane's buffer: knows how much waits and when it is due, and reads it from the spool when it is.
 
-It holds counts, never events: the spool has those, and a cursor says how far they were read. So a backlog of ten million
-events costs the memory of the batches that are on their way. It does not send and does not settle.
+It holds counts, never events: the spool has those, and a cursor says how far they were read. So ten million waiting
+events cost the memory of the batches that are on their way. It does not send and does not settle.
 """
 
 from __future__ import annotations

@@ -35,6 +35,14 @@ class LaneAccount:
         """In the spool, in flight included."""
         return self.recovered + self.accepted - self.delivered - self.dead
 
+    def add(self, other: LaneAccount) -> None:
+        """Take over the counts of a lane that is dropped from memory."""
+        self.recovered += other.recovered
+        self.accepted += other.accepted
+        self.delivered += other.delivered
+        self.dead += other.dead
+        self.batches += other.batches
+
 
 @dataclass(slots=True)
 class Ledger:

@@ -1,1 +1,10 @@
-"""Batches to Meta, paced, retried, split and settled."""
+"""Batches to Meta: paced, retried, split, settled. One lane never waits for another.
+
+`Uploads` is the way in. `outcome` says what an answer means, `graph` is the only place that speaks HTTP.
+"""
+
+from gateway.upload.graph import Call, NoReply, Reply, Transport
+from gateway.upload.lane import LaneStatistics
+from gateway.upload.uploads import Uploads
+
+__all__ = ["Call", "LaneStatistics", "NoReply", "Reply", "Transport", "Uploads"]

@@ -42,7 +42,7 @@ class Pace:
     async def turn(self) -> None:
         """Return when the next call may be made."""
         loop = asyncio.get_running_loop()
-        while (wait := self._until - loop.time()) > 0:
+        while (wait := self._until - loop.time()) > 0:  # noqa: ASYNC110 (a throttle while asleep moves the end)
             await asyncio.sleep(wait)
         if self._share < 1.0:
             start = max(loop.time(), self._next)

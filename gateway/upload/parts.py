@@ -1,0 +1,87 @@
+"""What is left of a batch: a stack of parts, of which the last is sent next. Pure; no I/O and no clock.
+
+A batch is one part until Meta refuses it. A refused event that is known leaves its part; a part without a culprit is
+halved. So an event that is refused costs one call when Meta names it, and at most `2 * log2(n) + 1` calls of a batch of
+n when it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.model import Batch, Chunk, ChunkId, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Events that are sent in one call."""
+
+    payload: bytes
+    """Joined by line feeds."""
+    count: int
+    expires_at: int
+    """The earliest of its events, unix seconds."""
+
+    def events(self) -> list[bytes]:
+        """Its events, one by one."""
+        return self.payload.split(b"\n")
+
+
+class Parts:
+    """The unsettled rest of one batch, with the names under which the spool has it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.lane: Lane = batch.lane
+        self.ids: list[ChunkId] = batch.ids
+        expires_at = min(stored.chunk.expires_at for stored in batch.chunks)
+        self._stack = [Part(batch.payload(), batch.count, expires_at)]
+
+    @property
+    def next(self) -> Part | None:
+        """What is sent next; None: the batch is done."""
+        return self._stack[-1] if self._stack else None
+
+    @property
+    def count(self) -> int:
+        """Events that are not settled yet."""
+        return sum(part.count for part in self._stack)
+
+    def done(self) -> None:
+        """The next part is settled as a whole."""
+        self._stack.pop()
+
+    def without(self, indices: Sequence[int]) -> list[bytes]:
+        """Take events out of the next part; what was taken out."""
+        part = self._stack.pop()
+        gone = set(indices)
+        events = part.events()
+        kept = [event for index, event in enumerate(events) if index not in gone]
+        if kept:
+            self._stack.append(Part(b"\n".join(kept), len(kept), part.expires_at))
+        return [event for index, event in enumerate(events) if index in gone]
+
+    def halve(self) -> None:
+        """Two parts of the next one; the first half is sent first."""
+        part = self._stack.pop()
+        events = part.events()
+        middle = len(events) // 2
+        for half in (events[middle:], events[:middle]):
+            self._stack.append(Part(b"\n".join(half), len(half), part.expires_at))
+
+    def expiring(self, expires_at: int) -> None:
+        """Set when the next part's first event expires, now that its events were looked at."""
+        part = self._stack.pop()
+        self._stack.append(Part(part.payload, part.count, expires_at))
+
+    def settled(self) -> Chunk | None:
+        """The rest as a chunk, for the spool; from then on it has it under the first of the names."""
+        if not self._stack:
+            return None
+        self.ids = self.ids[:1]
+        return Chunk(
+            lane=self.lane,
+            count=self.count,
+            expires_at=min(part.expires_at for part in self._stack),
+            payload=b"\n".join(part.payload for part in self._stack),
+        )

@@ -1,0 +1,206 @@
+"""Any order of calls, stops and crashes against a dictionary, for each engine."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane
+from gateway.spool import SpoolFull
+from tests.spool.builders import ALL, LANE, MIB, OTHER, Clock, chunk, crash, engine, letter
+
+T = TypeVar("T")
+
+LANES = st.sampled_from([LANE, OTHER, Lane("legacy", "1", 'a tag / with signs "')])
+BODIES = st.binary(min_size=1, max_size=40).map(lambda body: body.replace(b"\n", b" ") or b"1") | st.integers(
+    100, 70_000
+).map(lambda size: b"x" * size)
+CHUNKS = st.builds(
+    lambda lane, bodies, expires_at: chunk(*bodies, lane=lane, expires_at=expires_at),
+    LANES,
+    st.lists(BODIES, min_size=1, max_size=4),
+    st.integers(0, 2**33),
+)
+LETTERS = st.lists(
+    st.builds(lambda number, at: letter(number, at=float(at)), st.integers(0, 99), st.integers(0, 9)), max_size=3
+)
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """The spool and what it should hold."""
+
+    engine: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.root = Path(tempfile.mkdtemp())
+        self.folder = self.root / "0"
+        self.folder.mkdir()
+        self.crashes = 0
+        self.clock = Clock()
+        self.waiting: dict[ChunkId, tuple[Chunk, float]] = {}
+        self.letters: dict[int, DeadLetter] = {}
+        self.last_id = 0
+        self.last_letter = 0
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @initialize()
+    def start(self) -> None:
+        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB)
+        assert self.do(self.spool.open()) == []
+
+    @rule(chunks=st.lists(CHUNKS, max_size=5), letters=LETTERS)
+    def append(self, chunks: list[Chunk], letters: list[DeadLetter]) -> None:
+        self.clock.now += 0.5
+        try:
+            stored = self.do(self.spool.append(chunks, letters))
+        except SpoolFull:
+            assert self.spool.statistics().size > MIB
+            return
+        assert [one.chunk for one in stored] == chunks
+        self.keep(stored)
+        self.keep_letters(letters)
+
+    def keep(self, stored: Any) -> None:
+        for one in stored:
+            assert one.id > self.last_id
+            self.last_id = one.id
+            self.waiting[one.id] = (one.chunk, one.stored_at)
+
+    def keep_letters(self, letters: list[DeadLetter]) -> None:
+        for one in letters:
+            self.last_letter += 1
+            self.letters[self.last_letter] = one
+
+    def ids(self, lane: Lane) -> list[ChunkId]:
+        return sorted(number for number, (found, _) in self.waiting.items() if found.lane == lane)
+
+    @rule(lane=LANES, after=st.integers(0, 30), max_events=st.integers(1, 8), max_bytes=st.integers(1, 90_000))
+    def read(self, lane: Lane, after: int, max_events: int, max_bytes: int) -> None:
+        ids = [number for number in self.ids(lane) if number > after]
+        fitting = 0
+        while fitting < len(ids):
+            group = [self.waiting[number][0] for number in ids[: fitting + 1]]
+            joined = b"\n".join(one.payload for one in group)
+            if fitting and (sum(one.count for one in group) > max_events or len(joined) > max_bytes):
+                break
+            fitting += 1
+        found = self.do(self.spool.read(lane, ChunkId(after), max_events, max_bytes))
+        assert [(one.id, one.chunk, one.stored_at) for one in found] == [
+            (number, *self.waiting[number]) for number in ids[: fitting + 1]
+        ]
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), letters=LETTERS, keep_rest=st.booleans())
+    def settle(self, data: st.DataObject, letters: list[DeadLetter], keep_rest: bool) -> None:
+        lane = self.waiting[data.draw(st.sampled_from(sorted(self.waiting)))][0].lane
+        ids = self.ids(lane)
+        chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True))
+        rest = chunk(b"rest", lane=lane) if keep_rest else None
+        self.do(self.spool.settle(lane, chosen, letters, rest))
+        oldest = min(self.waiting[number][1] for number in chosen)
+        for number in chosen:
+            del self.waiting[number]
+        if rest:
+            self.waiting[chosen[0]] = (rest, oldest)
+        self.keep_letters(letters)
+
+    @rule(lane=LANES, letters=LETTERS, number=st.integers(1, 40))
+    def settle_what_is_gone(self, lane: Lane, letters: list[DeadLetter], number: int) -> None:
+        ids = self.ids(lane)
+        if number in ids:
+            return
+        with pytest.raises(KeyError):
+            self.do(self.spool.settle(lane, [*ids[:1], ChunkId(number)], letters))
+
+    @precondition(lambda self: self.letters)
+    @rule(data=st.data(), again=st.booleans(), chunks=st.lists(CHUNKS, min_size=1, max_size=2))
+    def take_letters(self, data: st.DataObject, again: bool, chunks: list[Chunk]) -> None:
+        chosen = data.draw(st.lists(st.sampled_from(sorted(self.letters)), min_size=1, unique=True))
+        if again:
+            try:
+                self.keep(self.do(self.spool.replay(chosen, chunks)))
+            except SpoolFull:
+                return
+        else:
+            assert self.do(self.spool.discard([*chosen, self.last_letter + 1])) == len(chosen)
+        for number in chosen:
+            del self.letters[number]
+
+    @rule(since=st.integers(0, 9))
+    def retain(self, since: int) -> None:
+        gone = 0
+        for number in sorted(self.letters):
+            if self.letters[number].at >= since:
+                break
+            del self.letters[number]
+            gone += 1
+        assert self.do(self.spool.retain(float(since), ALL)) == gone
+
+    @rule()
+    def stop_and_start(self) -> None:
+        self.do(self.spool.close())
+        self.reopen()
+
+    @precondition(lambda self: self.engine == "sqlite")
+    @rule()
+    def crash(self) -> None:
+        self.crashes += 1
+        self.folder = crash(self.folder, self.root / str(self.crashes))
+        self.do(self.spool.close())
+        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB)
+        self.reopen()
+
+    def reopen(self) -> None:
+        backlogs = {backlog.lane: backlog for backlog in self.do(self.spool.open())}
+        assert set(backlogs) == {found.lane for found, _ in self.waiting.values()}
+        for lane, backlog in backlogs.items():
+            found = [self.waiting[number] for number in self.ids(lane)]
+            assert backlog.events == sum(one.count for one, _ in found)
+            assert backlog.bytes == sum(len(one.payload) for one, _ in found)
+            assert backlog.oldest_stored_at == found[0][1]
+
+    @invariant()
+    def the_statistics_are_right(self) -> None:
+        if not hasattr(self, "spool"):
+            return
+        now = self.spool.statistics()
+        assert now.events == sum(found.count for found, _ in self.waiting.values())
+        assert now.bytes == sum(len(found.payload) for found, _ in self.waiting.values())
+        assert now.dead_letters == len(self.letters)
+
+    def teardown(self) -> None:
+        found = dict(self.do(self.spool.dead_letters(limit=10_000)))
+        assert found == self.letters
+        self.do(self.spool.close())
+        self.runner.close()
+        shutil.rmtree(self.root)
+
+
+class SqliteMachine(SpoolMachine):
+    engine = "sqlite"
+
+
+class MemoryMachine(SpoolMachine):
+    engine = "memory"
+
+
+BOUNDS = settings(
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
+TestSqlite = SqliteMachine.TestCase
+TestSqlite.settings = BOUNDS
+TestMemory = MemoryMachine.TestCase
+TestMemory.settings = BOUNDS

@@ -1,0 +1,119 @@
+"""The thread behind the engine: order, upkeep behind the answers, callers that go away, and a loop that never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from gateway.spool.sqlite.writer import Writer
+from tests.spool.builders import LANE, START, Clock, bulk, everything, letter, sqlite
+
+
+@pytest.fixture
+def _watched() -> Iterator[BlockBuster]:
+    with blockbuster_ctx() as blockbuster:
+        yield blockbuster
+
+
+def nothing() -> None:
+    """No upkeep."""
+
+
+async def test_calls_are_answered_in_order_and_upkeep_runs_behind_each_answer() -> None:
+    happened: list[str] = []
+    writer = Writer(after=lambda: happened.append("after"), idle=lambda: False, name="test")
+    calls = [writer.call(lambda number=number: happened.append(f"call {number}")) for number in range(3)]  # type: ignore[misc]
+    await asyncio.gather(*calls)
+    last = writer.call(lambda: happened.append("last"))
+    await last
+    writer.stop()
+    assert happened[:7] == ["call 0", "after", "call 1", "after", "call 2", "after", "last"]
+
+
+async def test_an_exception_is_the_callers_and_the_thread_goes_on() -> None:
+    writer = Writer(after=nothing, idle=lambda: False, name="test")
+
+    def fail() -> None:
+        raise LookupError("this call's")
+
+    with pytest.raises(LookupError, match="this call's"):
+        await writer.call(fail)
+    assert await writer.call(lambda: 7) == 7
+    writer.stop()
+
+
+async def test_a_caller_that_goes_away_disturbs_nobody() -> None:
+    gate = threading.Event()
+    done: list[int] = []
+    writer = Writer(after=nothing, idle=lambda: False, name="test")
+    held = writer.call(gate.wait)
+    gone = writer.call(lambda: done.append(1))
+    stays = writer.call(lambda: done.append(2))
+    gone.cancel()
+    gate.set()
+    await held
+    await stays
+    writer.stop()
+    assert done == [1, 2]
+
+
+async def test_a_defect_in_the_upkeep_is_told_and_answers_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise LookupError("upkeep's")
+
+    writer = Writer(after=fail, idle=lambda: False, name="test")
+    assert await writer.call(lambda: 1) == 1
+    assert await writer.call(lambda: 2) == 2
+    writer.stop()
+    assert "the upkeep of the spool failed" in caplog.text
+
+
+async def test_upkeep_goes_on_as_long_as_there_is_some_and_rests_until_the_next_call() -> None:
+    left = [3]
+    rested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def idle() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            loop.call_soon_threadsafe(rested.set)
+        return left[0] > 0
+
+    writer = Writer(after=nothing, idle=idle, name="test")
+    await writer.call(nothing)
+    await asyncio.wait_for(rested.wait(), 10)
+    assert await writer.call(lambda: left[0]) == 0
+    writer.stop()
+
+
+def test_a_loop_that_is_gone_leaves_the_thread_able_to_end() -> None:
+    gate = threading.Event()
+
+    async def begin() -> Writer:
+        writer = Writer(after=nothing, idle=lambda: False, name="test")
+        _ = writer.call(gate.wait)
+        writer.stop()
+        return writer
+
+    writer = asyncio.run(begin())
+    gate.set()
+    writer._thread.join(10)
+    assert not writer._thread.is_alive()
+
+
+@pytest.mark.usefixtures("_watched")
+async def test_no_verb_of_the_engine_blocks_the_loop(tmp_path: Path) -> None:
+    spool = sqlite(tmp_path, Clock())
+    await spool.open()
+    stored = await spool.append([bulk(100, 600), bulk(100, 600)], [letter()])
+    await spool.read(LANE, START, 1000, 10**9)
+    await spool.settle(LANE, [stored[0].id], [letter()], rest=bulk(10, 600))
+    spool.statistics()
+    await spool.dead_letters()
+    assert len(await everything(spool)) == 2
+    await spool.close()
