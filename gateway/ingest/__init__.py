@@ -1,1 +1,6 @@
-"""The HTTP face for senders."""
+"""The HTTP face for senders: authentication, limits, decoding, and an answer once everything is durable."""
+
+from gateway.ingest.calls import Mapper, Source
+from gateway.ingest.server import Ingest, Intake
+
+__all__ = ["Ingest", "Intake", "Mapper", "Source"]

@@ -188,8 +188,7 @@ class LaneUploader:
             if probe:
                 self._token = await asyncio.to_thread(self._token.reread)
             outcome = await self._call(part)
-            if not isinstance(outcome, Blocked) and not isinstance(outcome, Temporary) and self._gate.open():
-                log.warning("the lane goes on", extra={"lane": str(self.lane)})
+            self._reopen(outcome)
             match outcome:
                 case Delivered() | EventsRefused() | BatchRefused():
                     return outcome
@@ -240,6 +239,15 @@ class LaneUploader:
         elif isinstance(outcome, Delivered):
             self._slots.went_well()
             self._refused_in_row = 0
+
+    def _reopen(self, outcome: Outcome) -> None:
+        """An answer that is no block opens the gate; one that was shut for refusing everything wants a delivery."""
+        shut = self._gate.shut
+        if shut is None or isinstance(outcome, Blocked | Temporary):
+            return
+        if shut.kind != "systematic" or isinstance(outcome, Delivered):
+            self._gate.open()
+            log.warning("the lane goes on", extra={"lane": str(self.lane)})
 
     def _block(self, shut: Shut) -> None:
         if self._gate.close(shut):

@@ -1,0 +1,117 @@
+"""From the calls of a request to mapped events, letters and counts: one pass, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
+
+IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
+"""Calls that are no conversion: taken with success, and they go nowhere."""
+
+
+class Mapper(Protocol):
+    """What this room needs of a mapper."""
+
+    def map(self, event: Any, now: int, /) -> Mapped:
+        """See `gateway.mapping`."""
+        ...
+
+    def seal(self, event: Any) -> bytes | None:
+        """The event without a personal value in it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends, and the mappers of the destinations that get its events."""
+
+    name: str
+    mappers: Sequence[tuple[str, Mapper]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An event that no destination took."""
+
+    index: int
+    message_id: str | None
+    rejection: Rejection
+
+    def as_json(self) -> JsonObject:
+        """As the sender gets it."""
+        return {
+            "index": self.index,
+            "message_id": self.message_id,
+            "code": self.rejection.code,
+            "message": self.rejection.message,
+        }
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a request gave. Filled event by event, counted once."""
+
+    mapped: list[MappedEvent] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    accepted: int = 0
+    """Events that at least one destination took."""
+    ignored: int = 0
+    mapped_by_destination: dict[str, int] = field(default_factory=dict)
+
+
+def take(source: Source, event: Any, index: int, now: int, taken: Taken, longest_letter: int) -> None:
+    """Map one track call for every destination of its source. Runs once an event."""
+    rejection: Rejection | None = None
+    accepted = False
+    for destination, mapper in source.mappers:
+        mapped = mapper.map(event, now)
+        if mapped.__class__ is list:
+            taken.mapped += mapped
+            counts = taken.mapped_by_destination
+            counts[destination] = counts.get(destination, 0) + len(mapped)
+            accepted = True
+        elif isinstance(mapped, Rejection):
+            rejection = rejection or mapped
+            sealed = mapper.seal(event)
+            if sealed is not None and len(sealed) > longest_letter:
+                sealed = None
+            taken.letters.append(_letter(source, destination, mapped, sealed, now))
+    if accepted:
+        taken.accepted += 1
+    elif rejection is None:
+        taken.ignored += 1
+    else:
+        taken.refused.append(Refused(index, _message_id(event), rejection))
+
+
+def refuse(source: Source, event: Any, index: int, now: int, taken: Taken, rejection: Rejection) -> None:
+    """Refuse what no mapper was asked about. Its content is not kept: without a type nobody knows what is personal."""
+    for destination, _ in source.mappers:
+        taken.letters.append(_letter(source, destination, rejection, None, now))
+    taken.refused.append(Refused(index, _message_id(event), rejection))
+
+
+def _letter(source: Source, destination: str, rejection: Rejection, sealed: bytes | None, now: int) -> DeadLetter:
+    return DeadLetter(
+        stage=Stage.MAPPING,
+        code=rejection.code,
+        message=rejection.message,
+        destination=destination,
+        source=source.name,
+        lane=None,
+        at=now,
+        attempts=0,
+        fault=None,
+        event=sealed,
+    )
+
+
+def _message_id(event: Any) -> str | None:
+    found = event.get("messageId") if event.__class__ is dict else None
+    if found.__class__ is not str or len(found) > 200:
+        return None
+    return found if found.isascii() else found.encode("ascii", "replace").decode()
