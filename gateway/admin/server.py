@@ -1,0 +1,113 @@
+"""The HTTP face for operators: whether it lives, whether it takes requests, what it counted, what it could not deliver."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from gateway.admin.status import Status, letter_as_json, status_of
+from gateway.config import AdminSettings
+from gateway.model import GatewayError, JsonObject
+from gateway.observe.metrics import CONTENT_TYPE, Metrics
+
+OPEN = frozenset({"/healthz", "/readyz"})
+"""What needs no token: orchestrators ask it."""
+MOST_LETTERS = 1000
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Admin:
+    """Listens for operators."""
+
+    def __init__(self, settings: AdminSettings, gateway: Status, wall: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._gateway = gateway
+        self._wall = wall
+        self._metrics = Metrics(gateway)
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The TCP port, once started."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen. Raises `GatewayError` when the address cannot be had."""
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._render_metrics)
+        app.router.add_get("/status", self._status)
+        app.router.add_get("/dead-letters", self._dead_letters)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
+        await self._runner.setup()
+        host, port = self._settings.host, self._settings.port
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            raise GatewayError(f"cannot listen on admin.host {host}, admin.port {port}: {error.strerror}") from None
+        self._port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        token = self._settings.token
+        if token is not None and request.path not in OPEN:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), token.reveal().encode()):
+                answer = _refusal(401, "unauthorized", "Give the admin token as `Authorization: Bearer ...`.")
+                answer.headers["WWW-Authenticate"] = "Bearer"
+                return answer
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _refusal(404, "unknown_route", "There are /healthz, /readyz, /metrics, /status and /dead-letters.")
+        except web.HTTPMethodNotAllowed:
+            return _refusal(405, "method_not_allowed", "Use GET.")
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reasons = list(self._gateway.readiness())
+        if reasons:
+            return _json({"ready": False, "reasons": reasons, "code": "not_ready", "message": "; ".join(reasons)}, 503)
+        return _json({"ready": True, "reasons": []})
+
+    async def _render_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(status_of(self._gateway, self._wall()))
+
+    async def _dead_letters(self, request: web.Request) -> web.Response:
+        try:
+            after = int(request.query.get("after", "0"))
+            limit = int(request.query.get("limit", "100"))
+        except ValueError:
+            return _refusal(400, "bad_query", "`after` and `limit` are whole numbers.")
+        if after < 0 or not 1 <= limit <= MOST_LETTERS:
+            return _refusal(400, "bad_query", f"`after` is 0 or more, `limit` 1 to {MOST_LETTERS}.")
+        found = await self._gateway.dead_letters(after, limit)
+        return _json({"dead_letters": [letter_as_json(number, letter) for number, letter in found]})
+
+
+def _json(body: JsonObject, status: int = 200) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n", status=status, content_type="application/json"
+    )
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    return _json({"code": code, "message": message}, status)

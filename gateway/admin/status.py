@@ -1,0 +1,129 @@
+"""The state of a gateway as JSON, for people and scripts: the account first, then every lane."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway import __version__
+from gateway.model import DeadLetter, JsonObject, UnixSeconds
+from gateway.observe.ledger import LaneAccount
+from gateway.observe.metrics import Coverage, LaneNumbers, Numbers
+
+
+class Status(Numbers, Protocol):
+    """What the operators' face asks of a gateway."""
+
+    started_at: UnixSeconds
+
+    def readiness(self) -> Sequence[str]:
+        """Why requests should go elsewhere; empty when they are welcome."""
+        ...
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[tuple[int, DeadLetter]]:
+        """Dead letters with their numbers, oldest first."""
+        ...
+
+
+def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
+    """The whole of it. `accepted + recovered = delivered + dead_lettered + waiting`, in every lane and in all."""
+    ledger = gateway.ledger
+    total = LaneAccount()
+    for account in ledger.lanes.values():
+        total.add(account)
+    rejected: Counter[str] = Counter()
+    for (_, _, code), count in ledger.rejected.items():
+        rejected[code] += count
+    reasons = list(gateway.readiness())
+    flushed = sum(histogram.count for histogram in ledger.batch_events.values())
+    events = sum(histogram.total for histogram in ledger.batch_events.values())
+    spool = gateway.spool()
+    return {
+        "version": __version__,
+        "started_at": gateway.started_at,
+        "uptime_seconds": round(now - gateway.started_at, 3),
+        "ready": not reasons,
+        "reasons": reasons,
+        "account": {
+            "recovered": total.recovered,
+            "accepted": total.accepted,
+            "delivered": total.delivered,
+            "dead_lettered": total.dead,
+            "waiting": total.waiting,
+        },
+        "received": sum(ledger.received.values()),
+        "ignored": sum(ledger.ignored.values()),
+        "rejected": dict(sorted(rejected.items())),
+        "batches": total.batches,
+        "events_per_batch": round(events / flushed, 1) if flushed else 0.0,
+        "flushes": _flushes(gateway),
+        "spool": {
+            "events": spool.events,
+            "bytes": spool.size,
+            "max_bytes": spool.max_bytes,
+            "dead_letters": spool.dead_letters,
+        },
+        "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in gateway.lanes()],
+        "coverage": {name: _coverage(one) for name, one in gateway.coverage().items()},
+    }
+
+
+def _flushes(gateway: Status) -> JsonObject:
+    by_reason: Counter[str] = Counter()
+    for (_, reason), count in gateway.ledger.flushes.items():
+        by_reason[reason.value] += count
+    return dict(sorted(by_reason.items()))
+
+
+def _lane(numbers: LaneNumbers, account: LaneAccount, now: UnixSeconds) -> JsonObject:
+    oldest = numbers.oldest_at
+    return {
+        "destination": numbers.lane.destination,
+        "event_set": numbers.lane.event_set,
+        "upload_tag": numbers.lane.upload_tag,
+        "waiting": account.waiting,
+        "oldest_age_seconds": None if oldest is None else round(max(0.0, now - oldest), 3),
+        "in_flight": numbers.in_flight,
+        "last_outcome": numbers.last_outcome,
+        "pace": round(numbers.pace, 3),
+        "concurrency": numbers.concurrency,
+        "blocked": numbers.blocked,
+        "recovered": account.recovered,
+        "accepted": account.accepted,
+        "delivered": account.delivered,
+        "dead_lettered": account.dead,
+        "batches": account.batches,
+    }
+
+
+def _coverage(coverage: Coverage) -> JsonObject:
+    return {
+        "events": coverage.events,
+        "keys": {name: {"present": key.present, "dropped": dict(key.dropped)} for name, key in coverage.keys.items()},
+        "notes": dict(coverage.notes),
+    }
+
+
+def letter_as_json(number: int, letter: DeadLetter) -> JsonObject:
+    """A dead letter without its event."""
+    return {
+        "number": number,
+        "stage": letter.stage.value,
+        "code": letter.code,
+        "message": letter.message,
+        "destination": letter.destination,
+        "source": letter.source,
+        "event_set": letter.lane.event_set if letter.lane else None,
+        "upload_tag": letter.lane.upload_tag if letter.lane else None,
+        "at": letter.at,
+        "attempts": letter.attempts,
+        "meta": None
+        if letter.fault is None
+        else {
+            "code": letter.fault.code,
+            "subcode": letter.fault.subcode,
+            "trace_id": letter.fault.trace_id,
+        },
+        "event": letter.event.decode() if letter.event is not None else None,
+    }

@@ -1,0 +1,26 @@
+"""How late the event loop is: what blocks it blocks every sender."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.observe.histogram import Histogram
+
+INTERVAL = 0.25
+"""Seconds between measurements."""
+BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class LoopLag:
+    """Asks the loop to be woken and sees how late it is."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(BOUNDS)
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + INTERVAL
+            await asyncio.sleep(INTERVAL)
+            self.seconds.observe(max(0.0, loop.time() - due))

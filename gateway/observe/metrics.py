@@ -1,0 +1,293 @@
+"""The counts as Prometheus metrics. They are read when somebody scrapes; nothing here runs on an event's way.
+
+The only place that knows prometheus_client. `docs/metrics.md` lists what it gives, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from gateway import __version__
+from gateway.model import Lane, UnixSeconds
+from gateway.observe.histogram import Histogram
+from gateway.observe.ledger import Ledger
+
+MOST_LANES = 200
+"""Lanes with series of their own; the others share one, so that an upload tag for each day does not add up."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class LaneNumbers(Protocol):
+    """What is told of a lane."""
+
+    @property
+    def lane(self) -> Lane: ...  # noqa: D102 (named as in `LaneStatistics`)
+    @property
+    def waiting_events(self) -> int: ...  # noqa: D102
+    @property
+    def oldest_at(self) -> UnixSeconds | None: ...  # noqa: D102
+    @property
+    def in_flight(self) -> int: ...  # noqa: D102
+    @property
+    def pace(self) -> float: ...  # noqa: D102
+    @property
+    def concurrency(self) -> int: ...  # noqa: D102
+    @property
+    def blocked(self) -> str | None: ...  # noqa: D102
+    @property
+    def last_outcome(self) -> str | None: ...  # noqa: D102
+
+
+class SpoolNumbers(Protocol):
+    """What is told of the spool."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def max_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def events(self) -> int: ...  # noqa: D102
+    @property
+    def dead_letters(self) -> int: ...  # noqa: D102
+    @property
+    def commits(self) -> int: ...  # noqa: D102
+
+
+class KeyCoverage(Protocol):
+    """How often a match key was there, and why it was dropped."""
+
+    @property
+    def present(self) -> int: ...  # noqa: D102
+    @property
+    def dropped(self) -> Mapping[str, int]: ...  # noqa: D102
+
+
+class Coverage(Protocol):
+    """The match keys of a destination."""
+
+    @property
+    def events(self) -> int: ...  # noqa: D102
+    @property
+    def keys(self) -> Mapping[str, KeyCoverage]: ...  # noqa: D102
+    @property
+    def notes(self) -> Mapping[str, int]: ...  # noqa: D102
+
+
+class Numbers(Protocol):
+    """Everything that is told."""
+
+    ledger: Ledger
+
+    def spool(self) -> SpoolNumbers:
+        """The spool's."""
+        ...
+
+    def lanes(self) -> Sequence[LaneNumbers]:
+        """Every lane's."""
+        ...
+
+    def coverage(self) -> Mapping[str, Coverage]:
+        """Every destination's match keys."""
+        ...
+
+    def loop_lag(self) -> Histogram:
+        """How late the event loop was."""
+        ...
+
+
+class Metrics:
+    """Renders the numbers. A custom collector: prometheus_client asks it at each scrape."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """The page for the scraper."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, as prometheus_client wants them."""
+        yield _gauge("gateway_build_info", "Always 1; the version is in the label.", ["version"], [((__version__,), 1)])
+        yield from self._ingest()
+        yield from self._uploads()
+        yield from self._spool()
+        yield from self._lanes()
+        yield from self._coverage()
+        lag = HistogramMetricFamily("gateway_loop_lag_seconds", "How late the event loop woke.")
+        _add_histogram(lag, [], self._numbers.loop_lag())
+        yield lag
+
+    def _ingest(self) -> Iterable[Metric]:
+        ledger = self._numbers.ledger
+        yield _counter(
+            "gateway_requests",
+            "Requests of senders.",
+            ["route", "status"],
+            (((route, str(status)), n) for (route, status), n in ledger.requests.items()),
+        )
+        yield _counter(
+            "gateway_events_received",
+            "Source events of requests that were taken.",
+            ["source"],
+            (((source,), n) for source, n in ledger.received.items()),
+        )
+        yield _counter(
+            "gateway_events_ignored",
+            "Source events that go nowhere by design.",
+            ["source"],
+            (((source,), n) for source, n in ledger.ignored.items()),
+        )
+        yield _counter(
+            "gateway_events_rejected",
+            "Source events that could not be mapped.",
+            ["source", "destination", "code"],
+            ledger.rejected.items(),
+        )
+        yield _counter(
+            "gateway_events_accepted",
+            "Mapped events that became durable.",
+            ["source", "destination"],
+            ledger.accepted.items(),
+        )
+
+    def _uploads(self) -> Iterable[Metric]:
+        ledger = self._numbers.ledger
+        ends: dict[str, list[int]] = {}
+        for lane, account in ledger.lanes.items():
+            sums = ends.setdefault(lane.destination, [0, 0, 0])
+            sums[0] += account.delivered
+            sums[1] += account.recovered
+            sums[2] += account.batches
+        for position, name, text in (
+            (0, "gateway_events_delivered", "Mapped events that Meta took."),
+            (1, "gateway_events_recovered", "Mapped events that were found in the spool at the start."),
+            (2, "gateway_batches_delivered", "Calls that Meta took."),
+        ):
+            yield _counter(name, text, ["destination"], (((key,), sums[position]) for key, sums in ends.items()))
+        yield _counter(
+            "gateway_dead_letters",
+            "Dead letters written.",
+            ["destination", "stage", "code"],
+            (((one, stage.value, code), n) for (one, stage, code), n in ledger.dead.items()),
+        )
+        yield _counter(
+            "gateway_batches_flushed",
+            "Batches formed, by what flushed them.",
+            ["destination", "reason"],
+            (((one, reason.value), n) for (one, reason), n in ledger.flushes.items()),
+        )
+        yield _counter("gateway_calls", "Calls to Meta.", ["destination", "outcome"], ledger.calls.items())
+        for name, text, found in (
+            ("gateway_call_seconds", "How long calls to Meta took.", ledger.call_seconds),
+            ("gateway_batch_events", "Events of a batch when it was formed.", ledger.batch_events),
+        ):
+            family = HistogramMetricFamily(name, text, labels=["destination"])
+            for destination, histogram in found.items():
+                _add_histogram(family, [destination], histogram)
+            yield family
+
+    def _spool(self) -> Iterable[Metric]:
+        spool = self._numbers.spool()
+        for name, text, value in (
+            ("gateway_spool_bytes", "Bytes that the spool takes.", spool.size),
+            ("gateway_spool_max_bytes", "Bytes that the spool may take.", spool.max_bytes),
+            ("gateway_spool_events", "Mapped events in the spool.", spool.events),
+            ("gateway_spool_dead_letters", "Dead letters that are kept.", spool.dead_letters),
+        ):
+            yield _gauge(name, text, [], [((), value)])
+        yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
+
+    def _lanes(self) -> Iterable[Metric]:
+        lanes = sorted(self._numbers.lanes(), key=lambda lane: lane.waiting_events, reverse=True)
+        labels = ["destination", "event_set", "upload_tag"]
+        told, others = lanes[:MOST_LANES], lanes[MOST_LANES:]
+        waiting = [(tuple(lane.lane), lane.waiting_events) for lane in told]
+        oldest = [(tuple(lane.lane), lane.oldest_at or 0.0) for lane in told]
+        if others:
+            rest = ("other", "other", "other")
+            waiting.append((rest, sum(lane.waiting_events for lane in others)))
+            oldest.append((rest, min((lane.oldest_at for lane in others if lane.oldest_at), default=0.0)))
+        yield _gauge("gateway_lane_waiting_events", "Mapped events of a lane in the spool.", labels, waiting)
+        yield _gauge(
+            "gateway_lane_oldest_waiting_timestamp_seconds",
+            "When the oldest event that waits for its batch became durable; 0: none waits.",
+            labels,
+            oldest,
+        )
+        for name, text, values in (
+            ("gateway_lane_calls_in_flight", "Calls under way.", [(tuple(one.lane), one.in_flight) for one in told]),
+            ("gateway_lane_calls_per_second_allowed", "The pace now.", [(tuple(one.lane), one.pace) for one in told]),
+            (
+                "gateway_lane_concurrency",
+                "Calls that may be under way.",
+                [(tuple(o.lane), o.concurrency) for o in told],
+            ),
+        ):
+            yield _gauge(name, text, labels, values)
+        blocked = [((*one.lane, one.blocked), 1) for one in lanes if one.blocked]
+        yield _gauge("gateway_lane_blocked", "1 for a lane that waits for somebody to act.", [*labels, "kind"], blocked)
+
+    def _coverage(self) -> Iterable[Metric]:
+        coverage = self._numbers.coverage()
+        yield _counter(
+            "gateway_mapping_events",
+            "Source events whose identity was looked at.",
+            ["destination"],
+            (((name,), one.events) for name, one in coverage.items()),
+        )
+        yield _counter(
+            "gateway_match_key_present",
+            "Events with a usable match key.",
+            ["destination", "key"],
+            (((name, key), found.present) for name, one in coverage.items() for key, found in one.keys.items()),
+        )
+        yield _counter(
+            "gateway_match_key_dropped",
+            "Match keys that were there and not usable.",
+            ["destination", "key", "cause"],
+            (
+                ((name, key, cause), n)
+                for name, one in coverage.items()
+                for key, found in one.keys.items()
+                for cause, n in found.dropped.items()
+            ),
+        )
+        yield _counter(
+            "gateway_mapping_notes",
+            "What else mapping counted.",
+            ["destination", "note"],
+            (((name, note), n) for name, one in coverage.items() for note, n in one.notes.items()),
+        )
+
+
+Labelled = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Labelled) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Labelled) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram) -> None:
+    total = 0
+    buckets = []
+    for bound, count in zip((*histogram.bounds, None), histogram.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound is None else str(float(bound)), float(total)))
+    family.add_metric(labels, buckets, histogram.total)
