@@ -12,9 +12,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -22,9 +23,9 @@ from gateway import __version__
 from gateway.admin import Admin
 from gateway.config import Settings
 from gateway.ingest import Ingest, Source
-from gateway.mapping import Mapper, compile_mapper
-from gateway.model import DeadLetter, GatewayError, Lane
-from gateway.observe import Ledger
+from gateway.mapping import Coverage, Mapper, compile_mapper
+from gateway.model import Backlog, DeadLetter, GatewayError
+from gateway.observe import Histogram, Ledger
 from gateway.observe.logs import setup
 from gateway.observe.loop_lag import LoopLag
 from gateway.spool import Intake, Spool, SpoolStatistics, make_spool
@@ -61,7 +62,7 @@ class Service:
             name: compile_mapper(name, destination, settings.server.max_event_bytes)
             for name, destination in settings.destinations.items()
         }
-        self.loop_lag = LoopLag()
+        self._lag = LoopLag()
         self._spool: Spool = make_spool(settings.spool, wall)
         self._uploads = Uploads(settings.destinations, self._spool, self.ledger, wall=wall)
         limits = {name: destination.limits for name, destination in settings.destinations.items()}
@@ -86,6 +87,14 @@ class Service:
         """A snapshot of every lane."""
         return self._uploads.statistics()
 
+    def coverage(self) -> Mapping[str, Coverage]:
+        """A snapshot of every destination's match keys."""
+        return {name: mapper.coverage() for name, mapper in self.mappers.items()}
+
+    def loop_lag(self) -> Histogram:
+        """How late the event loop was."""
+        return self._lag.seconds
+
     def readiness(self) -> Sequence[str]:
         """Why requests should go elsewhere; empty when they are welcome."""
         reasons = [] if self._phase == "serving" else [self._phase]
@@ -107,12 +116,12 @@ class Service:
             await self._admin.start()
             stack.push_async_callback(self._admin.stop)
             self._uploads.recovered(backlogs)
-            _tell_backlog(backlogs, set(self._settings.destinations))
+            _tell_backlog(backlogs)
 
             async with asyncio.TaskGroup() as tasks:
                 uploading = tasks.create_task(self._uploads.run(), name="uploads")
                 committing = tasks.create_task(self._intake.run(), name="commits")
-                lagging = tasks.create_task(self.loop_lag.run(), name="loop lag")
+                lagging = tasks.create_task(self._lag.run(), name="loop lag")
                 try:
                     await self._ingest.start()
                     self._phase = "serving"
@@ -134,7 +143,7 @@ class Service:
         server = self._settings.server
         self._phase = "stopping"
         log.info("stopping: requests are taken for %g s more", server.drain_delay)
-        if await _unless(stop.now, asyncio.sleep(server.drain_delay)):
+        if await _done_unless(stop.now, asyncio.sleep(server.drain_delay)):
             self._ingest.refuse()
             self._intake.close()
             self._uploads.drain()
@@ -144,7 +153,7 @@ class Service:
                 self._uploads.drain()
                 await self._uploads.drained()
 
-            if not await _unless(stop.now, asyncio.wait_for(drained(), server.drain_timeout)):
+            if not await _done_unless(stop.now, asyncio.wait_for(drained(), server.drain_timeout)):
                 log.warning("stopped before everything was uploaded: the rest waits in the spool")
 
     def _announce(self) -> None:
@@ -164,14 +173,23 @@ def serve(settings: Settings) -> int:
     import uvloop  # noqa: PLC0415 (only for serving)
 
     setup(settings.logging)
+    faults: list[GatewayError] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signalled(settings))
     except* GatewayError as errors:
-        for error in errors.exceptions:
-            log.error("%s", error)  # noqa: TRY400 (the message says it all; a traceback would bury it)
-        return 1
-    return 0
+        faults = list(_leaves(errors))
+    for fault in faults:
+        log.error("%s", fault)
+    return 1 if faults else 0
+
+
+def _leaves(errors: BaseExceptionGroup[GatewayError]) -> Iterator[GatewayError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -189,24 +207,24 @@ def _sources(settings: Settings, mappers: Mapping[str, Mapper]) -> dict[str, Sou
     }
 
 
-def _tell_backlog(backlogs: Sequence[object], destinations: set[str]) -> None:
-    lanes = [backlog for backlog in backlogs if getattr(backlog, "events", 0)]
-    if lanes:
-        log.info("going on with what waits", extra={"lanes": len(lanes)})
+def _tell_backlog(backlogs: Sequence[Backlog]) -> None:
+    if events := sum(backlog.events for backlog in backlogs):
+        log.info("going on with %d events that waited", events, extra={"lanes": len(backlogs)})
 
 
-async def _unless(event: asyncio.Event, work: object) -> bool:
-    """Await work, but give it up when the event comes or its time is over; whether it was done."""
-    doing = asyncio.ensure_future(work)  # type: ignore[call-overload]
-    waiting = asyncio.ensure_future(event.wait())
-    await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if not doing.done():
+async def _done_unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Await work, but give it up when the event comes; whether it was done in its time."""
+    doing = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
         doing.cancel()
-    (result,) = await asyncio.gather(doing, return_exceptions=True)
-    if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError | TimeoutError):
-        raise result
-    return not isinstance(result, BaseException)
+    with suppress(asyncio.CancelledError, TimeoutError):
+        await doing
+        return True
+    return False
 
 
 def _bracketed(host: str) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP face for operators: whether it lives, whether it takes requests, what it counted, what it could not deliver."""
+"""The HTTP face for operators: whether it lives, whether it takes requests, what it counted, what it gave up."""
 
 from __future__ import annotations
 

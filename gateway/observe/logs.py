@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, or text for people on a terminal. Repeated warnings are folded, their count is kept."""
+"""The log: one JSON object a line, or text for people on a terminal. Repeated warnings are folded."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ class Intake:
     """
 
     __slots__ = (
-        "_refused",
         "_arrived",
         "_closing",
         "_limits",
         "_max_pending",
         "_pending",
         "_pending_bytes",
+        "_refused",
         "_room",
         "_spool",
         "_stored",
