@@ -1,1 +1,37 @@
-"""The commands, one file each, thin."""
+"""The commands, one file each, thin. A command imports its room when it runs: start-up counts."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cli import (
+    check,
+    dead_letters,
+    demo,
+    explain,
+    import_rudderstack,
+    map_events,
+    sandbox,
+    send,
+    serve,
+    version,
+)
+
+app = typer.Typer(
+    name="gateway",
+    help="Take RudderStack / Segment track calls over HTTP, map them to Meta's events, upload them in full batches.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("explain")(explain.explain)
+app.command("map")(map_events.map_events)
+app.command("send")(send.send)
+app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
+app.command("sandbox")(sandbox.sandbox)
+app.command("demo")(demo.demo)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.callback()(version.callback)

@@ -238,7 +238,8 @@ class Sandbox:
             case "faults", "DELETE":
                 self.faults.clear()
                 return _json({"faults": []})
-        return _json({"code": "unknown_route", "message": "There are events, stats and faults."}, 404)
+            case _:
+                return _json({"code": "unknown_route", "message": "There are events, stats and faults."}, 404)
 
     def _stats(self) -> JsonObject:
         stats = self.stats

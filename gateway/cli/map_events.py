@@ -1,0 +1,61 @@
+"""`gateway map`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, destination_or_exit, fail, settings_or_exit
+
+
+def map_events(
+    file: Annotated[str, typer.Argument(help="Events, one JSON object a line; - is standard input.")] = "-",
+    config: ConfigPath = DEFAULT_CONFIG,
+    destination: Annotated[str | None, typer.Option(help="Which destination; not needed if there is one.")] = None,
+) -> None:
+    """Map events without sending them: a line in, its uploads out.
+
+    Rejections go to standard error as JSON, one a line. Exit status 1 when there were any.
+    """
+    settings = settings_or_exit(config)
+    name, chosen = destination_or_exit(settings, destination)
+    import orjson
+
+    from gateway.ingest.decode import BadRequest, decode
+    from gateway.mapping import compile_mapper
+    from gateway.model import Rejection
+
+    mapper = compile_mapper(name, chosen, settings.server.max_event_bytes)
+    rejected = 0
+    try:
+        lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115, PTH123 (closed below)
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
+    from rich.console import Console
+    from rich.progress import track
+
+    with lines:
+        console = Console(stderr=True)
+        shown = track(lines, "mapping", console=console) if console.is_terminal and file != "-" else lines
+        for number, line in enumerate(shown, 1):
+            if not line.strip():
+                continue
+            try:
+                mapped = mapper.map(decode(line), int(time.time()))
+            except BadRequest as error:
+                mapped = Rejection(error.code, str(error))
+            if isinstance(mapped, Rejection):
+                rejected += 1
+                told = {"line": number, "code": mapped.code, "message": mapped.message}
+                sys.stderr.buffer.write(orjson.dumps(told) + b"\n")
+                sys.stderr.flush()
+                continue
+            for event in mapped or ():
+                lane = event.lane
+                head = orjson.dumps({"event_set": lane.event_set, "upload_tag": lane.upload_tag})
+                sys.stdout.buffer.write(head[:-1] + b',"event":' + event.body + b"}\n")
+    sys.stdout.flush()
+    raise SystemExit(1 if rejected else 0)
