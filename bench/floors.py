@@ -1,6 +1,7 @@
 """Floors: what this machine and these libraries could do at most, measured beside the gateway in the same run.
 
-As a module it is a server for the HTTP floors: `python -m bench.floors read|decode ANNOUNCE_FILE`.
+As a module it is a server for the HTTP floors, `python -m bench.floors read|decode`; it says where it listens in the
+file that GATEWAY_ANNOUNCE names.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 import uvloop
 from aiohttp import web
-
-HASHES = 9
-"""Personal values in the bench's event, each of which needs a SHA-256."""
 
 
 async def _serve(decodes: bool, announce: Path) -> None:
@@ -40,10 +39,11 @@ async def _serve(decodes: bool, announce: Path) -> None:
     await asyncio.Event().wait()
 
 
-def pipeline(body: bytes, seconds: float) -> float:
+def pipeline(body: bytes, hashes: Sequence[int], seconds: float) -> float:
     """Events a second of the least that a durable pipeline has to do with a batch.
 
-    Decode it, hash what is personal, encode every event once, append the bytes to a file and fsync it.
+    Decode it, hash what is personal (`hashes` says how many values of each event are), encode every event once, append
+    the bytes to a file and fsync it.
     """
     batch = orjson.loads(body)["batch"]
     value = b"customer@example.com"
@@ -53,8 +53,8 @@ def pipeline(body: bytes, seconds: float) -> float:
         events = 0
         while time.perf_counter() - begun < seconds:
             encoded = []
-            for event in orjson.loads(body)["batch"]:
-                for _ in range(HASHES):
+            for event, personal in zip(orjson.loads(body)["batch"], hashes, strict=True):
+                for _ in range(personal):
                     hashlib.sha256(value).hexdigest()
                 encoded.append(orjson.dumps(event))
             os.write(descriptor, b"\n".join(encoded))
@@ -66,4 +66,4 @@ def pipeline(body: bytes, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1] == "decode", Path(sys.argv[2])))
+    uvloop.run(_serve(sys.argv[1] == "decode", Path(os.environ["GATEWAY_ANNOUNCE"])))

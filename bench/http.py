@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +23,15 @@ import uvloop
 
 from bench import load
 from bench.floors import pipeline
-from bench.processes import cpu_seconds, process, resident_bytes
-from gateway.demo.sales import Sales
+from bench.processes import address, cpu_seconds, resident_bytes
+from gateway.config import parse
+from gateway.demo.children import Child
+from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
+from gateway.mapping import compile_mapper
 
 WRITE_KEY = "bench"
 AUTHORIZATION = "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()
-EVENT_SETS = {"Purchase": "1148872185708962", "AddToCart": "1024592094903800", "Other": "1024592094903801"}
+SHA256 = re.compile(rb'"[0-9a-f]{64}"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ class Delivery:
     gateway_resident_bytes: int
 
 
-def settings(meta: tuple[str, int], folder: Path, engine: str) -> str:
+def settings(meta: str, folder: Path, engine: str) -> str:
     """A gateway with a destination that uploads as fast as the stand-in answers."""
-    event_sets = ", ".join(f'{standard} = ["{number}"]' for standard, number in EVENT_SETS.items())
+    standard = ", ".join(f'"{name}" = ["{wanted}"]' for name, wanted in EVENTS_TO_STANDARD.items())
+    event_sets = ", ".join(f'{name} = ["{number}"]' for name, number in EVENT_SETS.items())
     return f"""
 [server]
 port = 0
@@ -77,44 +83,56 @@ destinations = ["store"]
 [destinations.store]
 api = "conversions"
 access_token = "bench"
-default_country = "US"
+events_to_standard = {{ {standard} }}
 standard_to_event_sets = {{ {event_sets} }}
-upload.graph_url = "http://{meta[0]}:{meta[1]}"
+upload.graph_url = "{meta}"
 upload.requests_per_second = 1000
 """
 
 
 def payloads(seed: int, size: int, count: int) -> list[bytes]:
     """Requests with `size` sales each: single calls for 1, else batches."""
-    events = [event for event in Sales(seed, bad_share=0.0).events(size * count)]
+    events = Sales(seed, bad_share=0.0).events(size * count)
     if size == 1:
         return [load.request("/v1/track", orjson.dumps(event), AUTHORIZATION) for event in events]
     bodies = (orjson.dumps({"batch": events[start : start + size]}) for start in range(0, len(events), size))
     return [load.request("/v1/batch", body, AUTHORIZATION) for body in bodies]
 
 
+def hashes_of(body: bytes, text: str) -> list[int]:
+    """How many personal values each event of a batch has, as the gateway itself maps it."""
+    destination = parse(tomllib.loads(text)).destinations["store"]
+    mapper = compile_mapper("store", destination)
+    now = int(time.time())
+    mapped = (mapper.map(event, now) for event in orjson.loads(body)["batch"])
+    return [len(SHA256.findall(one[0].body)) if isinstance(one, list) else 0 for one in mapped]
+
+
 async def _measure(seconds: float, total: int, seed: int, engine: str) -> tuple[list[Row], Delivery]:
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
         folder = Path(name)
         with (
-            process(folder, "sandbox", ["gateway", "sandbox", "--port", "0", "--validate-share", "0.01"]) as (_, meta),
-            process(folder, "read", ["bench.floors", "read", str(folder / "read.json")]) as (_, reads),
-            process(folder, "decode", ["bench.floors", "decode", str(folder / "decode.json")]) as (_, decodes),
+            Child(folder, "sandbox", ["gateway", "sandbox", "--port", "0", "--validate-share", "0.01"]) as sandbox,
+            Child(folder, "read", ["bench.floors", "read"]) as read,
+            Child(folder, "decode", ["bench.floors", "decode"]) as decode,
         ):
-            (folder / "gateway.toml").write_text(settings(meta["server"], folder, engine))
+            text = settings(sandbox.started().addresses["server"], folder, engine)
+            (folder / "gateway.toml").write_text(text)
+            reads, decodes = (address(floor.started().addresses["server"]) for floor in (read, decode))
             serve = ["gateway", "serve", "--config", str(folder / "gateway.toml")]
-            with process(folder, "gateway", serve) as (child, gateway):
+            with Child(folder, "gateway", serve) as gateway:
+                server, admin = (address(gateway.started().addresses[face]) for face in ("server", "admin"))
                 rows = []
                 for size in (1, 100):
                     sent = payloads(seed, size, 2000 if size == 1 else 100)
-                    rows += await _rows(gateway["server"], reads["server"], decodes["server"], sent, size, seconds)
-                    await _drained(gateway["admin"])
+                    rows += await _rows(server, reads, decodes, sent, size, seconds)
+                    await _drained(admin)
                 sent = payloads(seed + 1, 100, total // 100)
                 begun = time.perf_counter()
                 run = await load.closed_loop(
-                    *gateway["server"], sent, connections=16, seconds=300, events_per_request=100, most=total // 100
+                    *server, sent, connections=16, seconds=300, events_per_request=100, most=total // 100
                 )
-                account = await _drained(gateway["admin"])
+                account = await _drained(admin)
                 elapsed = time.perf_counter() - begun
                 body = sent[0].partition(b"\r\n\r\n")[2]
                 rows.append(
@@ -122,15 +140,15 @@ async def _measure(seconds: float, total: int, seed: int, engine: str) -> tuple[
                         f"{total} events in batches of 100, until delivered",
                         total / elapsed,
                         "decode, hash, encode, append, fsync",
-                        pipeline(body, seconds),
+                        pipeline(body, hashes_of(body, text), seconds),
                         run.percentile(0.5) * 1e3,
                         run.percentile(0.99) * 1e3,
                     )
                 )
                 delivery = Delivery(
                     **account,
-                    gateway_cpu_seconds=cpu_seconds(child.pid),
-                    gateway_resident_bytes=resident_bytes(child.pid),
+                    gateway_cpu_seconds=cpu_seconds(gateway.process.pid),
+                    gateway_resident_bytes=resident_bytes(gateway.process.pid),
                 )
     return rows, delivery
 
@@ -146,8 +164,8 @@ async def _rows(
     kind = "single events" if size == 1 else f"batches of {size}"
     rates = []
     runs: dict[str, load.Load] = {}
-    for name, address in (("gateway", gateway), ("read", reads), ("decode", decodes)):
-        run = await load.closed_loop(*address, sent, connections=32, seconds=seconds, events_per_request=size)
+    for name, place in (("gateway", gateway), ("read", reads), ("decode", decodes)):
+        run = await load.closed_loop(*place, sent, connections=32, seconds=seconds, events_per_request=size)
         if run.refused:
             raise SystemExit(f"{run.refused} of {run.answered} requests of {size} were refused by {name}")
         runs[name] = run

@@ -138,6 +138,10 @@ class Ingest:
             status, answer = 503, {"code": "spool_full", "message": str(refusal)}
         except SpoolUnavailable as refusal:
             status, answer = 503, {"code": "spool_unavailable", "message": str(refusal)}
+        except Exception:
+            # A defect of this process; the sender keeps its events and comes again.
+            log.exception("a request could not be answered", extra={"route": route})
+            status, answer = 500, {"code": "internal_error", "message": "A defect of the gateway; its log says more."}
         self._ledger.requests[route if route in ROUTES else "other", status] += 1
         response = web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
         if status in {429, 503}:
@@ -321,7 +325,8 @@ class Ingest:
                     connection.force_close()
 
     def _request(self, *arguments: Any) -> web.BaseRequest:
-        return web.BaseRequest(*arguments, client_max_size=self._settings.max_request_bytes)
+        make: Callable[..., web.BaseRequest] = web.BaseRequest
+        return make(*arguments, asyncio.get_running_loop(), client_max_size=self._settings.max_request_bytes)
 
 
 NOT_AN_OBJECT = Rejection("not_an_object", "The event is not a JSON object. Send each event as an object.")

@@ -283,7 +283,8 @@ async def _until_signalled(options: SandboxOptions) -> None:
 
 
 def _request(*arguments: Any) -> web.BaseRequest:
-    return web.BaseRequest(*arguments, client_max_size=LARGEST_CALL)
+    make: Callable[..., web.BaseRequest] = web.BaseRequest
+    return make(*arguments, asyncio.get_running_loop(), client_max_size=LARGEST_CALL)
 
 
 def _decoded(request: web.BaseRequest, body: bytes) -> JsonObject | None:

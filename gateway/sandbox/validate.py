@@ -263,7 +263,7 @@ def _check_identity(event: JsonObject, dialect: Dialect, path: str) -> None:
             for one in value if isinstance(value, list) and value else (value,):
                 if not isinstance(one, str) or not _SHA256(one):
                     raise _Fault(GENERAL, f"{name} is not a SHA-256 in lower-case hexadecimal", f"{path}['{name}']")
-                group: str = _ALIKE.get(name, name)
+                group = _ALIKE.get(str(name), str(name))
                 if one in NOT_NORMALISED[""] or one in NOT_NORMALISED.get(group, ()):
                     raise _Fault(GENERAL, f"{name} was hashed without being normalised", f"{path}['{name}']")
         elif name not in plain:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from gateway.demo.children import Child
 from gateway.model import JsonObject
 
 TOKEN = "EAAB-a-token-that-no-log-may-show"
@@ -23,57 +20,12 @@ DEADLINE = 20.0
 """Seconds after which a wait has failed."""
 
 
-class Child:
-    """A command of the gateway as a process of its own; it announces its addresses in a file."""
-
-    def __init__(self, folder: Path, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        self.log = folder / f"{name}.log"
-        announce = folder / f"{name}.json"
-        announce.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", *arguments],
-                env={**os.environ, **(environ or {}), "GATEWAY_ANNOUNCE": str(announce)},
-                stderr=log,
-                stdout=log,
-            )
-        self.addresses: dict[str, str] = {}
-        until(lambda: self._announced(announce), f"{name} to listen", self.process)
-
-    def _announced(self, announce: Path) -> bool:
-        if self.process.poll() is not None:
-            raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log.read_text()}")
-        text = announce.read_text() if announce.exists() else ""
-        if text.endswith("\n"):
-            self.addresses = json.loads(text)
-        return bool(self.addresses)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it and wait for it; its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
 class House:
     """A sandbox, and a gateway that may come and go before it. Everything lies in one folder."""
 
     def __init__(self, folder: Path, settings: str = "", destination: str = "", server: str = "") -> None:
         self.folder = folder
-        self.sandbox = Child(folder, "sandbox", "sandbox", "--port", "0", "--token", TOKEN)
+        self.sandbox = Child(folder, "sandbox", ["gateway", "sandbox", "--port", "0", "--token", TOKEN]).started()
         self.gateway: Child | None = None
         (folder / "gateway.toml").write_text(
             f"""
@@ -118,9 +70,8 @@ upload.graph_version = "v16.0"
     def start(self) -> Child:
         """Start the gateway (again)."""
         environ = {"TEST_META_TOKEN": TOKEN}
-        self.gateway = Child(
-            self.folder, "gateway", "serve", "--config", str(self.folder / "gateway.toml"), environ=environ
-        )
+        arguments = ["gateway", "serve", "--config", str(self.folder / "gateway.toml")]
+        self.gateway = Child(self.folder, "gateway", arguments, environ=environ).started()
         return self.gateway
 
     def __enter__(self) -> Self:
@@ -146,7 +97,7 @@ upload.graph_version = "v16.0"
         return self.gateway.addresses["admin"]
 
     def status(self) -> JsonObject:
-        return get(f"{self.admin}/status")
+        return dict(get(f"{self.admin}/status"))
 
     def account(self) -> dict[str, int]:
         return dict(self.status()["account"])
@@ -182,12 +133,11 @@ def sale(number: int, **changes: Any) -> JsonObject:
     }
 
 
-def until(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:
+def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
-        assert process is None or process.poll() is None, f"the process ended while waiting for {what}"
         time.sleep(0.02)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
+import pytest
+
+from gateway.model import GatewayError
 from tests.e2e.house import EVENT_SET, TOKEN, WRITE_KEY, House, get, post, sale, until
 
 
@@ -17,13 +21,14 @@ def test_what_is_accepted_arrives_in_both_dialects_and_the_account_adds_up(tmp_p
     with House(tmp_path) as house, house.start():
         status, answer = house.track(*(sale(number) for number in range(250)), sale(250, event="Nobody Mapped This"))
 
-        assert (status, answer["accepted"], [one["code"] for one in answer["rejected"]]) == (200, 250, ["unmapped_event"])
+        assert (status, answer["accepted"]) == (200, 250)
+        assert [one["code"] for one in answer["rejected"]] == ["unmapped_event"]
         until(lambda: house.account()["delivered"] == 500, "delivery")
         assert orders(house) == sorted(f"order-{number}" for number in range(250))
         assert sorted(event["order_id"] for event in house.arrived(EVENT_SET + "00")) == orders(house)
         account = house.account()
         assert account["accepted"] == account["delivered"] + account["dead_lettered"] + account["waiting"]
-        assert "gateway_" in _text(f"{house.admin}/metrics")
+        assert b"gateway_" in _read(f"{house.admin}/metrics")
 
 
 def test_a_lone_event_does_not_wait_for_company(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_a_lone_event_does_not_wait_for_company(tmp_path: Path) -> None:
 
 
 def test_a_stop_uploads_what_waits_without_waiting_for_its_age(tmp_path: Path) -> None:
-    with House(tmp_path, settings="batch.max_age = 3000".join(["", ""])) as house:
+    with House(tmp_path) as house:
         patient = (tmp_path / "gateway.toml").read_text().replace("batch.max_age = 0.2", "batch.max_age = 3000")
         (tmp_path / "gateway.toml").write_text(patient)
         with house.start() as gateway:
@@ -75,6 +80,7 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing(tmp_path: Path) -> No
         with house.start() as gateway:
             house.track(sale(1))
             gateway.process.send_signal(signal.SIGINT)
+            until(lambda: not _ready(house), "the first signal to be taken")
             assert gateway.stop(signal.SIGINT) == 0
         house.faults()
         with house.start():
@@ -88,7 +94,7 @@ def test_while_it_leaves_it_is_unready_at_once_but_still_takes_requests(tmp_path
         with house.start() as gateway:
             assert get(f"{house.admin}/readyz")
             gateway.process.send_signal(signal.SIGTERM)
-            until(lambda: post(f"{house.admin}/readyz", {})[0] in {405, 503} and not _ready(house), "unready")
+            until(lambda: not _ready(house), "unready")
             assert house.track(sale(1))[0] == 200
             assert gateway.process.wait(20) == 0
         assert orders(house) == ["order-1"]
@@ -102,7 +108,7 @@ def test_no_secret_and_no_personal_value_is_in_the_log_or_on_disk(tmp_path: Path
         until(lambda: house.account()["accepted"] == 2, "the good one")
         kept = b"".join(path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file())
         assert b"order-1" in kept
-        said = gateway.log.read_bytes() + _text(f"{house.admin}/metrics").encode() + _text(f"{house.admin}/status").encode()
+        said = gateway.log.read_bytes() + _read(f"{house.admin}/metrics") + _read(f"{house.admin}/status")
         for secret in (TOKEN, WRITE_KEY, "customer1@", "customer2@", "customer3@", "example.com"):
             assert secret.encode() not in kept
             assert secret.encode() not in said
@@ -113,12 +119,9 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         text = (tmp_path / "gateway.toml").read_text().replace("port = 0", f"port = {port}", 1)
         (tmp_path / "gateway.toml").write_text(text)
-        try:
+        with pytest.raises(GatewayError, match=f"server.port {port}: ") as refused:
             house.start()
-        except AssertionError as error:
-            said = str(error)
-        assert str(port) in said
-        assert "Traceback" not in said
+        assert "Traceback" not in str(refused.value)
 
 
 def _ready(house: House) -> bool:
@@ -129,8 +132,6 @@ def _ready(house: House) -> bool:
     return True
 
 
-def _text(url: str) -> str:
-    import urllib.request
-
+def _read(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=20) as answer:
-        return str(answer.read().decode())
+        return bytes(answer.read())
