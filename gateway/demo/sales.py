@@ -118,7 +118,9 @@ class Sales:
         if random.random() < 0.85:
             email = f"{first.split()[0]}.{number}@example.com"
             traits["email"] = random.choice((email, email.upper(), f" {email} "))
-        if random.random() < 0.6 or not traits:
+        if not traits:
+            traits["phone"] = international.format(number % 10_000)
+        elif random.random() < 0.6:
             traits["phone"] = random.choice((international, national)).format(number % 10_000)
         if random.random() < 0.7:
             traits |= {"firstName": first, "lastName": last}
