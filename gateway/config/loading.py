@@ -67,7 +67,9 @@ def parse(tree: dict[str, Any], origin: str = "settings", environ: Mapping[str, 
     except ValidationError as error:
         for details in error.errors(include_input=False, include_url=False):
             faults += _worded(details["loc"], details["type"], details["msg"], details.get("ctx", {}), tree)
-    faults += _disagreements(tree)
+    faults += _unknown_destinations(tree)
+    if settings is not None:
+        faults += _shared_keys(settings)
     if faults or settings is None:
         raise ConfigError(origin, faults)
     return settings
@@ -138,9 +140,7 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
 
     section: Any = Settings
     for part in loc[:-1]:
-        fields = getattr(section, "model_fields", None)
-        if fields is None:
-            return ""
+        fields = getattr(section, "model_fields", {})
         if part in fields:
             section = _inner(fields[part].annotation)
     fields = getattr(section, "model_fields", {})
@@ -154,26 +154,27 @@ def _inner(annotation: Any) -> Any:
     return _inner(arguments[-1]) if arguments else annotation
 
 
-def _disagreements(tree: dict[str, Any]) -> list[Fault]:
-    """What no single section can see: sources naming destinations that are not there, and shared write keys.
-
-    Works on the raw tree, so that it speaks also when other faults stand beside it.
-    """
+def _unknown_destinations(tree: dict[str, Any]) -> list[Fault]:
+    """Sources that name destinations which are not there. Works on the raw tree: it speaks beside other faults."""
     sources, destinations = tree.get("sources"), tree.get("destinations")
     if not isinstance(sources, dict) or not isinstance(destinations, dict):
         return []
+    known = ", ".join(destinations) or "none"
+    return [
+        Fault(f"sources.{name}.destinations", f"names {one}; known are: {known}")
+        for name, source in sources.items()
+        if isinstance(source, dict) and isinstance(source.get("destinations"), list)
+        for one in source["destinations"]
+        if isinstance(one, str) and one not in destinations
+    ]
+
+
+def _shared_keys(settings: Settings) -> list[Fault]:
+    """Sources with one write key, wherever each has it from."""
     faults = []
     owners: dict[str, str] = {}
-    for name, source in sources.items():
-        if not isinstance(source, dict):
-            continue
-        wanted = source.get("destinations")
-        for one in wanted if isinstance(wanted, list) else []:
-            if isinstance(one, str) and one not in destinations:
-                known = ", ".join(destinations) or "none"
-                faults.append(Fault(f"sources.{name}.destinations", f"names {one}; known are: {known}"))
-        key = source.get("write_key")
-        owner = owners.setdefault(repr(key), name) if key is not None else name
+    for name, source in settings.sources.items():
+        owner = owners.setdefault(source.write_key.reveal(), name)
         if owner != name:
             faults.append(Fault(f"sources.{name}.write_key", f"is that of sources.{owner}; every source has its own"))
     return faults

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -25,6 +26,15 @@ from gateway.model import BatchLimits, Dialect
 
 MAX_EVENTS: Mapping[Dialect, int] = {Dialect.CONVERSIONS: 1000, Dialect.OFFLINE: 2000}
 """Events that Meta takes in one call (Meta: using the API; Meta's offline uploader)."""
+
+MAPPED_FIELDS = (
+    *("email", "phone", "gender", "birthday", "first_name", "last_name", "city", "state", "zip", "country"),
+    *("external_id", "madid", "lead_id", "client_user_agent", "fbc", "fbp", "client_ip_address", "name"),
+    *("event_time", "action_source", "event_source_url", "event_id", "upload_tag"),
+    *("value", "currency", "order_id", "item_number", "contents"),
+)
+"""Fields that `extra_fields` may name: those of the mapping's table."""
+_FIELD_LIST = ", ".join(MAPPED_FIELDS)
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?", re.ASCII)
 _UNITS = {
@@ -63,7 +73,9 @@ def _http_url(given: str) -> str:
 
 
 def _one_or_more(given: Any) -> Any:
-    return [given] if isinstance(given, str) else given
+    """A list, also of a lone value; event set IDs may be written without quotes."""
+    many = given if isinstance(given, list | tuple) else [given]
+    return [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in many]
 
 
 ByteSize = Annotated[int, BeforeValidator(_size), Field(ge=1)]
@@ -304,6 +316,19 @@ class DestinationSettings(_Section):
     )
     batch: BatchSettings = Field(BatchSettings(), description="When a batch leaves.")
     upload: UploadSettings = Field(UploadSettings(), description="How calls are made.")
+
+    @field_validator("extra_fields")
+    @classmethod
+    def _of_known_fields(cls, extra: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        if unknown := [name for name in extra if name not in MAPPED_FIELDS]:
+            hints = (difflib.get_close_matches(name, MAPPED_FIELDS, n=1) for name in unknown)
+            raise ValueError(
+                "\n".join(
+                    f"has no field {name}; " + (f"was {close[0]} meant?" if close else f"there are {_FIELD_LIST}")
+                    for name, close in zip(unknown, hints, strict=True)
+                )
+            )
+        return extra
 
     @field_validator("batch")
     @classmethod

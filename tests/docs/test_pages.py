@@ -1,0 +1,36 @@
+"""The pages that are made from the code are those that the code makes now, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway import docs
+
+TOP = Path(__file__).parents[2]
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("requirements/*.md")])
+
+
+@pytest.mark.parametrize("name", sorted(docs.PAGES))
+def test_a_made_page_is_not_stale(name: str) -> None:
+    kept = (TOP / "docs" / name).read_text(encoding="utf-8")
+    assert kept == docs.PAGES[name](), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_setting_of_the_example_is_documented_and_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway.config import load
+
+    for name in ("SHOP_WRITE_KEY", "META_TOKEN"):
+        monkeypatch.setenv(name, "a-value")
+    settings = load(TOP / "gateway.example.toml", {})
+    assert settings.destinations
+    assert settings.sources
