@@ -39,17 +39,19 @@ def configuration_page() -> str:
         "# Settings",
         MADE,
         (
-            "One TOML file, `--config gateway.toml`. Every key can also come from the environment, which wins: the path "
-            "in upper case, joined by two underscores, behind `GATEWAY_`: `GATEWAY_SERVER__PORT=9000`, "
-            "`GATEWAY_DESTINATIONS__STORE__BATCH__MAX_AGE=2.5`. A value is read as TOML where it is TOML, else as text."
+            "One TOML file, `--config gateway.toml`. Every key can also come from the environment, which wins: "
+            "the path in upper case, joined by two underscores, behind `GATEWAY_`: `GATEWAY_SERVER__PORT=9000`, "
+            "`GATEWAY_DESTINATIONS__STORE__BATCH__MAX_AGE=2.5`. A value is read as TOML where it is TOML, else as "
+            "text."
         ),
         (
             'A *secret* is `{ env = "NAME" }`, `{ file = "/run/secrets/x" }` or a plain string, and is never printed. '
             "A *size* is a number of bytes or a text such as `4MiB`."
         ),
         (
-            "An unknown key, a wrong type or a value out of range stops the start with one line for each fault, and exit "
-            "status 78. `gateway check` looks at a file without starting anything, and shows where every event goes."
+            "An unknown key, a wrong type or a value out of range stops the start with one line for each fault, "
+            "and exit status 78. `gateway check` looks at a file without starting anything, and shows where every "
+            "event goes."
         ),
         "A whole file to start from: [gateway.example.toml](../gateway.example.toml).",
     ]
@@ -181,18 +183,20 @@ def mapping_page() -> str:
         "# What becomes of an event",
         MADE,
         (
-            "One table feeds both dialects: `conversions` (Meta's Conversions API, which takes offline events today) and "
-            "`offline` (the legacy Offline Conversions format). The first path with a value wins; a value is there when it "
-            "is neither null nor blank, and `0` and `false` are values. A value of a wrong type counts as absent. Numbers "
-            "where texts belong are written out. `extra_fields` of the settings adds paths after these."
+            "One table feeds both dialects: `conversions` (Meta's Conversions API, which takes offline events "
+            "today) and `offline` (the legacy Offline Conversions format). The first path with a value wins; a "
+            "value is there when it is neither null nor blank, and `0` and `false` are values. A value of a wrong "
+            "type counts as absent. Numbers where texts belong are written out. `extra_fields` of the settings "
+            "adds paths after these."
         ),
         "`gateway explain EVENT.json` shows all of this for an event of yours.",
         "## Who the customer is",
         (
-            "In `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means SHA-256 of the normalised value "
-            "in lower-case hexadecimal. What is 64 hexadecimal digits already passes as it is, in lower case; an MD5 and the "
-            "hash of nothing are dropped. A value that cannot be used drops its key, never the event. With "
-            "`hashing = false` everything in this table that would be hashed must come hashed."
+            "In `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means SHA-256 of the "
+            "normalised value in lower-case hexadecimal. What is 64 hexadecimal digits already passes as it is, "
+            "in lower case; an MD5 and the hash of nothing are dropped. A value that cannot be used drops its "
+            "key, never the event. With `hashing = false` everything in this table that would be hashed must come "
+            "hashed."
         ),
         _table(
             ("field", "source paths, in order", "rule", "offline", "conversions", "hashed"),
@@ -232,9 +236,9 @@ def mapping_page() -> str:
         "`properties` is one product.",
         (
             "`content_type` is, in this order: `integrations.FacebookOfflineConversions.contentType`; "
-            "`category_to_content_type` for `properties.category`, then for the first product's category; `product_group` "
-            "for `Product List Viewed`, `Product Viewed` and whatever becomes ViewContent, when there are no products; "
-            "`product`."
+            "`category_to_content_type` for `properties.category`, then for the first product's category; "
+            "`product_group` for `Product List Viewed`, `Product Viewed` and whatever becomes ViewContent, when "
+            "there are no products; `product`."
         ),
         "Every other property goes on in `custom_data`, but for "
         + ", ".join(f"`{name}`" for name in sorted(MAPPED | OURS))
@@ -243,8 +247,8 @@ def mapping_page() -> str:
         + ".",
         "## Where it goes",
         (
-            "An event's name is looked up in `events_to_standard`, then here, else it is `Other`; each standard event goes "
-            "to every event set that `standard_to_event_sets` lists for it."
+            "An event's name is looked up in `events_to_standard`, then here, else it is `Other`; each standard "
+            "event goes to every event set that `standard_to_event_sets` lists for it."
         ),
         _table(("event name", "standard event"), [(name, standard) for name, standard in BUILT_IN.items()]),
         (
@@ -291,10 +295,10 @@ def rejections_page() -> str:
             "# Why an event is rejected",
             MADE,
             (
-                "A rejected event is named in the answer (`rejected`, with its index, `message_id`, `code` and `message`), "
-                "counted, and kept as a dead letter in which every personal value is replaced by its hash. The codes are "
-                "stable. A single `track` call that is rejected gets status 400; a batch gets 200, and its other events "
-                "are accepted."
+                "A rejected event is named in the answer (`rejected`, with its index, `message_id`, `code` and "
+                "`message`), counted, and kept as a dead letter in which every personal value is replaced by its "
+                "hash. The codes are stable. A single `track` call that is rejected gets status 400; a batch gets "
+                "200, and its other events are accepted."
             ),
             _table(("code", "meaning", "what to do"), rows),
         ]
