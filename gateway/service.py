@@ -22,13 +22,14 @@ import orjson
 from gateway import __version__
 from gateway.admin import Admin
 from gateway.config import Settings
+from gateway.dead_letters import Desk
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Coverage, Mapper, compile_mapper
-from gateway.model import Backlog, DeadLetter, GatewayError
+from gateway.model import Backlog, GatewayError
 from gateway.observe import Histogram, Ledger
 from gateway.observe.logs import setup
 from gateway.observe.loop_lag import LoopLag
-from gateway.spool import Intake, Spool, SpoolStatistics, make_spool
+from gateway.spool import Intake, SpoolStatistics, make_spool
 from gateway.upload import LaneStatistics, Uploads
 
 log = logging.getLogger("gateway.service")
@@ -63,9 +64,10 @@ class Service:
             for name, destination in settings.destinations.items()
         }
         self._lag = LoopLag()
-        self._spool: Spool = make_spool(settings.spool, wall)
+        self._spool = make_spool(settings.spool, wall)
         self._uploads = Uploads(settings.destinations, self._spool, self.ledger, wall=wall)
         limits = {name: destination.limits for name, destination in settings.destinations.items()}
+        self.desk = Desk(self._spool, settings.destinations, self.mappers, stored=self._uploads.stored, wall=wall)
         self._intake = Intake(
             self._spool,
             limits=lambda lane: limits[lane.destination],
@@ -101,10 +103,6 @@ class Service:
         if self._intake.refused:
             reasons.append(self._intake.refused)
         return reasons
-
-    async def dead_letters(self, after: int, limit: int) -> Sequence[tuple[int, DeadLetter]]:
-        """Dead letters with their numbers, oldest first."""
-        return await self._spool.dead_letters(after, limit)
 
     # Its life.
 

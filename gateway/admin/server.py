@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
-from gateway.admin.status import Status, letter_as_json, status_of
+from gateway.admin.letters import BadQuery, act_on, listed, where_of
+from gateway.admin.status import Status, status_of
 from gateway.config import AdminSettings
 from gateway.model import GatewayError, JsonObject
 from gateway.observe.metrics import CONTENT_TYPE, Metrics
+from gateway.spool import SpoolFull, SpoolUnavailable
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """What needs no token: orchestrators ask it."""
-MOST_LETTERS = 1000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,6 +46,7 @@ class Admin:
         app.router.add_get("/metrics", self._render_metrics)
         app.router.add_get("/status", self._status)
         app.router.add_get("/dead-letters", self._dead_letters)
+        app.router.add_post("/dead-letters/{what:replay|discard}", self._act_on_letters)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
         await self._runner.setup()
         host, port = self._settings.host, self._settings.port
@@ -73,8 +75,13 @@ class Admin:
             return await handler(request)
         except web.HTTPNotFound:
             return _refusal(404, "unknown_route", "There are /healthz, /readyz, /metrics, /status and /dead-letters.")
-        except web.HTTPMethodNotAllowed:
-            return _refusal(405, "method_not_allowed", "Use GET.")
+        except web.HTTPMethodNotAllowed as refusal:
+            allowed = ", ".join(sorted(refusal.allowed_methods - {"HEAD"}))
+            return _refusal(405, "method_not_allowed", f"Use {allowed}.")
+        except BadQuery as refusal:
+            return _refusal(400, "bad_query", str(refusal))
+        except (SpoolFull, SpoolUnavailable) as refusal:
+            return _refusal(503, "spool_unavailable", str(refusal))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -92,15 +99,10 @@ class Admin:
         return _json(status_of(self._gateway, self._wall()))
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
-        try:
-            after = int(request.query.get("after", "0"))
-            limit = int(request.query.get("limit", "100"))
-        except ValueError:
-            return _refusal(400, "bad_query", "`after` and `limit` are whole numbers.")
-        if after < 0 or not 1 <= limit <= MOST_LETTERS:
-            return _refusal(400, "bad_query", f"`after` is 0 or more, `limit` 1 to {MOST_LETTERS}.")
-        found = await self._gateway.dead_letters(after, limit)
-        return _json({"dead_letters": [letter_as_json(number, letter) for number, letter in found]})
+        return _json(await listed(self._gateway.desk, request.query))
+
+    async def _act_on_letters(self, request: web.Request) -> web.Response:
+        return _json(await act_on(self._gateway.desk, request.match_info["what"], where_of(request.query)))
 
 
 def _json(body: JsonObject, status: int = 200) -> web.Response:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway import __version__
-from gateway.model import DeadLetter, JsonObject, UnixSeconds
+from gateway.dead_letters import Desk
+from gateway.model import JsonObject, UnixSeconds
 from gateway.observe.ledger import LaneAccount
 from gateway.observe.metrics import Coverage, LaneNumbers, Numbers
 
@@ -21,8 +22,9 @@ class Status(Numbers, Protocol):
         """Why requests should go elsewhere; empty when they are welcome."""
         ...
 
-    async def dead_letters(self, after: int, limit: int) -> Sequence[tuple[int, DeadLetter]]:
-        """Dead letters with their numbers, oldest first."""
+    @property
+    def desk(self) -> Desk:
+        """The dead letters."""
         ...
 
 
@@ -102,28 +104,4 @@ def _coverage(coverage: Coverage) -> JsonObject:
         "events": coverage.events,
         "keys": {name: {"present": key.present, "dropped": dict(key.dropped)} for name, key in coverage.keys.items()},
         "notes": dict(coverage.notes),
-    }
-
-
-def letter_as_json(number: int, letter: DeadLetter) -> JsonObject:
-    """A dead letter without its event."""
-    return {
-        "number": number,
-        "stage": letter.stage.value,
-        "code": letter.code,
-        "message": letter.message,
-        "destination": letter.destination,
-        "source": letter.source,
-        "event_set": letter.lane.event_set if letter.lane else None,
-        "upload_tag": letter.lane.upload_tag if letter.lane else None,
-        "at": letter.at,
-        "attempts": letter.attempts,
-        "meta": None
-        if letter.fault is None
-        else {
-            "code": letter.fault.code,
-            "subcode": letter.fault.subcode,
-            "trace_id": letter.fault.trace_id,
-        },
-        "event": letter.event.decode() if letter.event is not None else None,
     }

@@ -6,8 +6,6 @@ import base64
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +43,9 @@ def send(
 
 
 def _posted(url: str, body: bytes, write_key: str) -> dict[str, Any]:
+    import urllib.error
+    import urllib.request
+
     authorization = "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()
     headers = {"Authorization": authorization, "Content-Type": "application/json"}
     for tried in range(1, TRIES + 1):

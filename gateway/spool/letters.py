@@ -18,6 +18,7 @@ class LetterFilter:
 
     code: str | None = None
     destination: str | None = None
+    event_set: str | None = None
     stage: Stage | None = None
     since: UnixSeconds | None = None
     """Not before this."""
@@ -29,6 +30,7 @@ class LetterFilter:
         return (
             (self.code is None or letter.code == self.code)
             and (self.destination is None or letter.destination == self.destination)
+            and (self.event_set is None or (letter.lane is not None and letter.lane.event_set == self.event_set))
             and (self.stage is None or letter.stage is self.stage)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)

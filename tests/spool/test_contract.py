@@ -286,6 +286,8 @@ async def test_letters_are_found_by_what_is_said_of_them(spool: Engine) -> None:
     assert await found(stage=Stage.EXPIRED) == [3]
     assert await found(since=20.0, until=40.0) == [1, 2]
     assert await found(code="event_refused", destination="store", stage=Stage.UPLOAD, since=0.0, until=99.0) == [1]
+    assert await found(event_set=LANE.event_set) == [0, 1, 2, 3]
+    assert await found(event_set="elsewhere") == []
     assert await found(code="none") == []
 
 

@@ -26,8 +26,9 @@ _MATCHING = (
     " FROM dead_letter WHERE number > ?1 AND number <= ?2 AND (?3 IS NULL OR code = ?3)"
     " AND (?4 IS NULL OR destination = ?4) AND (?5 IS NULL OR stage = ?5)"
     " AND (?6 IS NULL OR at >= ?6) AND (?7 IS NULL OR at < ?7)"
+    " AND (?8 IS NULL OR (json_valid(CAST(about AS TEXT)) AND json_extract(CAST(about AS TEXT), '$[2][1]') = ?8))"
 )
-_SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?8"
+_SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
 SCAN = 5000
 """Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
@@ -202,4 +203,4 @@ def _believed(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterat
 
 def _bindings(where: LetterFilter) -> tuple[bytes | str | float | None, ...]:
     texts = where.code, where.destination, where.stage and where.stage.value
-    return *(text and text.encode() for text in texts), where.since, where.until
+    return *(text and text.encode() for text in texts), where.since, where.until, where.event_set

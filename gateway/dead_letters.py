@@ -1,0 +1,127 @@
+"""What an operator can do with dead letters: look, send once more, let go. On a running gateway or on its spool alone.
+
+A replay goes the normal way once more: a letter of the stage `mapping` is mapped again with the settings of today, any
+other goes back to its lane. Letter and events change places in one transaction, so an interruption can neither lose nor
+double one. A letter that still cannot go stays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+from gateway.config import DestinationSettings
+from gateway.mapping import Mapper, expires_at
+from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, Rejection, Stage, StoredChunk, UnixSeconds
+from gateway.spool import DeadLetters, LetterFilter
+from gateway.spool.intake import cut
+
+PAGE = 200
+"""Letters that are looked at, and change places, at a time."""
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What became of the letters that were meant."""
+
+    letters: int = 0
+    """That are gone."""
+    events: int = 0
+    """Mapped events that wait for their upload in their place."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Letters that stay, by the reason."""
+
+
+class Desk:
+    """Works on the dead letters of an open spool. `stored` is told of every chunk that waits anew."""
+
+    def __init__(
+        self,
+        spool: DeadLetters,
+        destinations: Mapping[str, DestinationSettings],
+        mappers: Mapping[str, Mapper],
+        *,
+        stored: Callable[[Sequence[StoredChunk]], None],
+        wall: Callable[[], UnixSeconds],
+    ) -> None:
+        self._spool = spool
+        self._destinations = destinations
+        self._mappers = mappers
+        self._stored = stored
+        self._wall = wall
+
+    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+        """Those that match, with a number above `after`, oldest first."""
+        return await self._spool.dead_letters(after, limit, where)
+
+    async def replay(self, where: LetterFilter) -> Replayed:
+        """Send those that match once more. What is refused again comes back as a new letter, not in this run."""
+        now = self._wall()
+        done = Replayed()
+        where = replace(where, until=now if where.until is None else min(where.until, now))
+        after = 0
+        while page := await self._spool.dead_letters(after, PAGE, where):
+            after = await self._replay_page(page, done)
+        return done
+
+    async def discard(self, where: LetterFilter) -> int:
+        """Let those that match go for good; how many."""
+        gone = 0
+        while page := await self._spool.dead_letters(0, PAGE, where):
+            gone += await self._spool.discard([number for number, _ in page])
+        return gone
+
+    async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], done: Replayed) -> int:
+        """One page in one transaction; the number after which to go on."""
+        going: list[int] = []
+        by_lane: dict[Lane, list[MappedEvent]] = {}
+        kept: Counter[str] = Counter()
+        for number, letter in page:
+            found = self._mapped(letter)
+            if isinstance(found, str):
+                kept[found] += 1
+                continue
+            going.append(number)
+            for event in found:
+                by_lane.setdefault(event.lane, []).append(event)
+        chunks: list[Chunk] = []
+        for lane, events in by_lane.items():
+            limits = self._destinations[lane.destination].limits
+            chunks += cut(lane, events, (limits.max_events, limits.max_bytes), limits)
+        if going:
+            try:
+                stored = await self._spool.replay(going, chunks)
+            except KeyError:
+                # Somebody else took one of them: look at this page again.
+                return page[0][0] - 1
+            self._stored(stored)
+        done.letters += len(going)
+        done.events += sum(chunk.count for chunk in chunks)
+        done.kept += kept
+        return page[-1][0]
+
+    def _mapped(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
+        """What goes back, or why nothing does."""
+        destination = self._destinations.get(letter.destination)
+        if destination is None:
+            return "no_destination"
+        if letter.event is None:
+            return "no_event"
+        try:
+            event = orjson.loads(letter.event)
+        except orjson.JSONDecodeError:
+            return "no_event"
+        now = int(self._wall())
+        if letter.stage is Stage.MAPPING or letter.lane is None:
+            mapped = self._mappers[letter.destination].map(event, now)
+            if isinstance(mapped, Rejection):
+                return mapped.code
+            return mapped if mapped is not None else "ignored"
+        try:
+            expires = expires_at(event, destination.api)
+        except (KeyError, TypeError, ValueError):
+            return "no_event"
+        return "expired" if expires <= now else [MappedEvent(letter.lane, expires, letter.event)]
