@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.mapping.fields import IDENTITY
+from gateway.model import Dialect
 
 CAUSES: Mapping[str, str] = {
     "malformed": "No usable value of its kind.",
@@ -50,20 +51,26 @@ class Coverage:
 
 @dataclass(slots=True)
 class Counters:
-    """What the compiled mapper writes. `present[i]` belongs to `IDENTITY[i]`; the last one counts events."""
+    """What the compiled mapper writes."""
 
-    present: list[int] = field(default_factory=lambda: [0] * (len(IDENTITY) + 1))
+    seen: dict[tuple[str, ...], int] = field(default_factory=lambda: defaultdict(int))
+    """Events by the match keys that they were sent with: one addition an event, whatever it has."""
     dropped: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """By field and cause: the rare way, a dictionary."""
     notes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def snapshot(self) -> Coverage:
+    def snapshot(self, dialect: Dialect) -> Coverage:
         """The counts as they are now."""
+        present: dict[str, int] = defaultdict(int)
+        for shape, count in list(self.seen.items()):
+            for key in shape:
+                present[key] += count
+        dropped = sorted(self.dropped.items())
         keys = {
             one.name: KeyCoverage(
-                present=self.present[index],
-                dropped={cause: n for (name, cause), n in sorted(self.dropped.items()) if name == one.name},
+                present=max(present[key] for key in (one.key(dialect) or "none").split(", ")),
+                dropped={cause: count for (name, cause), count in dropped if name == one.name},
             )
-            for index, one in enumerate(IDENTITY)
+            for one in IDENTITY
         }
-        return Coverage(self.present[-1], keys, dict(sorted(self.notes.items())))
+        return Coverage(sum(self.seen.values()), keys, dict(sorted(self.notes.items())))

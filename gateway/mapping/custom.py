@@ -6,15 +6,18 @@ of a known name with a value of another type: Meta refuses the whole call for it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from gateway.mapping.fields import PERSONAL_NAMES
 
 DEEPEST = 32
 """Levels of a property beyond which it is cut."""
-REMEMBERED = 4096
-"""Property names whose verdict is remembered."""
+REMEMBERED = 1024
+"""Shapes, and property names, whose verdict is remembered."""
+MOST_NAMES = 64
+LONGEST_SHAPE = 1024
+"""Properties, and characters of their names, beyond which a shape is not remembered."""
 
 MAPPED = frozenset({"currency", "item_number", "order_id", "products", "upload_tag", "value"})
 """Properties that are never passed on as they stand, since a mapped field is made of them."""
@@ -59,16 +62,45 @@ def is_personal(name: str) -> bool:
     return plain in PERSONAL_NAMES
 
 
-class Verdicts(dict[str, Verdict]):
-    """What to do with a property, by name. Names are judged when first met."""
+class Shapes(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
+    """What to do with the properties of an event, by their names: senders have few shapes of events.
 
-    def __missing__(self, name: str) -> Verdict:
-        verdict: Verdict = not (name in MAPPED or name in OURS or is_personal(name))
-        if verdict and name in _TYPED:
-            verdict = _TYPED[name]
-        if len(self) < REMEMBERED and len(name) <= 256:
-            self[name] = verdict
+    Those that are left out are not in the list. `personal` are more names that are an identity's.
+    """
+
+    def __init__(self, personal: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._left_out = {*MAPPED, *OURS, *personal}
+        self._verdicts: dict[str, Verdict] = {}
+
+    def __missing__(self, names: tuple[str, ...]) -> Sequence[tuple[str, Verdict]]:
+        shape = [(name, verdict) for name in names if (verdict := self._verdict(name)) is not False]
+        if len(names) <= MOST_NAMES and sum(map(len, names)) <= LONGEST_SHAPE:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[names] = shape
+        return shape
+
+    def _verdict(self, name: str) -> Verdict:
+        verdict = self._verdicts.get(name)
+        if verdict is None:
+            verdict = not (name in self._left_out or is_personal(name))
+            if verdict and name in _TYPED:
+                verdict = _TYPED[name]
+            if len(self._verdicts) < REMEMBERED and len(name) <= LONGEST_SHAPE:
+                self._verdicts[name] = verdict
         return verdict
+
+
+def without(tree: dict[str, Any], path: Sequence[str]) -> None:
+    """Take out what stands at a path, if something does."""
+    *parents, leaf = path
+    for parent in parents:
+        inner = tree.get(parent)
+        if inner.__class__ is not dict:
+            return
+        tree = inner
+    tree.pop(leaf, None)
 
 
 def scrubbed(value: Any, depth: int = 1) -> Any:

@@ -58,8 +58,12 @@ def processing_options(given: Any, wrong: Callable[[], None]) -> JsonObject | No
     match given:
         case [["LDU"] | [] as options]:
             country, state = 0, 0
-        case [["LDU"] | [] as options, int(country), int(state)] if not isinstance(country, bool):
+        case [["LDU"] | [] as options, int(country), int(state)] if bool not in {type(country), type(state)}:
             pass
+        case [["LDU"] | [] as options, _, _]:
+            # A fault in the numbers may not switch the protection off.
+            wrong()
+            country, state = 0, 0
         case _:
             wrong()
             return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from gateway.config import DestinationSettings
-from gateway.mapping.compile import Writer, compiled
+from gateway.mapping import tables
+from gateway.mapping.compiler import Plan, compiled
 from gateway.mapping.coverage import Counters, Coverage
 from gateway.mapping.custom import DEEPEST
 from gateway.mapping.rejections import rejected
@@ -23,13 +23,24 @@ class Mapper:
     def __init__(self, name: str, destination: DestinationSettings, max_event_bytes: int) -> None:
         self.name = name
         self.destination = destination
+        tables.load()
         self._counters = Counters()
-        writer = Writer(name, destination, max_event_bytes, self._counters)
-        self.rules = writer.rules
-        self.paths = writer.paths
-        self.source_code, fast = compiled(writer)
-        self.map: Callable[[Any, int], Mapped] = _never_raising(fast, self._counters)
-        self._sealer = Sealer(writer.rules, writer.paths)
+        plan = Plan(name, destination, max_event_bytes, self._counters)
+        self.rules = plan.rules
+        self.paths = plan.paths
+        self.source_code, self.map = compiled(plan, self._again)
+        self._sealer = Sealer(plan.rules, plan.paths)
+
+    def _again(self, event: Any, now: int) -> Mapped:
+        """What cannot be encoded as it is: lone surrogates, integers beyond 64 bits, bottomless nesting.
+
+        They are rare, so nothing looks for them beforehand.
+        """
+        self._counters.notes["unusable_property"] += 1
+        readable = encodable(event)
+        if readable == event:  # pragma: no cover (what is encodable does not get here)
+            return rejected("not_an_object", "The event cannot be read.")
+        return self.map(readable, now)
 
     def seal(self, event: Any) -> bytes | None:
         """The event with every personal value replaced by what would have been sent; None for what is no object."""
@@ -37,7 +48,7 @@ class Mapper:
 
     def coverage(self) -> Coverage:
         """How often each match key was there, and why it was dropped."""
-        return self._counters.snapshot()
+        return self._counters.snapshot(self.destination.api)
 
 
 def compile_mapper(
@@ -45,25 +56,6 @@ def compile_mapper(
 ) -> Mapper:
     """The mapper of a destination. `mapper.map(event, now)` takes any JSON value and the time in unix seconds."""
     return Mapper(name, destination, max_event_bytes)
-
-
-def _never_raising(fast: Callable[[Any, int], Mapped], counters: Counters) -> Callable[[Any, int], Mapped]:
-    """The compiled function, with a second try for what cannot be encoded.
-
-    Lone surrogates, integers beyond 64 bits and bottomless nesting are rare, so nothing looks for them beforehand.
-    """
-
-    def map_event(event: Any, now: int) -> Mapped:
-        try:
-            return fast(event, now)
-        except (TypeError, ValueError, RecursionError):
-            counters.notes["unusable_property"] += 1
-        try:
-            return fast(encodable(event), now)
-        except (TypeError, ValueError, RecursionError):  # pragma: no cover (what is encodable does not get here)
-            return rejected("not_an_object", "The event cannot be read.")
-
-    return map_event
 
 
 def encodable(value: Any, depth: int = 0) -> Any:

@@ -25,9 +25,12 @@ _HEX32 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII).fullmatch
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.]?)(\d\d?)\2(\d\d?)(?:[T ].*)?", re.ASCII | re.DOTALL).fullmatch
 _DAY_FIRST = re.compile(r"(\d\d?)(?:\s?[,/.\-]\s?|\s)(\d\d?)(?:\s?[,/.\-]\s?|\s)(\d{4})", re.ASCII).fullmatch
+_ZIP_PARTS = re.compile(r"[-.\u2010-\u2015]").split
+_WEB_ADDRESS = re.compile(r"https?://[^\s/?#][^ ]*", re.IGNORECASE).fullmatch
 _ISO_3166_2 = re.compile(r"([a-z]{2})-([a-z0-9]{1,3})", re.ASCII).fullmatch
-_PHONE_NOISE = str.maketrans("", "", " -.()/\t")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+PHONE_NOISE = b" -.()/\t"
+_NOT_TIGHT = bytes(code for code in range(128) if not chr(code).isalnum())
+_PUNCTUATION = bytes(code for code in range(33, 127) if not chr(code).isalnum())
 
 
 def given_hash(text: str) -> str | None:
@@ -53,7 +56,10 @@ def name(text: str) -> str | None:
     """Lower case without punctuation; inner spaces stay, one each (our choice: Meta's tools disagree)."""
     if text.isascii() and text.isalpha():
         return text.lower()
-    kept = _without_punctuation(unicodedata.normalize("NFKC", text).lower())
+    if text.isascii():
+        kept = text.lower().encode().translate(None, _PUNCTUATION).decode()
+    else:
+        kept = _without_punctuation(unicodedata.normalize("NFKC", text).lower())
     return " ".join(kept.split()) or None
 
 
@@ -61,12 +67,12 @@ def city(text: str) -> str | None:
     """Lower case without punctuation, special characters and spaces; letters of every script stay."""
     if text.isascii() and text.isalpha():
         return text.lower()
-    return _tight(unicodedata.normalize("NFKC", text).lower()) or None
+    return _tight(_folded(text)) or None
 
 
 def state(text: str, country: str | None) -> str | None:
     """Two-letter code in the USA, also when no country is known but the state is American; elsewhere like a city."""
-    folded = unicodedata.normalize("NFKC", text).strip().lower()
+    folded = _folded(text).strip()
     if (match := _ISO_3166_2(folded)) and match[1].upper() in countries().values():
         folded, country = match[2], country or match[1].upper()
     if country in {None, "US"} and (code := us_states().get(letters(folded))):
@@ -76,9 +82,11 @@ def state(text: str, country: str | None) -> str | None:
 
 def zip_code(text: str, country: str | None) -> str | None:
     """Lower case without spaces and dashes; in the USA the first five digits, with the zeros that a number lost."""
-    folded = unicodedata.normalize("NFKC", text).strip().lower()
+    if country == "US" and len(text) == 5 and text.isascii() and text.isdecimal():
+        return text
+    folded = _folded(text).strip()
     if country == "US":
-        digits = folded.partition("-")[0].strip()
+        digits = "".join(_ZIP_PARTS(folded, 1)[0].split())
         if not (digits.isascii() and digits.isdecimal()):
             return None
         return digits[:5] if len(digits) >= 5 else digits.rjust(5, "0") if len(digits) >= 3 else None
@@ -99,7 +107,7 @@ def country(text: str) -> str | None:
 
 def gender(text: str) -> str | None:
     """`f` or `m`; there is no other."""
-    return {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}.get(text.strip().lower())
+    return {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}.get(_folded(text).strip())
 
 
 def phone(text: str, country: str | None) -> str | None:
@@ -107,14 +115,14 @@ def phone(text: str, country: str | None) -> str | None:
 
     The common forms are read here; whatever is unusual goes to phonenumbers, and both agree on every number.
     """
-    digits = text.translate(_PHONE_NOISE)
-    if digits.isascii() and "(0" not in text:
+    if text.isascii() and "(0" not in text:
+        digits = text.encode().translate(None, PHONE_NOISE).decode()
         if digits[:1] == "+":
-            if (national := digits[1:]).isdecimal() and national[:1] != "0" and _is_complete(national):
+            if (national := digits[1:]).isdecimal() and is_complete(national[:4], len(national)):
                 return national
         elif digits.isdecimal():
             if digits[:2] == "00":
-                if digits[2:3] != "0" and _is_complete(digits[2:]):
+                if is_complete(digits[2:6], len(digits) - 2):
                     return digits[2:]
             elif country in {"US", "CA"} and len(digits) == 10 and digits[0] not in "01":
                 return "1" + digits
@@ -128,7 +136,7 @@ def birthday(text: str, today: int) -> tuple[str, str, str] | None:
     have more than one reading and are not read.
     """
     text = text.strip()
-    if match := _YEAR_FIRST(text):
+    if match := text[:4].isdecimal() and _YEAR_FIRST(text):
         year, month, day = match[1], match[3], match[4]
         if not match[2] and len(month) + len(day) != 4:
             return None
@@ -179,15 +187,22 @@ def _ip_address(text: str) -> str | None:
 def url(text: str) -> str | None:
     """An absolute web address; a relative or malformed one is none."""
     text = text.strip()
-    return text if text[:8].lower().startswith(("http://", "https://")) and " " not in text else None
+    return text if _WEB_ADDRESS(text) else None
 
 
 def _without_punctuation(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char)[0] not in "PSC" or char == " ")
 
 
+def _folded(text: str) -> str:
+    """Compatible forms folded (full-width letters), lower case."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
+
+
 def _tight(text: str) -> str:
     """Letters, their marks and digits."""
+    if text.isascii():
+        return text.encode().translate(None, _NOT_TIGHT).decode()
     return "".join(char for char in text if unicodedata.category(char)[0] in "LMN")
 
 
@@ -197,35 +212,33 @@ _KEEPS_ZERO = frozenset({"39", "378", "225", "241", "242"})
 """Calling codes after which a zero may belong to the number; those go to the library."""
 
 
-def _is_complete(number: str) -> bool:
-    """Whether it is surely calling code and national number, so that nothing has to be cut or refused."""
-    code = number[0] if number[0] in "17" else number[:2]
-    lengths = _LENGTHS.get(code)
-    if lengths is None:
-        if code in _LENGTHS or len(number) < 8:
-            return False
-        code = number[:3]
-        lengths = _LENGTHS.get(code)
-        if lengths is None:
-            return _learn(number) and _is_complete(number)
-    return len(number) in lengths and number[len(code)] != "0" and code not in _KEEPS_ZERO
+def is_complete(beginning: str, length: int) -> bool:
+    """Whether digits that begin so are surely calling code and national number: nothing has to be cut or refused.
+
+    `beginning` is the first four digits, which hold any code and the digit after it.
+    """
+    for size in (1,) if beginning[:1] in "17" else (2, 3):
+        code = beginning[:size]
+        if code in _LENGTHS or _learn(code):
+            after = beginning[size : size + 1]
+            return length in _LENGTHS[code] and after not in {"0", ""} and code not in _KEEPS_ZERO
+    return False
 
 
-def _learn(number: str) -> bool:
-    """Enter the calling code of a number into `_LENGTHS`; whether there is one."""
+def _learn(code: str) -> bool:
+    """Enter a calling code into `_LENGTHS`; whether it is one."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata  # noqa: PLC0415
 
-    for size in (1, 2, 3):
-        code = int(number[:size])
-        if regions := COUNTRY_CODE_TO_REGION_CODE.get(code):
-            lengths: set[int] = set()
-            for region in regions:
-                metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-                if metadata is not None and metadata.general_desc is not None:
-                    lengths.update(length + size for length in metadata.general_desc.possible_length)
-            _LENGTHS[str(code)] = frozenset(lengths)
-            return True
-    return False
+    regions = COUNTRY_CODE_TO_REGION_CODE.get(int(code)) if code[:1] not in {"0", ""} else None
+    if not regions:
+        return False
+    lengths: set[int] = set()
+    for region in regions:
+        metadata = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+        if metadata is not None and metadata.general_desc is not None:
+            lengths.update(length + len(code) for length in metadata.general_desc.possible_length)
+    _LENGTHS[code] = frozenset(lengths)
+    return True
 
 
 @lru_cache(8192)

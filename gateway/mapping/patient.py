@@ -15,6 +15,8 @@ from gateway.mapping.rules import Birthday, Rules, words_of
 from gateway.mapping.walk import at, candidates, is_blank, text_of
 
 EXTERNAL_IDS = ("context.externalId", "externalId")
+BIRTHDAY_KEYS = ("db", "doby", "dobm", "dobd")
+"""Of the object that a sealed event has for a birthday."""
 LAST_RESORT = "context.externalId.0.id"
 """Where an email is looked for at last; only an address counts there."""
 
@@ -150,7 +152,9 @@ class Patient:
 
     def _birthday(self, event: Any, today: int) -> Found:
         def usable(value: Any) -> Any:
-            return value if value.__class__ is dict else text_of(value)
+            if value.__class__ is dict:
+                return value if any(key in value for key in BIRTHDAY_KEYS) else None
+            return text_of(value)
 
         for path, value in candidates(event, self._paths["birthday"], usable, self._wrong):
             hashes = self._rules.birthday(value, today)

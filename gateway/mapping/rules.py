@@ -16,11 +16,15 @@ from gateway.config import DestinationSettings
 from gateway.mapping import normalise
 from gateway.mapping.fields import BY_NAME, Hashing
 from gateway.mapping.normalise import MOST, given_hash, looks_like_md5
+from gateway.mapping.remember import Remembered
 from gateway.mapping.walk import text_of
 from gateway.model import Dialect
 
 CACHED = 16384
 """Values in each cache of hashes."""
+
+LONG_PAST = 20100101
+"""A day, as YYYYMMDD, before which every birthday is in the past, whatever the time is now."""
 
 Birthday = tuple[str, str, str, str]
 """What is sent of a birthday: hashes of YYYYMMDD, YYYY, MM, DD; "" where one is not known."""
@@ -46,18 +50,26 @@ class Rules:
             Hashing.AS_SET: hash_external_id,
             Hashing.OFFLINE: not conversions,
         }
-        self.email = self._plain("email", normalise.email)
+        self.email = self._email()
         self.first_name = self._plain("first_name", normalise.name)
         self.last_name = self._plain("last_name", normalise.name)
         self.external_id = self._external_id()
         self.madid = self._plain("madid", normalise.madid)
-        self.gender = lru_cache(CACHED)(self._plain("gender", normalise.gender))
-        self.city = lru_cache(CACHED)(self._plain("city", normalise.city))
-        self.country = lru_cache(CACHED)(self._country)
-        self.state = lru_cache(CACHED)(self._by_country("state", normalise.state))
-        self.zip = lru_cache(CACHED)(self._by_country("zip", normalise.zip_code))
-        self.phone = self._by_country("phone", normalise.phone)
+        self.phone = self._phone()
         self.lead_id = self._lead_id
+        # What repeats, and the functions that look there.
+        state, zip_code = self._by_country("state", normalise.state), self._by_country("zip", normalise.zip_code)
+        self.genders = Remembered(self._plain("gender", normalise.gender), CACHED)
+        self.cities = Remembered(self._plain("city", normalise.city), CACHED)
+        self.countries = Remembered(self._country, CACHED)
+        self.states = Remembered[tuple[str, str | None], str | None](lambda key: state(*key), CACHED)
+        self.zips = Remembered[tuple[str, str | None], str | None](lambda key: zip_code(*key), CACHED)
+        self.birthdays = Remembered(self._long_past_birthday, CACHED)
+        self.gender = self.genders.__getitem__
+        self.city = self.cities.__getitem__
+        self.country = self.countries.__getitem__
+        self.state = lambda text, country: self.states[text, country]
+        self.zip = lambda text, country: self.zips[text, country]
 
     def is_hashed(self, field: str) -> bool:
         """Whether what is sent of a field is a hash."""
@@ -146,6 +158,8 @@ class Rules:
 
         def hashed(text: str) -> str | None:
             if len(text) >= 32:
+                if len(text) > MOST:
+                    return None
                 if given := given_hash(text):
                     return given
                 if looks_like_md5(text) or text.strip().lower() == normalise.EMPTY_HASH:
@@ -155,11 +169,51 @@ class Rules:
 
         return hashed
 
+    def _phone(self) -> Callable[[str, str | None], str | None]:
+        thorough = self._by_country("phone", normalise.phone)
+        if not self.hashing:
+            return thorough
+        complete = Remembered[tuple[str, int], bool](lambda key: normalise.is_complete(*key), CACHED)
+
+        def hashed(text: str, country: str | None) -> str | None:
+            if text[:1] == "+" and len(text) < 24 and text.isascii() and "(0" not in text:
+                digits = text[1:].encode().translate(None, normalise.PHONE_NOISE)
+                if digits.isdigit() and complete[digits[:4].decode(), len(digits)]:
+                    return sha256(digits).hexdigest()
+            return thorough(text, country)
+
+        return hashed
+
+    def _email(self) -> Callable[[str], str | None]:
+        thorough = self._plain("email", normalise.email)
+        if not self.hashing:
+            return thorough
+
+        def hashed(text: str) -> str | None:
+            if "@" not in text:
+                return thorough(text)  # it may be a hash
+            normal = normalise.email(text) if len(text) <= MOST else None
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
+
+        return hashed
+
+    def _long_past_birthday(self, text: str) -> str | tuple[str, str, str] | None:
+        """What is sent of a birthday before `LONG_PAST`, as the dialect has it: one hash, or year, month and day."""
+        parts = normalise.birthday(text, LONG_PAST) if self.hashing else None
+        if parts is None:
+            return None
+        if self.dialect is Dialect.CONVERSIONS:
+            return digest("".join(parts))
+        year, month, day = parts
+        return _part(year), _part(month), _part(day)
+
     def _by_country(
         self, field: str, rule: Callable[[str, str | None], str | None]
     ) -> Callable[[str, str | None], str | None]:
         def hashed(text: str, country: str | None) -> str | None:
             if len(text) >= 32:
+                if len(text) > MOST:
+                    return None
                 if given := given_hash(text):
                     return given
                 if looks_like_md5(text) or text.strip().lower() == normalise.EMPTY_HASH:
@@ -180,6 +234,8 @@ class Rules:
 
         def hashed(text: str) -> str | None:
             if len(text) >= 64:
+                if len(text) > MOST:
+                    return None
                 if given := given_hash(text):
                     return given
                 if text.strip().lower() == normalise.EMPTY_HASH:
@@ -221,7 +277,6 @@ def _birthday_hashes(year: str, month: str, day: str) -> Birthday:
     return digest(year + month + day), _part(year), _part(month), _part(day)
 
 
-@lru_cache(4)
 def today_of(day: int) -> int:
     """YYYYMMDD as a number, from days since 1970 (UTC)."""
     moment = time.gmtime(day * 86400)

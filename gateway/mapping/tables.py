@@ -85,3 +85,10 @@ def calling_codes() -> Mapping[str, str]:
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE  # noqa: PLC0415
 
     return {region: str(code) for code, regions in COUNTRY_CODE_TO_REGION_CODE.items() for region in regions}
+
+
+def load() -> None:
+    """Load all of them now, so that no event waits for it."""
+    countries()
+    us_states()
+    calling_codes()

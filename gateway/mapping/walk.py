@@ -75,6 +75,8 @@ def unix_seconds(value: Any) -> int | None:
         try:
             moment = datetime.fromisoformat(value.strip())
         except ValueError:
+            if value.upper() != value and len(value) <= 64:
+                return unix_seconds(value.upper())  # RFC 3339 lets `t` and `z` be small
             value = number_of(value)
         else:
             if moment.tzinfo is None:

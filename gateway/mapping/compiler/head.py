@@ -1,0 +1,164 @@
+"""Whether the event is wanted, where it goes, and when it happened."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.dialects import ACTION_SOURCES, FUTURE_TOLERANCE, LONG_WINDOW, SHORT_WINDOW
+from gateway.mapping.normalise import MOST
+from gateway.mapping.rejections import rejected
+from gateway.mapping.routes import OTHERWISE, resemblance
+from gateway.mapping.walk import text_of, unix_seconds
+from gateway.model import Rejection
+
+
+def write(function: Function, plan: Plan) -> None:
+    """Write this part."""
+    function.names |= {
+        "ACTION_SOURCES": ACTION_SOURCES,
+        "NOTES": plan.counters.notes,
+        "OTHER": plan.targets[OTHERWISE],
+        "ROUTES": plan.targets,
+        "SEEN": plan.counters.seen,
+        "find_text": plan.find_text,
+        "odd": plan.odd,
+        "rejected": rejected,
+        "rejected_for_time": _counted_rejection(plan),
+        "text_of": text_of,
+        "unix_seconds": unix_seconds,
+        "unmapped": _unmapped(plan),
+        "wrong": plan.wrong,
+    }
+    _route(function)
+    used = itertools.chain.from_iterable(plan.paths.values())
+    function.open_all(["context.page", *(path.rpartition(".")[0] for path in used)])
+    text(function, plan, "event_id")
+    _time(function)
+    _action_source(function, plan)
+    _window(function, plan)
+
+
+def text(function: Function, plan: Plan, field: str) -> None:
+    """A variable of the field's name with its text, or None."""
+    function.chain(field, plan.paths[field])
+    function.add(
+        f"""
+if {field} is not None:
+    {field} = {field}.strip() if {field}.__class__ is str and len({field}) <= {MOST} else None
+    if not {field}: {field} = find_text(event, {field!r})
+"""
+    )
+
+
+def _route(function: Function) -> None:
+    function.add(
+        """
+if event.__class__ is not dict:
+    return rejected("not_an_object", "The event is no JSON object.")
+name = event.get("event")
+routes = ROUTES.get(name) if name.__class__ is str else None
+if routes is None:
+    name = text_of(name)
+    if name is None:
+        return rejected("missing_event_name", "The track call names no event.")
+    routes = ROUTES.get(name)
+    if routes is None:
+        routes = OTHER
+integrations = event.get("integrations")
+wanted = None
+if integrations is not None:
+    if integrations.__class__ is dict:
+        wanted = integrations.get("FacebookOfflineConversions")
+        if wanted is None:
+            wanted = integrations.get("Facebook Offline Conversions")
+        if wanted is False or (wanted is None and integrations.get("All") is False):
+            return None
+    else:
+        wrong()
+if not routes:
+    return unmapped(name)
+"""
+    )
+
+
+def _time(function: Function) -> None:
+    function.add(
+        f"""
+at = event.get("originalTimestamp")
+if at is None:
+    at = event.get("timestamp")
+if at is None:
+    at = now
+else:
+    at = unix_seconds(at)
+    if at is None:
+        given = find_text(event, "event_time")
+        at = now if given is None else unix_seconds(given)
+        if at is None:
+            return rejected_for_time("event_time_invalid", "The event's time cannot be read.")
+if at > now:
+    if at - now > {FUTURE_TOLERANCE}:
+        return rejected_for_time("event_time_in_future", f"The event lies {{at - now}} seconds ahead.")
+    at = now
+"""
+    )
+
+
+def _action_source(function: Function, plan: Plan) -> None:
+    default = plan.destination.action_source or ("physical_store" if plan.is_conversions else None)
+    function.chain("source", plan.paths["action_source"])
+    function.add(
+        f"""
+own_source = False
+if source is None:
+    source = {default!r}
+else:
+    if source.__class__ is not str or source not in ACTION_SOURCES:
+        source = find_text(event, "action_source")
+        if source is not None:
+            source = source.strip().lower()
+            if source not in ACTION_SOURCES:
+                wrong()
+                source = None
+    if source is None:
+        source = {default!r}
+    else:
+        own_source = {function.open("properties")}.get("action_source") == source
+"""
+    )
+
+
+def _window(function: Function, plan: Plan) -> None:
+    long = str(LONG_WINDOW)
+    function.add(
+        f"""
+window = {f"{long} if source == 'physical_store' else {SHORT_WINDOW}" if plan.is_conversions else long}
+if now - at > window:
+    return rejected_for_time("event_time_too_old", f"The event is {{(now - at) // 86400}} days old.")
+"""
+    )
+
+
+def _counted_rejection(plan: Plan) -> Callable[[str, str], Rejection]:
+    """An event that was rejected before its identity was read had none of the match keys."""
+    seen = plan.counters.seen
+
+    def counted(code: str, detail: str) -> Rejection:
+        seen[()] += 1
+        return rejected(code, detail)
+
+    return counted
+
+
+def _unmapped(plan: Plan) -> Callable[[str], Rejection]:
+    known = [event for event, targets in plan.targets.items() if targets]
+
+    def unmapped(event: str) -> Rejection:
+        close = resemblance(event, known)
+        hint = f" (did you mean {close!r}?)" if close else ""
+        return rejected("unmapped_event", f"{event[:100]!r} has no event set in destination {plan.name}{hint}.")
+
+    return unmapped

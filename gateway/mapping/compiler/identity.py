@@ -1,0 +1,205 @@
+"""Who the customer is: the match keys, each found, normalised and hashed, into `m`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.dialects import is_weak
+from gateway.mapping.fields import IDENTITY, Field
+from gateway.mapping.normalise import MOST
+from gateway.mapping.patient import EXTERNAL_IDS
+from gateway.mapping.rules import UNCHANGED, words_of
+
+LONGEST_UNCHANGED = 4096
+
+
+def write(function: Function, plan: Plan) -> None:
+    """Write this part."""
+    function.names |= {
+        "DEFAULT_COUNTRY": plan.rules.default_country,
+        "click_id": click_id,
+        "find": plan.find,
+        "find_country": plan.patient.country,
+        "is_weak": is_weak,
+        "words_of": words_of,
+        **{f"make_{field.name}": getattr(plan.rules, field.name, None) for field in IDENTITY},
+    }
+    function.add("m = {}")
+    _country(function, plan)
+    for field in IDENTITY:
+        key = field.key(plan.dialect)
+        if key is None:
+            continue
+        match field.name:
+            case "country":
+                function.add(f"if country_sent is not None: m[{key!r}] = country_sent")
+            case "birthday":
+                _birthday(function, plan)
+            case "first_name":
+                _names(function, plan)
+            case "last_name":
+                pass  # with the first
+            case "lead_id":
+                _external_ids(function, plan)
+            case _:
+                _match_key(function, plan, field, key)
+    _need_identity(function, plan)
+
+
+def _country(function: Function, plan: Plan) -> None:
+    function.chain("x", plan.paths["country"])
+    function.add(
+        f"""
+country_sent = country = None
+if x is not None:
+    if x.__class__ is str and len(x) < {MOST}:
+        country_sent, country = make_country(x)
+    if country_sent is None:
+        country_sent, country = find_country(event)
+where = country or DEFAULT_COUNTRY
+"""
+    )
+
+
+def _made(function: Function, plan: Plan, field: str) -> str:
+    """The expression that makes of `x` what is sent, or None."""
+    if field in UNCHANGED:
+        return f"x.strip() or None if x.__class__ is str and len(x) < {LONGEST_UNCHANGED} else None"
+    if field == "client_ip_address":
+        function.names["make_client_ip_address"] = lambda text: plan.rules.text("client_ip_address", text, None)
+    arguments = "x, where" if field in {"phone", "state", "zip"} else "x"
+    return f"make_{field}({arguments}) if x.__class__ is str and len(x) < {MOST} else None"
+
+
+def _match_key(function: Function, plan: Plan, field: Field, key: str) -> None:
+    """One key. In `conversions` the external ID stands in a list too, though one is all there is."""
+    listed = field.many or (plan.is_conversions and field.name == "external_id")
+    function.chain("x", plan.paths[field.name])
+    function.add(
+        f"""
+if x is not None:
+    h = {_made(function, plan, field.name)}
+    if h is not None:
+        m[{key!r}] = {"[h]" if listed else "h"}
+    else:
+        h = find(event, {field.name!r}, country, now)
+        if h is not None:
+            m[{key!r}] = {"[h]" if listed and not field.many else "h"}
+"""
+    )
+    if field.name == "email":
+        external = function.get("context.externalId")
+        function.add(
+            f"""
+elif ({external}) is not None:
+    h = find(event, "email", country, now)
+    if h is not None:
+        m[{key!r}] = h
+"""
+        )
+    if field.name == "fbc":
+        page, properties = function.open("context.page"), function.open("properties")
+        function.add(
+            f"""
+elif {function.flag("context.page.url", "properties.url")}:
+    clicked = click_id({page}, {properties})
+    if clicked is not None:
+        m[{key!r}] = f"fb.1.{{at * 1000}}.{{clicked}}"
+"""
+        )
+
+
+def _birthday(function: Function, plan: Plan) -> None:
+    function.chain("x", plan.paths["birthday"])
+    function.add(
+        """
+if x is not None:
+    h = find(event, "birthday", None, now)
+    if h is not None:
+        m.update(h)
+"""
+    )
+
+
+def _names(function: Function, plan: Plan) -> None:
+    function.chain("x", plan.paths["first_name"])
+    function.chain("y", plan.paths["last_name"])
+    with function.block("if x is None or y is None:"):
+        function.chain("whole", plan.paths["name"])
+        function.add(
+            """
+if whole is not None:
+    words = words_of(whole)
+    if not words:
+        if x is None: x = 0
+        if y is None: y = 0
+    else:
+        if x is None: x = words[0]
+        if y is None and len(words) > 1: y = words[1]
+"""
+        )
+    for field, key in (("first_name", "fn"), ("last_name", "ln")):
+        if field == "last_name":
+            function.add("x = y")
+        function.add(
+            f"""
+if x is not None:
+    h = {_made(function, plan, field)}
+    if h is None:
+        h = find(event, {field!r}, country, now)
+    if h is not None:
+        m[{key!r}] = h
+"""
+        )
+
+
+def _external_ids(function: Function, plan: Plan) -> None:
+    """The lead ID is one of the external IDs, by its type; extra paths of the settings come after them."""
+    paths = (*EXTERNAL_IDS, *plan.paths["lead_id"])
+    conditions = " or ".join(f"({function.get(path)}) is not None" for path in paths)
+    function.add(
+        f"""
+if {conditions}:
+    h = find(event, "lead_id", country, now)
+    if h is not None:
+        m["lead_id"] = h
+"""
+    )
+
+
+def _need_identity(function: Function, plan: Plan) -> None:
+    function.add(
+        """
+SEEN[tuple(m)] += 1
+if not m:
+    return rejected("no_match_key", "Nothing in the event says who the customer is.")
+"""
+    )
+    if plan.is_conversions:
+        function.add(
+            f"""
+if {weak_identity()}:
+    return rejected("weak_match_keys", f"Meta refuses an identity of only {{', '.join(sorted(m))}}.")
+"""
+        )
+
+
+def weak_identity() -> str:
+    """The expression of whether Meta would refuse `m`; the strongest keys are asked for first."""
+    return '"external_id" not in m and "em" not in m and "ph" not in m and is_weak(m)'
+
+
+def click_id(page: dict[str, Any], properties: dict[str, Any]) -> str | None:
+    """The `fbclid` in the query of the page's URL, its case kept."""
+    address = page.get("url")
+    if address is None:
+        address = properties.get("url")
+    if address.__class__ is not str or "fbclid=" not in address or len(address) > LONGEST_UNCHANGED:
+        return None
+    query = address.partition("?")[2].partition("#")[0]
+    for part in query.split("&"):
+        if part.startswith("fbclid=") and part != "fbclid=":
+            return str(part.removeprefix("fbclid="))
+    return None

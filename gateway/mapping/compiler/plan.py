@@ -1,0 +1,97 @@
+"""What the parts need to know of a destination, resolved once: rules, paths, routes, counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.config import DestinationSettings
+from gateway.mapping.coverage import Counters
+from gateway.mapping.fields import BY_NAME, IDENTITY, NAME
+from gateway.mapping.normalise import MOST
+from gateway.mapping.patient import Patient
+from gateway.mapping.routes import Route, routes_of
+from gateway.mapping.rules import Rules, today_of
+from gateway.mapping.walk import candidates, is_blank, text_of
+from gateway.model import Dialect, Lane
+
+LONGEST_URL = 4096
+
+Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
+"""Routes as the function walks them: standard event, content type rule, event sets with their usual lane."""
+
+
+class Plan:
+    """One destination, as the compiler sees it."""
+
+    def __init__(self, name: str, destination: DestinationSettings, max_event_bytes: int, counters: Counters) -> None:
+        self.name = name
+        self.destination = destination
+        self.dialect = destination.api
+        self.is_conversions = destination.api is Dialect.CONVERSIONS
+        self.max_event_bytes = max_event_bytes
+        self.counters = counters
+        self.rules = Rules(destination)
+        self.paths = {
+            field.name: (*field.paths, *destination.extra_fields.get(field.name, ())) for field in BY_NAME.values()
+        }
+        self.paths["value"] = tuple(dict.fromkeys((destination.value_field, *self.paths["value"])))
+        self.wrong = self.counted("wrong_type")
+        self.patient = Patient(self.rules, self.paths, wrong=self.wrong, dropped=self._dropped)
+        self.targets = {event: self._targets(found) for event, found in routes_of(destination).items()}
+
+    def counted(self, note: str) -> Callable[[], None]:
+        """A function that counts one of the notes."""
+        notes = self.counters.notes
+
+        def count() -> None:
+            notes[note] += 1
+
+        return count
+
+    def odd(self, value: Any) -> dict[str, Any]:
+        """What stands for a value that should be an object and is none."""
+        if not is_blank(value):
+            self.wrong()
+        return {}
+
+    def find(self, event: Any, field: str, country: str | None, now: int) -> Any:
+        """What is sent of a match key, found the patient way."""
+        return self.patient.sent(event, field, country, today_of(now // 86400))
+
+    def find_text(self, event: Any, field: str) -> str | None:
+        """The first usable text of a field, found the patient way."""
+        most = LONGEST_URL if field == "event_source_url" else MOST
+        for _, text in candidates(event, self.paths[field], text_of, self.wrong):
+            if len(text) <= most:
+                return str(text).strip()
+            self.wrong()
+        return None
+
+    @property
+    def personal_paths(self) -> Sequence[str]:
+        """Properties that the settings name as an identity: they are never passed on."""
+        identity = {field.name for field in (*IDENTITY, NAME)}
+        extra = self.destination.extra_fields
+        return [
+            path.removeprefix("properties.")
+            for name, paths in extra.items()
+            if name in identity
+            for path in paths
+            if path.startswith("properties.")
+        ]
+
+    def _dropped(self, field: str, cause: str) -> None:
+        self.counters.dropped[field, cause] += 1
+
+    def _targets(self, routes: Sequence[Route]) -> Targets:
+        tag = self.destination.upload_tag
+        return [
+            (
+                route.standard,
+                route.group_without_products,
+                [(one, Lane(self.name, one, tag)) for one in dict.fromkeys(route.event_sets)],
+            )
+            for route in routes
+            if route.event_sets
+        ]

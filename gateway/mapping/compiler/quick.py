@@ -1,0 +1,154 @@
+"""Who the customer is, read in straight lines: every value a text of the usual kind, or the quick function gives up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+
+from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler.identity import click_id, weak_identity
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.dialects import is_weak
+from gateway.mapping.fields import IDENTITY
+from gateway.mapping.patient import EXTERNAL_IDS
+from gateway.mapping.rules import words_of
+
+PLAIN_EMAIL = re.compile(r"[a-z0-9._%+\-]{1,64}@(?:[a-z0-9\-]{1,63}\.){1,2}[a-z0-9\-]{2,24}", re.ASCII).fullmatch
+
+_WORD = "sha256(x.lower().encode()).hexdigest() if x.isascii() and x.isalpha() and len(x) < 32 else "
+SHORT_CUTS: Mapping[str, str] = {
+    "email": "sha256(lower.encode()).hexdigest() if is_plain_email(lower := x.lower()) else ",
+    "first_name": _WORD,
+    "last_name": _WORD,
+    "external_id": "sha256(x.strip().encode()).hexdigest() if 0 < len(x) < 64 and not x.isspace() else ",
+}
+"""Where a usual text needs no more than this expression, which is what the rule would make of it."""
+
+REMEMBERED: Mapping[str, str] = {
+    "gender": "GENDERS[x]",
+    "city": "CITIES[x]",
+    "state": "STATES[x, where]",
+    "zip": "ZIPS[x, where]",
+}
+"""Fields whose values repeat."""
+
+NUMERIC = frozenset({"phone", "zip", "external_id"})
+"""Fields that senders give as numbers too."""
+
+
+def write(function: Function, plan: Plan) -> None:
+    """Write this part."""
+    rules = plan.rules
+    function.names |= {
+        "BIRTHDAYS": rules.birthdays,
+        "CITIES": rules.cities,
+        "COUNTRIES": rules.countries,
+        "DEFAULT_COUNTRY": rules.default_country,
+        "GENDERS": rules.genders,
+        "STATES": rules.states,
+        "ZIPS": rules.zips,
+        "click_id": click_id,
+        "is_weak": is_weak,
+        "is_plain_email": PLAIN_EMAIL,
+        "sha256": sha256,
+        "words_of": words_of,
+        **{f"make_{field.name}": getattr(rules, field.name, None) for field in IDENTITY},
+    }
+    function.add("m = {}")
+    function.chain("x", plan.paths["country"])
+    function.add(
+        """
+if x is None:
+    country_sent, where = None, DEFAULT_COUNTRY
+else:
+    country_sent, where = COUNTRIES[x]
+    if country_sent is None: unusual()
+    if where is None: where = DEFAULT_COUNTRY
+"""
+    )
+    for field in IDENTITY:
+        key = field.key(plan.dialect)
+        if key is not None:
+            _field(function, plan, field.name, key)
+    function.add("if not m: unusual()")
+    if plan.is_conversions:
+        function.add(f"if {weak_identity()}: unusual()")
+
+
+def _field(function: Function, plan: Plan, field: str, key: str) -> None:
+    match field:
+        case "country":
+            function.add(f"if country_sent is not None: m[{key!r}] = country_sent")
+        case "birthday":
+            _birthday(function, plan)
+        case "first_name":
+            _names(function, plan)
+        case "last_name":
+            pass  # with the first
+        case "lead_id":
+            paths = (*EXTERNAL_IDS, *plan.paths["lead_id"])
+            conditions = " or ".join(f"({function.get(path)}) is not None" for path in paths)
+            function.add(f"if {conditions}: unusual()")
+        case "client_user_agent" | "fbp":
+            function.chain("x", plan.paths[field])
+            function.add(f"if x is not None: m[{key!r}] = 0 < len(x) < 4096 and x.strip() or unusual()")
+        case "fbc":
+            _click_id(function, plan, key)
+        case _:
+            _text(function, plan, field, key)
+
+
+def _text(function: Function, plan: Plan, field: str, key: str) -> None:
+    rules = plan.rules
+    if field == "client_ip_address":
+        function.names["make_client_ip_address"] = lambda text: rules.text("client_ip_address", text, None)
+    made = REMEMBERED.get(field) or f"make_{field}({'x, where' if field == 'phone' else 'x'})"
+    short_cut = SHORT_CUTS.get(field, "") if rules.hashing and rules.is_hashed(field) else ""
+    sent = f"{short_cut}{made} or unusual()"
+    listed = field in {"email", "phone"} or (plan.is_conversions and field == "external_id")
+    function.chain("x", plan.paths[field])
+    with function.block("if x is not None:"):
+        if field in NUMERIC:
+            function.add("if x.__class__ is int: x = str(x)")
+        function.add(f"m[{key!r}] = {f'[{sent}]' if listed else sent}")
+
+
+def _click_id(function: Function, plan: Plan, key: str) -> None:
+    page, properties = function.open("context.page"), function.open("properties")
+    function.chain("x", plan.paths["fbc"])
+    function.add(
+        f"""
+if x is not None:
+    m[{key!r}] = 0 < len(x) < 4096 and x.strip() or unusual()
+elif {function.flag("context.page.url", "properties.url")}:
+    x = click_id({page}, {properties})
+    if x is not None: m[{key!r}] = f"fb.1.{{at * 1000}}.{{x}}"
+"""
+    )
+
+
+def _birthday(function: Function, plan: Plan) -> None:
+    sent = "m['db'] =" if plan.is_conversions else "m['doby'], m['dobm'], m['dobd'] ="
+    function.chain("x", plan.paths["birthday"])
+    function.add(f"if x is not None: {sent} BIRTHDAYS[x] or unusual()")
+
+
+def _names(function: Function, plan: Plan) -> None:
+    function.chain("x", plan.paths["first_name"])
+    function.chain("y", plan.paths["last_name"])
+    with function.block("if x is None or y is None:"):
+        function.chain("whole", plan.paths["name"])
+        function.add(
+            """
+if whole is not None:
+    words = words_of(whole) or unusual()
+    if x is None: x = words[0]
+    if y is None and len(words) > 1: y = words[1]
+"""
+        )
+    for variable, field, key in (("x", "first_name", "fn"), ("y", "last_name", "ln")):
+        if variable == "y":
+            function.add("x = y")
+        short_cut = SHORT_CUTS[field] if plan.rules.hashing else ""
+        function.add(f"if x is not None: m[{key!r}] = {short_cut}make_{field}(x) or unusual()")

@@ -1,0 +1,167 @@
+"""What was sold: value, currency, order, products, and the properties that are passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler.head import text
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.contents import contents_of
+from gateway.mapping.custom import MAPPED, Shapes, scrubbed, without
+from gateway.mapping.normalise import MOST
+from gateway.mapping.remember import Remembered
+from gateway.mapping.walk import candidates, is_blank, number_of, text_of
+
+SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
+"""Properties that are a product of their own, where there is no list of products."""
+
+
+def write(function: Function, plan: Plan) -> None:
+    """Write this part."""
+    personal = plan.personal_paths
+    function.names |= {
+        "CATEGORIES": dict(plan.destination.category_to_content_type),
+        "CURRENCIES": Remembered(currency, 1024),
+        "FLAT": frozenset({str, int, float, bool, type(None)}),
+        "SHAPES": Shapes(path for path in personal if "." not in path),
+        "SINGLE_PRODUCT": SINGLE_PRODUCT,
+        "is_blank": is_blank,
+        "number_of": number_of,
+        "scrubbed": scrubbed,
+        "without": without,
+        "without_id": plan.counted("product_without_id"),
+    }
+    _custom(function, [path for path in personal if "." in path])
+    _value(function, plan)
+    for field in ("order_id", "item_number"):
+        text(function, plan, field)
+        _consume(function, plan, field)
+    _currency(function)
+    _contents(function, plan)
+    _content_type(function, plan)
+
+
+def currency(text: str) -> str | None:
+    """Three letters, upper case."""
+    text = text.strip()
+    return text.upper() if len(text) == 3 and text.isascii() and text.isalpha() else None
+
+
+def _custom(function: Function, nested: Sequence[str]) -> None:
+    properties = function.open("properties")
+    function.add(
+        f"""
+custom = {{}}
+for key, verdict in SHAPES[tuple({properties})]:
+    value = {properties}[key]
+    if verdict is True or verdict(value):
+        custom[key] = value if value.__class__ in FLAT else scrubbed(value)
+if own_source: custom.pop("action_source", None)
+"""
+    )
+    for path in nested:
+        function.add(f"without(custom, {path.split('.')!r})")
+
+
+def _consume(function: Function, plan: Plan, field: str) -> None:
+    """What a field took from a property of another name is not passed on as well."""
+    paths = plan.paths[field]
+    places = [path.removeprefix("properties.") for path in paths if path.startswith("properties.")]
+    leaves = [leaf for leaf in places if "." not in leaf and leaf not in MAPPED]
+    if not leaves:
+        return
+
+    def consume(event: Any, custom: dict[str, Any]) -> None:
+        for path, found in candidates(event, paths, text_of, lambda: None):
+            if len(found) <= MOST:
+                custom.pop(path.removeprefix("properties."), None)
+                return
+
+    function.names[f"consume_{field}"] = consume
+    there = " or ".join(f"{leaf!r} in custom" for leaf in leaves)
+    function.add(f"if {field} is not None and ({there}): consume_{field}(event, custom)")
+
+
+def _value(function: Function, plan: Plan) -> None:
+    default = plan.destination.default_value
+    function.add("amount = None")
+    for path in plan.paths["value"]:
+        parent, _, leaf = path.rpartition(".")
+        consumed = f"custom.pop({leaf!r}, None)" if parent == "properties" else "pass"
+        with function.block("if amount is None:"):
+            function.add(
+                f"""
+x = {function.get(path)}
+if x is not None:
+    amount = x if x.__class__ is float and x - x == 0.0 else number_of(x)
+    if amount is not None: {consumed}
+    elif not is_blank(x): wrong()
+"""
+            )
+    function.add(
+        f"""
+has_value = amount is not None
+if not has_value:
+    amount = {int(default) if default.is_integer() else default!r}
+"""
+    )
+
+
+def _currency(function: Function) -> None:
+    function.add(
+        f"""
+currency = {function.get("properties.currency")}
+currency = CURRENCIES[currency] if currency.__class__ is str else None
+"""
+    )
+
+
+def _contents(function: Function, plan: Plan) -> None:
+    names = function.names
+
+    def without_id() -> None:
+        names["without_id"]()  # looked up when it is called: the quick function has another
+
+    names["contents_of"] = contents_of("item_price" if plan.is_conversions else "price", without_id)
+    properties = function.open("properties")
+    function.add(
+        f"""
+products = {function.get("properties.products")}
+has_products = products.__class__ is dict or (products.__class__ is list and products != [])
+contents = None
+if has_products:
+    contents = contents_of(products)
+elif ({function.get("properties.product_id")}) is not None or ({function.get("properties.sku")}) is not None:
+    single = {{}}
+    for key in SINGLE_PRODUCT: single[key] = {properties}.get(key)
+    contents = contents_of(single)
+    if contents:
+        for key in SINGLE_PRODUCT: custom.pop(key, None)
+"""
+    )
+
+
+def _content_type(function: Function, plan: Plan) -> None:
+    function.add(
+        """
+content_type = None
+if wanted.__class__ is dict:
+    content_type = text_of(wanted.get("contentType"))
+    if content_type is not None: content_type = content_type.strip()
+"""
+    )
+    if not plan.destination.category_to_content_type:
+        return
+    function.add(
+        f"""
+if content_type is None:
+    category = {function.get("properties.category")}
+    content_type = CATEGORIES.get(category.strip()) if category.__class__ is str else None
+    if content_type is None and has_products:
+        product = products[0] if products.__class__ is list else products
+        category = product.get("category") if product.__class__ is dict else None
+        content_type = CATEGORIES.get(category.strip()) if category.__class__ is str else None
+"""
+    )

@@ -1,0 +1,138 @@
+"""The mapped event: its keys in the dialect's places, encoded once for each standard event."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import orjson
+
+from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler.plan import LONGEST_URL, Plan
+from gateway.mapping.dialects import processing_options
+from gateway.mapping.normalise import url
+from gateway.model import Lane, MappedEvent
+
+LONGEST_TAG = 200
+
+
+def write(function: Function, plan: Plan) -> None:
+    """Write this part."""
+    function.names |= {
+        "Lane": lru_cache(1024)(Lane),
+        "MappedEvent": MappedEvent,
+        "dumps": orjson.dumps,
+        "new": tuple.__new__,
+        "processing_options": processing_options,
+        "url": lru_cache(1024)(url),
+    }
+    _page_url(function, plan)
+    _upload_tag(function)
+    if plan.destination.limited_data_usage:
+        function.add(f"options = processing_options({function.get('context.dataProcessingOptions')}, wrong)")
+    function.add(f"sent_currency = currency if currency is not None else {plan.destination.default_currency!r}")
+    holder = _conversions(function, plan) if plan.is_conversions else _offline(function, plan)
+    _encode(function, plan, holder)
+
+
+def _page_url(function: Function, plan: Plan) -> None:
+    function.chain("page_url", plan.paths["event_source_url"])
+    properties = function.open("properties")
+    function.add(
+        f"""
+if page_url is not None:
+    own_url = page_url is {properties}.get("url")
+    page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {LONGEST_URL} else None
+    if page_url is None:
+        page_url = find_text(event, "event_source_url")
+        own_url = page_url is not None and page_url == {properties}.get("url")
+        page_url = url(page_url) if page_url is not None else None
+    if own_url and page_url is not None: custom.pop("url", None)
+"""
+    )
+
+
+def _upload_tag(function: Function) -> None:
+    function.add(
+        f"""
+tag = {function.get("properties.upload_tag")}
+if tag is not None:
+    tag = text_of(tag)
+    if tag is not None:
+        tag = tag.strip()
+        if len(tag) > {LONGEST_TAG}:
+            wrong()
+            tag = None
+"""
+    )
+
+
+def _conversions(function: Function, plan: Plan) -> str:
+    """The sale stands in `custom_data`."""
+    function.add('body = {"event_name": None, "event_time": at, "action_source": source}')
+    _optional(function, "body", "event_id", "event_id")
+    _optional(function, "body", "event_source_url", "page_url")
+    _options(function, plan)
+    function.add(
+        """
+body["user_data"] = m
+body["custom_data"] = custom
+custom["value"] = amount
+custom["currency"] = sent_currency
+"""
+    )
+    _optional(function, "custom", "order_id", "order_id")
+    _optional(function, "custom", "item_number", "item_number")
+    function.add('if contents: custom["contents"] = contents')
+    return "custom"
+
+
+def _offline(function: Function, plan: Plan) -> str:
+    """The sale stands on the event."""
+    function.add(
+        'body = {"match_keys": m, "event_name": None, "event_time": at, "value": amount, "currency": sent_currency}'
+    )
+    _optional(function, "body", "order_id", "order_id")
+    _optional(function, "body", "item_number", "item_number")
+    function.add('if contents: body["contents"] = contents')
+    _optional(function, "body", "action_source", "source")
+    _optional(function, "body", "event_source_url", "page_url")
+    _options(function, plan)
+    function.add('if custom: body["custom_data"] = custom')
+    return "body"
+
+
+def _optional(function: Function, holder: str, key: str, variable: str) -> None:
+    function.add(f"if {variable} is not None: {holder}[{key!r}] = {variable}")
+
+
+def _options(function: Function, plan: Plan) -> None:
+    if plan.destination.limited_data_usage:
+        function.add("if options is not None: body.update(options)")
+
+
+def _encode(function: Function, plan: Plan, holder: str) -> None:
+    rejects = plan.destination.purchase_without_value == "reject"
+    function.add(
+        f"""
+made = []
+unpaid = False
+for standard, groups, targets in routes:
+    if not has_value and standard == "Purchase":
+        {'return rejected("purchase_without_value", "The purchase has no value.")' if rejects else "unpaid = True"}
+    body["event_name"] = standard
+    {holder}["content_type"] = content_type or ("product_group" if groups and not has_products else "product")
+    encoded = dumps(body)
+    if len(encoded) > {plan.max_event_bytes}:
+        return rejected("event_too_large", f"Mapped, the event has {{len(encoded)}} bytes.")
+    for event_set, lane in targets:
+        if tag is not None:
+            lane = Lane({plan.name!r}, event_set, tag)
+        made.append(new(MappedEvent, (lane, at + window, encoded)))
+if not has_value: NOTES["default_value_used"] += 1
+if unpaid: NOTES["purchase_without_value"] += 1
+if currency is None: NOTES["default_currency_used"] += 1
+"""
+    )
+    if function.name == "quick":
+        function.add("SEEN[tuple(m)] += 1")
+    function.add("return made")
