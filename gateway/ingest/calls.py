@@ -19,7 +19,7 @@ class Mapper(Protocol):
         """See `gateway.mapping`."""
         ...
 
-    def seal(self, event: Any) -> bytes | None:
+    def seal(self, event: Any, now: int | None = None, /) -> bytes | None:
         """The event without a personal value in it."""
         ...
 
@@ -76,7 +76,7 @@ def take(source: Source, event: Any, index: int, now: int, taken: Taken, longest
             accepted = True
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
-            sealed = mapper.seal(event)
+            sealed = mapper.seal(event, now)
             if sealed is not None and len(sealed) > longest_letter:
                 sealed = None
             taken.letters.append(_letter(source, destination, mapped, sealed, now))

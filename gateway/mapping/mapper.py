@@ -29,7 +29,7 @@ class Mapper:
         self.rules = plan.rules
         self.paths = plan.paths
         self.source_code, self.map = compiled(plan, self._again)
-        self._sealer = Sealer(plan.rules, plan.paths)
+        self._sealer = Sealer(plan.rules, plan.paths, plan.personal_paths)
 
     def _again(self, event: Any, now: int) -> Mapped:
         """What cannot be encoded as it is: lone surrogates, integers beyond 64 bits, bottomless nesting.
@@ -42,9 +42,9 @@ class Mapper:
             return rejected("not_an_object", "The event cannot be read.")
         return self.map(readable, now)
 
-    def seal(self, event: Any) -> bytes | None:
+    def seal(self, event: Any, now: int | None = None) -> bytes | None:
         """The event with every personal value replaced by what would have been sent; None for what is no object."""
-        return self._sealer.seal(event)
+        return self._sealer.seal(event, now)
 
     def coverage(self) -> Coverage:
         """How often each match key was there, and why it was dropped."""

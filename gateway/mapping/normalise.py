@@ -48,7 +48,7 @@ def looks_like_md5(text: str) -> bool:
 
 def email(text: str) -> str | None:
     """Trimmed, lower case, shaped like an address. Full-width forms are folded (our choice)."""
-    text = text.strip().lower() if text.isascii() else unicodedata.normalize("NFKC", text).strip().lower()
+    text = _folded(text).strip()
     return text if _EMAIL(text) else None
 
 
@@ -59,7 +59,7 @@ def name(text: str) -> str | None:
     if text.isascii():
         kept = text.lower().encode().translate(None, _PUNCTUATION).decode()
     else:
-        kept = _without_punctuation(unicodedata.normalize("NFKC", text).lower())
+        kept = _without_punctuation(_folded(text))
     return " ".join(kept.split()) or None
 
 
@@ -195,8 +195,11 @@ def _without_punctuation(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Compatible forms folded (full-width letters), lower case."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
+    """Compatible forms folded (full-width letters), lower case. Half a character is a `UnicodeEncodeError`."""
+    if text.isascii():
+        return text.lower()
+    text.encode()
+    return unicodedata.normalize("NFKC", text).lower()
 
 
 def _tight(text: str) -> str:
@@ -247,6 +250,8 @@ def _unusual_phone(text: str, country: str | None) -> str | None:
     import phonenumbers  # noqa: PLC0415 (21 ms, and most numbers do without)
 
     text = unicodedata.normalize("NFKC", text).strip()
+    if text.startswith("+"):
+        text = "+" + text[1:].lstrip("0 ")
     digits = "".join(char for char in text if char in "0123456789")
     if not digits.strip("0"):
         return None

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
-from gateway.mapping.custom import is_personal, scrubbed
+from gateway.mapping.custom import is_personal, scrubbed, without
+from gateway.mapping.fields import CUSTOM, EVENT
 from gateway.mapping.patient import Patient
-from gateway.mapping.rules import Rules
-from gateway.mapping.walk import at, text_of
+from gateway.mapping.rules import Rules, today_of
+from gateway.mapping.walk import at
 from gateway.model import JsonObject
 
 ROOT = ("type", "event", "messageId", "originalTimestamp", "timestamp", "sentAt", "integrations")
@@ -44,29 +45,38 @@ PLACES: Mapping[str, str] = {
 """Where the sealed event has each match key: the first place at which mapping looks."""
 
 NEVER = 99991231
-"""A day before which every birthday lies: a seal does not depend on the time at which it is made."""
+"""A day before which every birthday lies."""
 
 
 class Sealer:
     """Seals events for one destination."""
 
-    def __init__(self, rules: Rules, paths: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, rules: Rules, paths: Mapping[str, Sequence[str]], personal: Sequence[str]) -> None:
+        """`personal` are paths that the settings name as an identity, beside those of the table."""
         self._rules = rules
         self._patient = Patient(rules, paths)
-        self._paths = paths
+        self._personal = [path.split(".") for path in personal]
+        others = [field.name for field in (*EVENT, *CUSTOM)]
+        self._kept = [
+            path for name in others for path in paths[name] if path.split(".")[0] not in {"properties", *ROOT}
+        ]
 
-    def seal(self, event: Any) -> bytes | None:
-        """JSON without a personal value in it; None for what is no object, or what cannot be encoded."""
+    def seal(self, event: Any, now: int | None = None) -> bytes | None:
+        """JSON without a personal value in it; None for what is no object, or what cannot be encoded.
+
+        `now` (unix seconds) tells a birthday in the future, which is none; without it every one counts.
+        """
         if event.__class__ is not dict:
             return None
+        today = NEVER if now is None else today_of(now // 86400)
         try:
-            return orjson.dumps(self._sealed(event))
+            return orjson.dumps(self._sealed(event, today))
         except (TypeError, ValueError, RecursionError):
             from gateway.mapping.mapper import encodable  # noqa: PLC0415 (the rare way; the mapper imports this room)
 
-            return orjson.dumps(self._sealed(encodable(event)))
+            return orjson.dumps(self._sealed(encodable(event), today))
 
-    def _sealed(self, event: JsonObject) -> JsonObject:
+    def _sealed(self, event: JsonObject, today: int) -> JsonObject:
         sealed: JsonObject = {key: event[key] for key in ROOT if key in event}
         if "integrations" in sealed:
             sealed["integrations"] = scrubbed_any(sealed["integrations"])
@@ -78,10 +88,12 @@ class Sealer:
             sealed["properties"] = {
                 name: scrubbed_any(value) for name, value in properties.items() if not is_personal(name)
             }
-        for path in self._paths["action_source"]:
-            if path.rpartition(".")[0] != "properties" and (text := text_of(at(event, path))) is not None:
-                _put(sealed, path, text)
-        for field, found in self._patient.everything(event, NEVER).items():
+        for path in self._kept:
+            if (value := at(event, path)) is not None:
+                _put(sealed, path, scrubbed_any(value))
+        for steps in self._personal:
+            without(sealed, steps)
+        for field, found in self._patient.everything(event, today).items():
             if found.sent is None:
                 continue
             if field == "lead_id":

@@ -36,7 +36,7 @@ def write(function: Function, plan: Plan) -> None:
     used = itertools.chain.from_iterable(plan.paths.values())
     function.open_all(["context.page", *(path.rpartition(".")[0] for path in used)])
     text(function, plan, "event_id")
-    _time(function)
+    _time(function, plan)
     _action_source(function, plan)
     _window(function, plan)
 
@@ -84,12 +84,10 @@ if not routes:
     )
 
 
-def _time(function: Function) -> None:
+def _time(function: Function, plan: Plan) -> None:
+    function.chain("at", plan.paths["event_time"])
     function.add(
         f"""
-at = event.get("originalTimestamp")
-if at is None:
-    at = event.get("timestamp")
 if at is None:
     at = now
 else:
@@ -126,7 +124,7 @@ else:
     if source is None:
         source = {default!r}
     else:
-        own_source = {function.open("properties")}.get("action_source") == source
+        own_source = True
 """
     )
 

@@ -11,6 +11,7 @@ from gateway.mapping.fields import IDENTITY, Field
 from gateway.mapping.normalise import MOST
 from gateway.mapping.patient import EXTERNAL_IDS
 from gateway.mapping.rules import UNCHANGED, words_of
+from gateway.mapping.walk import candidates, text_of
 
 LONGEST_UNCHANGED = 4096
 
@@ -100,15 +101,25 @@ elif ({external}) is not None:
 """
         )
     if field.name == "fbc":
-        page, properties = function.open("context.page"), function.open("properties")
-        function.add(
-            f"""
-elif {function.flag("context.page.url", "properties.url")}:
+        _click_id(function, plan, key)
+
+
+def _click_id(function: Function, plan: Plan, key: str) -> None:
+    """`fbc` from the page's URL, where the browser left none (Meta: fbp and fbc parameters)."""
+
+    def has_fbc(event: Any) -> bool:
+        return any(True for _ in candidates(event, plan.paths["fbc"], text_of, lambda: None))
+
+    function.names["has_fbc"] = has_fbc
+    page, properties = function.open("context.page"), function.open("properties")
+    function.add(
+        f"""
+if {key!r} not in m and ({function.flag("context.page.url", "properties.url")}) and (x is None or not has_fbc(event)):
     clicked = click_id({page}, {properties})
     if clicked is not None:
         m[{key!r}] = f"fb.1.{{at * 1000}}.{{clicked}}"
 """
-        )
+    )
 
 
 def _birthday(function: Function, plan: Plan) -> None:

@@ -70,16 +70,9 @@ class Plan:
 
     @property
     def personal_paths(self) -> Sequence[str]:
-        """Properties that the settings name as an identity: they are never passed on."""
-        identity = {field.name for field in (*IDENTITY, NAME)}
+        """Paths that the settings name as an identity: what stands there is never passed on."""
         extra = self.destination.extra_fields
-        return [
-            path.removeprefix("properties.")
-            for name, paths in extra.items()
-            if name in identity
-            for path in paths
-            if path.startswith("properties.")
-        ]
+        return [path for field in (*IDENTITY, NAME) for path in extra.get(field.name, ())]
 
     def _dropped(self, field: str, cause: str) -> None:
         self.counters.dropped[field, cause] += 1

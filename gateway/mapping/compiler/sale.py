@@ -10,9 +10,8 @@ from gateway.mapping.compiler.head import text
 from gateway.mapping.compiler.plan import Plan
 from gateway.mapping.contents import contents_of
 from gateway.mapping.custom import MAPPED, Shapes, scrubbed, without
-from gateway.mapping.normalise import MOST
 from gateway.mapping.remember import Remembered
-from gateway.mapping.walk import candidates, is_blank, number_of, text_of
+from gateway.mapping.walk import MOST_TEXT, candidates, is_blank, number_of, text_of
 
 SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
 """Properties that are a product of their own, where there is no list of products."""
@@ -20,12 +19,12 @@ SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
 
 def write(function: Function, plan: Plan) -> None:
     """Write this part."""
-    personal = plan.personal_paths
+    personal = [path.split(".")[1:] for path in plan.personal_paths if path.startswith("properties.")]
     function.names |= {
         "CATEGORIES": dict(plan.destination.category_to_content_type),
         "CURRENCIES": Remembered(currency, 1024),
         "FLAT": frozenset({str, int, float, bool, type(None)}),
-        "SHAPES": Shapes(path for path in personal if "." not in path),
+        "SHAPES": Shapes(steps[0] for steps in personal if len(steps) == 1),
         "SINGLE_PRODUCT": SINGLE_PRODUCT,
         "is_blank": is_blank,
         "number_of": number_of,
@@ -33,14 +32,37 @@ def write(function: Function, plan: Plan) -> None:
         "without": without,
         "without_id": plan.counted("product_without_id"),
     }
-    _custom(function, [path for path in personal if "." in path])
+    _custom(function, [steps for steps in personal if len(steps) > 1])
+    consume(function, plan, "action_source", "own_source")
+    consume(function, plan, "event_id", "event_id is not None")
+    consume(function, plan, "event_time", "True")
     _value(function, plan)
     for field in ("order_id", "item_number"):
         text(function, plan, field)
-        _consume(function, plan, field)
-    _currency(function)
+        consume(function, plan, field, f"{field} is not None")
+    _currency(function, plan)
     _contents(function, plan)
     _content_type(function, plan)
+
+
+def consume(function: Function, plan: Plan, field: str, taken: str) -> None:
+    """What a field took from a property is not passed on as well. `taken` is whether it took anything."""
+    paths = plan.paths[field]
+    places = [path.split(".")[1:] for path in paths if path.startswith("properties.")]
+    leaves = dict.fromkeys(steps[0] for steps in places if steps[0] not in MAPPED)
+    if not leaves:
+        return
+
+    def consumed(event: Any, custom: dict[str, Any]) -> None:
+        for path, found in candidates(event, paths, text_of, lambda: None):
+            if len(found) <= MOST_TEXT:
+                if path.startswith("properties."):
+                    without(custom, path.split(".")[1:])
+                return
+
+    function.names[f"consume_{field}"] = consumed
+    there = " or ".join(f"{leaf!r} in custom" for leaf in leaves)
+    function.add(f"if {taken} and ({there}): consume_{field}(event, custom)")
 
 
 def currency(text: str) -> str | None:
@@ -49,7 +71,7 @@ def currency(text: str) -> str | None:
     return text.upper() if len(text) == 3 and text.isascii() and text.isalpha() else None
 
 
-def _custom(function: Function, nested: Sequence[str]) -> None:
+def _custom(function: Function, nested: Sequence[Sequence[str]]) -> None:
     properties = function.open("properties")
     function.add(
         f"""
@@ -58,30 +80,10 @@ for key, verdict in SHAPES[tuple({properties})]:
     value = {properties}[key]
     if verdict is True or verdict(value):
         custom[key] = value if value.__class__ in FLAT else scrubbed(value)
-if own_source: custom.pop("action_source", None)
 """
     )
-    for path in nested:
-        function.add(f"without(custom, {path.split('.')!r})")
-
-
-def _consume(function: Function, plan: Plan, field: str) -> None:
-    """What a field took from a property of another name is not passed on as well."""
-    paths = plan.paths[field]
-    places = [path.removeprefix("properties.") for path in paths if path.startswith("properties.")]
-    leaves = [leaf for leaf in places if "." not in leaf and leaf not in MAPPED]
-    if not leaves:
-        return
-
-    def consume(event: Any, custom: dict[str, Any]) -> None:
-        for path, found in candidates(event, paths, text_of, lambda: None):
-            if len(found) <= MOST:
-                custom.pop(path.removeprefix("properties."), None)
-                return
-
-    function.names[f"consume_{field}"] = consume
-    there = " or ".join(f"{leaf!r} in custom" for leaf in leaves)
-    function.add(f"if {field} is not None and ({there}): consume_{field}(event, custom)")
+    for steps in nested:
+        function.add(f"without(custom, {list(steps)!r})")
 
 
 def _value(function: Function, plan: Plan) -> None:
@@ -89,7 +91,8 @@ def _value(function: Function, plan: Plan) -> None:
     function.add("amount = None")
     for path in plan.paths["value"]:
         parent, _, leaf = path.rpartition(".")
-        consumed = f"custom.pop({leaf!r}, None)" if parent == "properties" else "pass"
+        steps = path.split(".")[1:]
+        consumed = f"custom.pop({leaf!r}, None)" if parent == "properties" else f"without(custom, {steps!r})"
         with function.block("if amount is None:"):
             function.add(
                 f"""
@@ -109,13 +112,20 @@ if not has_value:
     )
 
 
-def _currency(function: Function) -> None:
+def _currency(function: Function, plan: Plan) -> None:
+    paths = plan.paths["currency"]
+    function.chain("currency", paths)
+    if len(paths) == 1:
+        function.add("currency = CURRENCIES[currency] if currency.__class__ is str else None")
+        return
     function.add(
-        f"""
-currency = {function.get("properties.currency")}
-currency = CURRENCIES[currency] if currency.__class__ is str else None
+        """
+if currency is not None:
+    if currency.__class__ is not str or not currency or currency.isspace(): currency = find_text(event, "currency")
+    currency = CURRENCIES[currency] if currency is not None else None
 """
     )
+    consume(function, plan, "currency", "currency is not None")
 
 
 def _contents(function: Function, plan: Plan) -> None:
@@ -125,11 +135,16 @@ def _contents(function: Function, plan: Plan) -> None:
         names["without_id"]()  # looked up when it is called: the quick function has another
 
     names["contents_of"] = contents_of("item_price" if plan.is_conversions else "price", without_id)
+    there = "has_products = products.__class__ is dict or (products.__class__ is list and products != [])"
+    function.add(f"products = {function.get('properties.products')}\n{there}")
+    for path in plan.paths["contents"][1:]:
+        with function.block("if not has_products:"):
+            function.add(f"products = {function.get(path)}\n{there}")
+            if path.startswith("properties."):
+                function.add(f"if has_products: without(custom, {path.split('.')[1:]!r})")
     properties = function.open("properties")
     function.add(
         f"""
-products = {function.get("properties.products")}
-has_products = products.__class__ is dict or (products.__class__ is list and products != [])
 contents = None
 if has_products:
     contents = contents_of(products)

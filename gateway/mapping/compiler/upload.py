@@ -8,6 +8,7 @@ import orjson
 
 from gateway.mapping.compiler.function import Function
 from gateway.mapping.compiler.plan import LONGEST_URL, Plan
+from gateway.mapping.compiler.sale import consume
 from gateway.mapping.dialects import processing_options
 from gateway.mapping.normalise import url
 from gateway.model import Lane, MappedEvent
@@ -26,7 +27,7 @@ def write(function: Function, plan: Plan) -> None:
         "url": lru_cache(1024)(url),
     }
     _page_url(function, plan)
-    _upload_tag(function)
+    _upload_tag(function, plan)
     if plan.destination.limited_data_usage:
         function.add(f"options = processing_options({function.get('context.dataProcessingOptions')}, wrong)")
     function.add(f"sent_currency = currency if currency is not None else {plan.destination.default_currency!r}")
@@ -36,34 +37,33 @@ def write(function: Function, plan: Plan) -> None:
 
 def _page_url(function: Function, plan: Plan) -> None:
     function.chain("page_url", plan.paths["event_source_url"])
-    properties = function.open("properties")
     function.add(
         f"""
 if page_url is not None:
-    own_url = page_url is {properties}.get("url")
     page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {LONGEST_URL} else None
     if page_url is None:
         page_url = find_text(event, "event_source_url")
-        own_url = page_url is not None and page_url == {properties}.get("url")
         page_url = url(page_url) if page_url is not None else None
-    if own_url and page_url is not None: custom.pop("url", None)
 """
     )
+    consume(function, plan, "event_source_url", "page_url is not None")
 
 
-def _upload_tag(function: Function) -> None:
+def _upload_tag(function: Function, plan: Plan) -> None:
+    function.chain("tag", plan.paths["upload_tag"])
     function.add(
         f"""
-tag = {function.get("properties.upload_tag")}
 if tag is not None:
-    tag = text_of(tag)
+    if tag.__class__ is not str or not tag or tag.isspace(): tag = find_text(event, "upload_tag")
     if tag is not None:
         tag = tag.strip()
+        tag.encode()  # it stands beside the body, which `dumps` looks at
         if len(tag) > {LONGEST_TAG}:
             wrong()
             tag = None
 """
     )
+    consume(function, plan, "upload_tag", "tag is not None")
 
 
 def _conversions(function: Function, plan: Plan) -> str:
