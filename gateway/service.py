@@ -23,9 +23,10 @@ from gateway import __version__
 from gateway.admin import Admin
 from gateway.config import Settings
 from gateway.dead_letters import Desk
-from gateway.ingest import Ingest, Source
+from gateway.housekeeping import Housekeeping
+from gateway.ingest import Ingest, Repeats, Source
 from gateway.mapping import Coverage, Mapper, compile_mapper
-from gateway.model import Backlog, GatewayError
+from gateway.model import Backlog, GatewayError, Lane
 from gateway.observe import Histogram, Ledger
 from gateway.observe.logs import setup
 from gateway.observe.loop_lag import LoopLag
@@ -74,8 +75,12 @@ class Service:
             room=self._uploads.room,
             stored=self._uploads.stored,
             max_pending_bytes=settings.spool.max_pending_bytes,
+            crowded=self._crowded,
         )
-        self._ingest = Ingest(settings.server, _sources(settings, self.mappers), self._intake, self.ledger, wall)
+        self._wall = wall
+        self._keeping = Housekeeping(settings, self._spool, self.ledger, wall)
+        sources = _sources(settings, self.mappers, self._keeping.repeats)
+        self._ingest = Ingest(settings.server, sources, self._intake, self.ledger, wall)
         self._admin = Admin(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
@@ -104,6 +109,22 @@ class Service:
             reasons.append(self._intake.refused)
         return reasons
 
+    @property
+    def orphans(self) -> Sequence[Backlog]:
+        """What waits for destinations that are not in the settings."""
+        return self._uploads.orphans
+
+    def _crowded(self, lane: Lane) -> str | None:
+        """Why a lane may not have more of the spool for now."""
+        spool = self._settings.spool
+        waiting = self._uploads.waiting_bytes(lane)
+        if waiting < spool.max_bytes * spool.lane_share:
+            return None
+        return (
+            f"{waiting} bytes wait for {lane}, which is its share of the spool (spool.lane_share). "
+            "Send again when they have left"
+        )
+
     # Its life.
 
     async def run(self, stop: Stop) -> None:
@@ -115,11 +136,13 @@ class Service:
             stack.push_async_callback(self._admin.stop)
             self._uploads.recovered(backlogs)
             _tell_backlog(backlogs)
+            self._keeping.start()
 
             async with asyncio.TaskGroup() as tasks:
                 uploading = tasks.create_task(self._uploads.run(), name="uploads")
                 committing = tasks.create_task(self._intake.run(), name="commits")
                 lagging = tasks.create_task(self._lag.run(), name="loop lag")
+                keeping = tasks.create_task(self._keeping.run(), name="housekeeping")
                 try:
                     await self._ingest.start()
                     self._phase = "serving"
@@ -132,7 +155,9 @@ class Service:
                     self._intake.close()
                     await self._ingest.stop()
                     await self._uploads.stop()
+                    await self._keeping.save()
                     lagging.cancel()
+                    keeping.cancel()
                     uploading.cancel()
         log.info("stopped", extra={"waiting": self.ledger.waiting})
 
@@ -198,9 +223,9 @@ async def _until_signalled(settings: Settings) -> None:
     await Service(settings).run(stop)
 
 
-def _sources(settings: Settings, mappers: Mapping[str, Mapper]) -> dict[str, Source]:
+def _sources(settings: Settings, mappers: Mapping[str, Mapper], repeats: Mapping[str, Repeats]) -> dict[str, Source]:
     return {
-        source.write_key.reveal(): Source(name, [(wanted, mappers[wanted]) for wanted in source.destinations])
+        source.write_key.reveal(): Source(name, [(wanted, mappers[wanted]) for wanted in source.destinations], repeats)
         for name, source in settings.sources.items()
     }
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway import __version__
 from gateway.dead_letters import Desk
-from gateway.model import JsonObject, UnixSeconds
+from gateway.model import Backlog, JsonObject, UnixSeconds
 from gateway.observe.ledger import LaneAccount
 from gateway.observe.metrics import Coverage, LaneNumbers, Numbers
 
@@ -20,6 +20,11 @@ class Status(Numbers, Protocol):
 
     def readiness(self) -> Sequence[str]:
         """Why requests should go elsewhere; empty when they are welcome."""
+        ...
+
+    @property
+    def orphans(self) -> Sequence[Backlog]:
+        """What waits for destinations that are not in the settings: kept, and never touched."""
         ...
 
     @property
@@ -56,6 +61,7 @@ def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
         },
         "received": sum(ledger.received.values()),
         "ignored": sum(ledger.ignored.values()),
+        "repeated": sum(ledger.repeated.values()),
         "rejected": dict(sorted(rejected.items())),
         "batches": total.batches,
         "events_per_batch": round(events / flushed, 1) if flushed else 0.0,
@@ -65,7 +71,11 @@ def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
             "bytes": spool.size,
             "max_bytes": spool.max_bytes,
             "dead_letters": spool.dead_letters,
+            "dead_letters_let_go": ledger.let_go,
         },
+        "orphans": [
+            {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in gateway.orphans
+        ],
         "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in gateway.lanes()],
         "coverage": {name: _coverage(one) for name, one in gateway.coverage().items()},
     }

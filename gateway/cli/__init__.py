@@ -14,6 +14,7 @@ from gateway.cli import (
     sandbox,
     send,
     serve,
+    spool,
     version,
 )
 
@@ -34,4 +35,5 @@ app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
 app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(spool.app, name="spool")
 app.callback()(version.callback)

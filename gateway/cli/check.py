@@ -43,7 +43,7 @@ def check(
     settings = settings_or_exit(config)
     from datetime import UTC, datetime
 
-    warnings = list(warnings_of(settings, datetime.now(UTC).date().isoformat()))
+    warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphans(settings)]
     routes = {name: list(_routes(one)) for name, one in settings.destinations.items()}
     if as_json:
         typer.echo(json.dumps({"ok": True, "routes": routes, "warnings": warnings}, indent=2))
@@ -90,6 +90,28 @@ def warnings_of(settings: Settings, today: str) -> Iterator[str]:
         if name not in used:
             yield f"destinations.{name} gets events of no source"
         yield from (f"destinations.{name}.{text}" for text in _of_destination(destination, today))
+
+
+def _orphans(settings: Settings) -> Iterator[str]:
+    """What waits in the spool for nobody. A gateway that runs has the spool to itself, and says it in /status."""
+    from gateway.model import GatewayError
+    from gateway.spool import spool_file
+
+    path = spool_file(settings.spool)
+    if settings.spool.engine != "sqlite" or not path.exists():
+        return
+    from gateway.spool.sqlite import backlogs
+
+    try:
+        waiting = backlogs(path)
+    except GatewayError:
+        return
+    for backlog in waiting:
+        if backlog.lane.destination not in settings.destinations:
+            yield (
+                f"{backlog.events} events wait for {backlog.lane}, whose destination is not in the settings: they are "
+                "kept (`gateway spool export` and `discard`)"
+            )
 
 
 def _of_destination(destination: DestinationSettings, today: str) -> Iterator[str]:

@@ -164,10 +164,35 @@ class SpoolSettings(_Section):
         10 * 2**30,
         description="Largest size of the spool, at least 1 MiB. When it is full, requests get 503 until there is room.",
     )
+    lane_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of `max_bytes` that the waiting events of one lane may take; beyond it requests with events "
+        "of that lane get 503, and the others go on.",
+    )
+    dead_letter_days: float = Field(
+        30.0, gt=0, le=3650, description="Days for which dead letters are kept; older ones are let go, and counted."
+    )
+    dead_letter_bytes: ByteSize = Field(
+        2**30, description="Size of the dead letters beyond which the oldest are let go, and counted."
+    )
     max_pending_bytes: ByteSize = Field(
         64 * 2**20,
         description="Mapped events that wait in memory for the next commit; beyond it requests get 429.",
     )
+
+
+class RepeatsSettings(_Section):
+    """Events that a sender sends again, told by their `messageId`: each destination takes them once."""
+
+    events: int = Field(
+        200_000,
+        ge=0,
+        le=10_000_000,
+        description="Events that each destination remembers at least (and at most twice as many); 0: none.",
+    )
+    age: float = Field(3600.0, gt=0, le=604_800, description="Seconds for which it remembers at least, within that.")
 
 
 class LogFormat(StrEnum):
@@ -354,6 +379,7 @@ class Settings(_Section):
     server: ServerSettings = Field(ServerSettings(), description="The HTTP face for senders.")
     admin: AdminSettings = Field(AdminSettings(), description="The HTTP face for operators.")
     spool: SpoolSettings = Field(SpoolSettings(), description="Where accepted events wait.")
+    repeats: RepeatsSettings = Field(RepeatsSettings(), description="Events that a sender sends again.")
     logging: LoggingSettings = Field(LoggingSettings(), description="The log, on standard error.")
     sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Who may send, by name.")
     destinations: Annotated[Mapping[Name, DestinationSettings], Field(min_length=1)] = Field(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.ingest.repeats import Repeats, key_of
 from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
 
 IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
@@ -30,6 +31,8 @@ class Source:
 
     name: str
     mappers: Sequence[tuple[str, Mapper]]
+    repeats: Mapping[str, Repeats] = field(default_factory=dict)
+    """By destination, the events that it has taken; empty: nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +64,31 @@ class Taken:
     """Events that at least one destination took."""
     ignored: int = 0
     mapped_by_destination: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, list[bytes]] = field(default_factory=dict)
+    """By destination, what stands for the events that it is about to take."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """By destination, events that it had taken before."""
 
 
 def take(source: Source, event: Any, index: int, now: int, taken: Taken, longest_letter: int) -> None:
     """Map one track call for every destination of its source. Runs once an event."""
     rejection: Rejection | None = None
     accepted = False
+    repeats = source.repeats
+    message_id = event.get("messageId") if repeats else None
+    key = key_of(message_id) if message_id.__class__ is str and message_id else None
     for destination, mapper in source.mappers:
+        if key is not None and (key in repeats[destination] or key in taken.keys.get(destination, ())):
+            taken.repeated[destination] = taken.repeated.get(destination, 0) + 1
+            continue
         mapped = mapper.map(event, now)
         if mapped.__class__ is list:
             taken.mapped += mapped
             counts = taken.mapped_by_destination
             counts[destination] = counts.get(destination, 0) + len(mapped)
             accepted = True
+            if key is not None:
+                taken.keys.setdefault(destination, []).append(key)
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
             sealed = mapper.seal(event, now)

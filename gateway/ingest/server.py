@@ -231,6 +231,8 @@ class Ingest:
 
     async def _committed(self, source: Source, taken: Taken, events: int) -> None:
         await self._intake.commit(taken.mapped, taken.letters)
+        for destination, keys in taken.keys.items():
+            source.repeats[destination].add(keys, self._wall())
         self._count(source, taken, events)
 
     def _count(self, source: Source, taken: Taken, events: int) -> None:
@@ -240,6 +242,8 @@ class Ingest:
             ledger.ignored[source.name] += taken.ignored
         for destination, count in taken.mapped_by_destination.items():
             ledger.accepted[source.name, destination] += count
+        for destination, count in taken.repeated.items():
+            ledger.repeated[source.name, destination] += count
         for letter in taken.letters:
             ledger.rejected[source.name, letter.destination, letter.code] += 1
             ledger.dead[letter.destination, letter.stage, letter.code] += 1

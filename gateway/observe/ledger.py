@@ -53,12 +53,16 @@ class Ledger:
     """Source events, by source."""
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events that go nowhere by design (identify, page, ... and those the sender switched off), by source."""
+    repeated: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Source events that a destination had taken before, by (source, destination)."""
     rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Source events that could not be mapped, by (source, destination, code); destination "" before any mapper."""
     accepted: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Mapped events that became durable, by (source, destination)."""
     dead: dict[tuple[str, Stage, str], int] = field(default_factory=lambda: defaultdict(int))
     """Dead letters written, by (destination, stage, code). Stage `mapping` is outside the account of the lanes."""
+    let_go: int = 0
+    """Dead letters that retention let go."""
     flushes: dict[tuple[str, FlushReason], int] = field(default_factory=lambda: defaultdict(int))
     """Batches formed, by (destination, what flushed them)."""
     calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))

@@ -145,6 +145,12 @@ class Metrics:
             (((source,), n) for source, n in ledger.ignored.items()),
         )
         yield _counter(
+            "gateway_events_repeated",
+            "Source events that a destination had taken before.",
+            ["source", "destination"],
+            ledger.repeated.items(),
+        )
+        yield _counter(
             "gateway_events_rejected",
             "Source events that could not be mapped.",
             ["source", "destination", "code"],
@@ -202,6 +208,8 @@ class Metrics:
             ("gateway_spool_dead_letters", "Dead letters that are kept.", spool.dead_letters),
         ):
             yield _gauge(name, text, [], [((), value)])
+        let_go = self._numbers.ledger.let_go
+        yield _counter("gateway_dead_letters_let_go", "Dead letters beyond what is kept.", [], [((), let_go)])
         yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
 
     def _lanes(self) -> Iterable[Metric]:

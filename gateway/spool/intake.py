@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.model import BatchLimits, Chunk, DeadLetter, GatewayError, Lane, MappedEvent, StoredChunk
-from gateway.spool.protocol import Spool, SpoolUnavailable
+from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 
 log = logging.getLogger("gateway.spool")
 
@@ -43,12 +43,14 @@ class Intake:
     """Makes events durable, many requests at a time.
 
     `room(lane)` says how many events and bytes the batch that the lane is filling still takes; `stored` is told, on
-    the loop, of every chunk that became durable, before any of its senders is.
+    the loop, of every chunk that became durable, before any of its senders is. `crowded(lane)` says why the lane may
+    not have more for now, so that one that is not emptied leaves room for the others.
     """
 
     __slots__ = (
         "_arrived",
         "_closing",
+        "_crowded",
         "_limits",
         "_max_pending",
         "_pending",
@@ -67,12 +69,14 @@ class Intake:
         room: Callable[[Lane], tuple[int, int]],
         stored: Callable[[Sequence[StoredChunk]], None],
         max_pending_bytes: int,
+        crowded: Callable[[Lane], str | None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._room = room
         self._stored = stored
         self._max_pending = max_pending_bytes
+        self._crowded = crowded
         # Only the loop's thread touches these: `commit` adds at the right, `run` takes from the left.
         self._pending: deque[_Waiting] = deque()
         self._pending_bytes = 0  # of `_pending`, the commit under way not included
@@ -100,8 +104,13 @@ class Intake:
         if self._closing:
             raise SpoolUnavailable("the gateway is stopping; send again to its successor")
         size = 0
+        lane: Lane | None = None
         for event in mapped:
             size += len(event.body)
+            if event.lane is not lane:
+                lane = event.lane
+                if full := self._crowded(lane):
+                    raise SpoolFull(full)
         for letter in letters:
             size += len(letter.event or b"")
         if self._pending_bytes + size > self._max_pending and self._pending:

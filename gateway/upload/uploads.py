@@ -97,6 +97,11 @@ class Uploads:
         limits = self._limits[lane.destination]
         return limits.max_events, limits.max_bytes
 
+    def waiting_bytes(self, lane: Lane) -> int:
+        """Of the lane's events that wait for their turn."""
+        found = self._lanes.get(lane)
+        return found.buffer.statistics().bytes if found is not None else 0
+
     async def run(self) -> None:
         """Carry all lanes until `stop`."""
         try:

@@ -6,6 +6,6 @@ One thread holds the one connection (`writer`); `keeper` keeps that connection w
 
 from gateway.spool.sqlite.engine import SqliteSpool
 from gateway.spool.sqlite.rescue import Rescued
-from gateway.spool.sqlite.verify import Verified, rescue_file, verify
+from gateway.spool.sqlite.verify import Verified, backlogs, rescue_file, verify
 
-__all__ = ["Rescued", "SqliteSpool", "Verified", "rescue_file", "verify"]
+__all__ = ["Rescued", "SqliteSpool", "Verified", "backlogs", "rescue_file", "verify"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from gateway.model import Backlog
 from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import check, files, rows
 from gateway.spool.sqlite.database import Database
@@ -42,6 +43,21 @@ def verify(path: Path) -> Verified:
             return Verified(0, 0, (str(error),))
         try:
             return _look(database)
+        finally:
+            database.abandon()
+
+
+def backlogs(path: Path) -> list[Backlog]:
+    """What waits, by lane, without looking at it. Raises `SpoolUnavailable` when the spool is in use, or not there."""
+    with files.locked(path):
+        finish_rescue(path, time.time())
+        _need(path)
+        try:
+            database = Database(Medium(path, _NO_CAP))
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise SpoolUnavailable(f"{path} is damaged ({error}); `gateway spool verify` says more") from None
+        try:
+            return database.backlogs()
         finally:
             database.abandon()
 

@@ -1,0 +1,85 @@
+"""What is done now and then beside the events' way: repeats are saved, dead letters beyond their time are let go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.config import Settings, SpoolEngine
+from gateway.ingest import Repeats
+from gateway.ingest.repeats import write_all
+from gateway.model import UnixSeconds
+from gateway.observe import Ledger
+from gateway.spool import DeadLetters, SpoolUnavailable
+
+log = logging.getLogger("gateway.housekeeping")
+
+SAVE_SECONDS = 1.0
+"""Between two saves of the repeats: what a process that is killed forgets."""
+RETAIN_SECONDS = 60.0
+DAY = 86_400.0
+
+
+class Housekeeping:
+    """The windows of repeats, by destination, and the retention of dead letters."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        letters: DeadLetters,
+        ledger: Ledger,
+        wall: Callable[[], UnixSeconds] = time.time,
+    ) -> None:
+        self._spool = settings.spool
+        self._letters = letters
+        self._ledger = ledger
+        self._wall = wall
+        self.repeats: Mapping[str, Repeats] = {}
+        if settings.repeats.events:
+            folder = Path(settings.spool.path) if settings.spool.engine is SpoolEngine.SQLITE else None
+            self.repeats = {
+                name: Repeats(
+                    settings.repeats.events,
+                    settings.repeats.age,
+                    wall(),
+                    folder / f"repeats-{name}" if folder is not None else None,
+                )
+                for name in settings.destinations
+            }
+
+    def start(self) -> None:
+        """Remember what an earlier process saved. The spool is open, and so its folder is there and ours."""
+        for window in self.repeats.values():
+            window.load(self._wall())
+
+    async def run(self) -> None:
+        """Keep house until cancelled."""
+        retained = -RETAIN_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            await self.save()
+            if loop.time() - retained >= RETAIN_SECONDS:
+                retained = loop.time()
+                await self.retain()
+            await asyncio.sleep(SAVE_SECONDS)
+
+    async def save(self) -> None:
+        """Write what the windows have learnt, on a thread that may wait for the disk."""
+        saves = [save for window in self.repeats.values() if (save := window.to_save())]
+        if saves:
+            await asyncio.to_thread(write_all, saves)
+
+    async def retain(self) -> None:
+        """Let dead letters go that are too old, or beyond the size that is kept."""
+        since = self._wall() - self._spool.dead_letter_days * DAY
+        try:
+            gone = await self._letters.retain(since, self._spool.dead_letter_bytes)
+        except SpoolUnavailable as error:
+            log.warning("dead letters could not be looked through: %s", error)
+            return
+        if gone:
+            self._ledger.let_go += gone
+            log.warning("%d dead letters were let go: too old, or beyond what is kept", gone)

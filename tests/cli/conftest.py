@@ -1,0 +1,42 @@
+"""A gateway's settings in a folder, and the command line run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli import app
+
+Run = Callable[..., Result]
+
+SETTINGS = """
+[spool]
+path = "{folder}/spool"
+[sources.shop]
+write_key = "wk"
+destinations = ["store"]
+[destinations.store]
+api = "conversions"
+access_token = "EAAB-never-to-be-seen"
+standard_to_event_sets = {{ Purchase = ["1148872185708962"] }}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(SETTINGS.format(folder=tmp_path))
+    return path
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    """Run a command with the settings."""
+
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--config", str(config)], input=stdin)
+
+    return run
