@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,11 @@ from gateway.cli.common import (
 
 if TYPE_CHECKING:
     from gateway.mapping.explain import Explanation, Step
+
+
+WIDTH = 140
+"""Columns of the table where no terminal says how many there are."""
+HASH = re.compile("[0-9a-f]{64}")
 
 
 def explain(
@@ -106,6 +112,8 @@ def _print(found: Explanation, show: bool) -> None:
     from rich.table import Table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     for route in found.routes:
         where = ", ".join(route.event_sets) or "nowhere: no event set is listed for it"
         console.print(f"{found.event} -> {route.standard} -> {where}", markup=False)
@@ -137,6 +145,7 @@ def _short(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = HASH.sub(lambda found: f"{found[0][:8]}...{found[0][-4:]}", text)
     return text if len(text) <= 60 else f"{text[:40]}...{text[-12:]}"
 
 

@@ -26,6 +26,9 @@ CACHED = 16384
 LONG_PAST = 20100101
 """A day, as YYYYMMDD, before which every birthday is in the past, whatever the time is now."""
 
+NEVER = 99991231
+"""A day before which every birthday lies."""
+
 Birthday = tuple[str, str, str, str]
 """What is sent of a birthday: hashes of YYYYMMDD, YYYY, MM, DD; "" where one is not known."""
 
@@ -97,6 +100,9 @@ class Rules:
         """The text before it is hashed, for whoever explains; a hash that was given is its own."""
         if given := given_hash(text):
             return given
+        if field == "birthday":
+            parts = normalise.birthday(text, NEVER)
+            return "".join(parts) if parts else None
         plain: dict[str, Callable[[str], str | None]] = {
             "email": normalise.email,
             "first_name": normalise.name,

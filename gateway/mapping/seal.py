@@ -15,7 +15,7 @@ import orjson
 from gateway.mapping.custom import is_personal, scrubbed, without
 from gateway.mapping.fields import CUSTOM, EVENT
 from gateway.mapping.patient import Patient
-from gateway.mapping.rules import Rules, today_of
+from gateway.mapping.rules import NEVER, Rules, today_of
 from gateway.mapping.walk import at
 from gateway.model import JsonObject
 
@@ -43,9 +43,6 @@ PLACES: Mapping[str, str] = {
     "client_ip_address": "context.ip",
 }
 """Where the sealed event has each match key: the first place at which mapping looks."""
-
-NEVER = 99991231
-"""A day before which every birthday lies."""
 
 
 class Sealer:

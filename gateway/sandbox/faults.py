@@ -23,7 +23,9 @@ class Fault(BaseModel):
     calls: int | None = Field(None, ge=1)
     """For so many calls, then it is over; None: until it is cleared."""
     delay: float = Field(0.0, ge=0, le=3600)
-    """Seconds before the answer."""
+    """Seconds before the call is looked at."""
+    answer_delay: float = Field(0.0, ge=0, le=3600)
+    """Seconds between taking the events and answering: the sender is in doubt meanwhile."""
     drop: Literal["before", "after"] | None = None
     """Cut the connection without an answer, before or after taking the events."""
     status: int | None = Field(None, ge=200, le=599)

@@ -31,6 +31,8 @@ LAST_OFFLINE_VERSION = 16
 """The last version that took the legacy format; the stand-in takes it there and nowhere else."""
 NEWEST_VERSION = 99
 LARGEST_CALL = 128 * 2**20
+ENVELOPE = ("upload_tag", "partner_agent", "test_event_code")
+"""What is kept of a call beside its events."""
 _PATH = re.compile(r"/v(\d{1,3})\.\d{1,2}/([^/]+)/events", re.ASCII).fullmatch
 
 
@@ -138,6 +140,8 @@ class Sandbox:
         assert call is not None  # noqa: S101 (judged)
         data = call["data"]
         self._take(event_set, data, call)
+        if fault is not None and fault.answer_delay:
+            await asyncio.sleep(fault.answer_delay)
         if fault is not None and fault.drop == "after":
             return _cut(request)
         count = len(data) if fault is None or fault.count is None else fault.count
@@ -177,7 +181,8 @@ class Sandbox:
         stats.events += len(data)
         stats.by_event_set[event_set] += len(data)
         stats.sizes[len(data)] += 1
-        envelope = {key: call[key] for key in ("upload_tag", "partner_agent", "test_event_code") if key in call}
+        envelope: JsonObject = {key: call[key] for key in ENVELOPE if key in call}
+        envelope["at"] = self._wall()
         if self._options.keep:
             self._kept.extend((event_set, {"event": event, "call": envelope}) for event in data[-self._options.keep :])
 

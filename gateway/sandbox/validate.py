@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from gateway.model import Dialect, JsonObject
@@ -174,6 +175,14 @@ class Refusal:
     """JSON path of the fault."""
 
 
+@cache
+def currencies() -> frozenset[str]:
+    """ISO 4217, in upper case."""
+    import pycountry  # noqa: PLC0415 (45 ms)
+
+    return frozenset(one.alpha_3 for one in pycountry.currencies)
+
+
 class _Fault(Exception):
     def __init__(self, subcode: int, message: str, path: str) -> None:
         super().__init__(message)
@@ -290,7 +299,7 @@ def _check_money(name: str, holder: JsonObject, path: str) -> None:
         not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value)
     ):
         raise _Fault(GENERAL, "value must be a number", path)
-    if currency is not None and (not isinstance(currency, str) or len(currency) != 3 or not currency.isalpha()):
+    if currency is not None and (not isinstance(currency, str) or currency.upper() not in currencies()):
         raise _Fault(GENERAL, "currency must be an ISO 4217 code", path)
     for key in ("order_id", "item_number", "content_name", "content_category"):
         if key in holder and not isinstance(holder[key], str):
