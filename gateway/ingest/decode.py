@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from typing import Any
 
 import orjson
 
+from gateway.mapping import encodable
 from gateway.model import GatewayError
 
 BOM = b"\xef\xbb\xbf"
+HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]").search
+ENVELOPE = 2
+"""Levels of a batch around its events."""
 LONGEST_NUMBER = 400
 """Digits of a number that are read; a longer one counts as null."""
 
@@ -53,7 +58,7 @@ def decode(body: bytes) -> Any:
     """JSON as the senders write it. Raises `BadRequest`.
 
     Strict JSON takes the fast way. SDKs also write `NaN` and infinities (they count as null), a byte order mark, half a
-    surrogate pair, numbers beyond any range; those take a patient one.
+    surrogate pair (such a text counts as null), numbers beyond any range; those take a patient one.
     """
     try:
         return orjson.loads(body)
@@ -67,7 +72,8 @@ def _patiently(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise BadRequest(400, "invalid_json", f"The body is not UTF-8 text (byte {error.start}).") from None
     try:
-        return json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
+        tree = json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
+        return encodable(tree, -ENVELOPE) if HALF_A_CHARACTER(text) else tree
     except json.JSONDecodeError as error:
         message = f"The body is not JSON: {error.msg} at character {error.pos}."
         raise BadRequest(400, "invalid_json", message) from None

@@ -5,8 +5,8 @@
 
 from gateway.mapping.coverage import Coverage
 from gateway.mapping.dialects import expires_at
-from gateway.mapping.mapper import Mapper, compile_mapper
+from gateway.mapping.mapper import Mapper, compile_mapper, encodable
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import Route, routes_of
 
-__all__ = ["REJECTIONS", "Coverage", "Mapper", "Route", "compile_mapper", "expires_at", "routes_of"]
+__all__ = ["REJECTIONS", "Coverage", "Mapper", "Route", "compile_mapper", "encodable", "expires_at", "routes_of"]

@@ -30,7 +30,7 @@ _WEB_ADDRESS = re.compile(r"https?://[^\s/?#][^ ]*", re.IGNORECASE).fullmatch
 _ISO_3166_2 = re.compile(r"([a-z]{2})-([a-z0-9]{1,3})", re.ASCII).fullmatch
 PHONE_NOISE = b" -.()/\t"
 _NOT_TIGHT = bytes(code for code in range(128) if not chr(code).isalnum())
-_PUNCTUATION = bytes(code for code in range(33, 127) if not chr(code).isalnum())
+_PUNCTUATION = bytes(code for code in range(128) if not chr(code).isalnum() and not chr(code).isspace())
 
 
 def given_hash(text: str) -> str | None:
@@ -191,7 +191,7 @@ def url(text: str) -> str | None:
 
 
 def _without_punctuation(text: str) -> str:
-    return "".join(char for char in text if unicodedata.category(char)[0] not in "PSC" or char == " ")
+    return "".join(char for char in text if unicodedata.category(char)[0] not in "PSC" or char.isspace())
 
 
 def _folded(text: str) -> str:

@@ -141,7 +141,7 @@ class Patient:
         explicit = self._one(event, field, None)
         if explicit.path is not None:
             return explicit
-        for path, text in candidates(event, BY_NAME["name"].paths, text_of, self._wrong):
+        for path, text in candidates(event, self._paths["name"], text_of, self._wrong):
             words = words_of(text)
             if field == "last_name" and len(words) < 2:
                 return ABSENT if words else Found(path, text, None, self._rules.cause(field, text, None))
