@@ -1,4 +1,4 @@
-"""The pages of `docs/` that are made from the code: the settings, the mapping, the rejections.
+"""The pages of `docs/` that are made from the code: the settings, the mapping, the rejections, the metrics.
 
 `python -m gateway.docs` writes them; a test fails when one is stale.
 """
@@ -25,6 +25,10 @@ from gateway.mapping.patient import EXTERNAL_IDS, LAST_RESORT
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import BUILT_IN
 from gateway.model import Dialect
+from gateway.observe import Histogram, Ledger
+from gateway.observe.histogram import SECONDS
+from gateway.observe.metrics import MOST_LANES, Coverage, LaneNumbers, Metrics
+from gateway.spool import SpoolStatistics
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- Made from the code by `make docs`; changes belong there. -->"
@@ -305,6 +309,60 @@ def rejections_page() -> str:
     )
 
 
+# Metrics.
+
+
+class _Nothing:
+    """A gateway that has counted nothing: enough to be asked for the families."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+
+    def spool(self) -> SpoolStatistics:
+        return SpoolStatistics(0, 0, 0, 0, 0, 0)
+
+    def lanes(self) -> Sequence[LaneNumbers]:
+        return []
+
+    def coverage(self) -> Mapping[str, Coverage]:
+        return {}
+
+    def loop_lag(self) -> Histogram:
+        return Histogram(SECONDS)
+
+
+def metrics_page() -> str:
+    """Every metric with its type and labels."""
+    rows = []
+    for family in Metrics(_Nothing()).collect():
+        labels = ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ()))
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append((f"`{name}`", family.type, labels, family.documentation))
+    return _page(
+        [
+            "# Metrics",
+            MADE,
+            (
+                "`/metrics` on the admin port, in the Prometheus text format. Counts are read when somebody "
+                "scrapes; nothing of this runs on an event's way. No label holds anything that a sender chose "
+                f"but the upload tag, and at most {MOST_LANES} lanes have series of their own (those with the most "
+                "waiting); the rest share one, `other`."
+            ),
+            (
+                "The unit of the account is the mapped event: `recovered + accepted = delivered + dead letters "
+                "of the stages upload and expired + waiting`."
+            ),
+            _table(("name", "type", "labels", "meaning"), rows),
+            (
+                "The usual `process_*` metrics come with it. Worth an alert: `gateway_lane_blocked > 0`; "
+                "`time() - gateway_lane_oldest_waiting_timestamp_seconds` above what your sales may wait; a "
+                'rise of `gateway_dead_letters_total{stage!="mapping"}`; `gateway_spool_bytes / '
+                "gateway_spool_max_bytes` above 0.8."
+            ),
+        ]
+    )
+
+
 # Text.
 
 
@@ -330,6 +388,7 @@ def _page(parts: Sequence[str]) -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration_page,
     "mapping.md": mapping_page,
+    "metrics.md": metrics_page,
     "rejections.md": rejections_page,
 }
 """File name to what makes it."""
