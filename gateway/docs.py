@@ -198,9 +198,9 @@ def mapping_page() -> str:
         (
             "In `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means SHA-256 of the "
             "normalised value in lower-case hexadecimal. What is 64 hexadecimal digits already passes as it is, "
-            "in lower case; an MD5 and the hash of nothing are dropped. A value that cannot be used drops its "
-            "key, never the event. With `hashing = false` everything in this table that would be hashed must come "
-            "hashed."
+            "in lower case; an MD5 (but of an `external_id`) and the hash of nothing are dropped. A value that "
+            "cannot be used drops its key, never the event. With `hashing = false` everything in this table "
+            "that would be hashed must come hashed."
         ),
         _table(
             ("field", "source paths, in order", "rule", "offline", "conversions", "hashed"),
@@ -241,8 +241,8 @@ def mapping_page() -> str:
         (
             "`content_type` is, in this order: `integrations.FacebookOfflineConversions.contentType`; "
             "`category_to_content_type` for `properties.category`, then for the first product's category; "
-            "`product_group` for `Product List Viewed`, `Product Viewed` and whatever becomes ViewContent, when "
-            "there are no products; `product`."
+            "`product_group`, when there are no products, for `Product List Viewed`, for a `Product Viewed` that "
+            "the settings do not map, and for any other name that becomes ViewContent; `product`."
         ),
         "Every other property goes on in `custom_data`, but for "
         + ", ".join(f"`{name}`" for name in sorted(MAPPED | OURS))

@@ -49,7 +49,7 @@ _TYPED: dict[str, Callable[[Any], bool]] = {
     "net_revenue": _is_number,
     "search_string": _is_text,
     "status": _is_text,
-    "delivery_category": lambda value: value in {"in_store", "curbside", "home_delivery"},
+    "delivery_category": lambda value: value.__class__ is str and value in {"in_store", "curbside", "home_delivery"},
     "lead_event_source": _is_text,
     "store_data": lambda value: value.__class__ is dict,
 }

@@ -270,7 +270,7 @@ UNCHANGED = frozenset({"client_user_agent", "fbc", "fbp"})
 def _raw_external_id(text: str) -> str | None:
     if given := given_hash(text):
         return given
-    text = text.strip()
+    text = text.strip() if len(text) <= MOST else ""
     return text if text and text.lower() != normalise.EMPTY_HASH else None
 
 

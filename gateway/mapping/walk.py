@@ -71,6 +71,8 @@ def candidates(
 
 def unix_seconds(value: Any) -> int | None:
     """A time as whole unix seconds: ISO 8601 (UTC without an offset), or a number, scaled when in milliseconds."""
+    if value.__class__ is str and len(value) > 8 and value.strip().isdecimal():
+        value = number_of(value)  # `fromisoformat` would see a date in milliseconds
     if value.__class__ is str:
         try:
             moment = datetime.fromisoformat(value.strip())

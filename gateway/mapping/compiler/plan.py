@@ -21,6 +21,11 @@ Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
 """Routes as the function walks them: standard event, content type rule, event sets with their usual lane."""
 
 
+def longest(field: str) -> int:
+    """Characters beyond which a text of the field counts as absent."""
+    return LONGEST_URL if field in {"event_source_url", "event_time"} else MOST
+
+
 class Plan:
     """One destination, as the compiler sees it."""
 
@@ -61,7 +66,7 @@ class Plan:
 
     def find_text(self, event: Any, field: str) -> str | None:
         """The first usable text of a field, found the patient way."""
-        most = LONGEST_URL if field == "event_source_url" else MOST
+        most = longest(field)
         for _, text in candidates(event, self.paths[field], text_of, self.wrong):
             if len(text) <= most:
                 return str(text).strip()

@@ -7,11 +7,11 @@ from typing import Any
 
 from gateway.mapping.compiler.function import Function
 from gateway.mapping.compiler.head import text
-from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.plan import Plan, longest
 from gateway.mapping.contents import contents_of
 from gateway.mapping.custom import MAPPED, Shapes, scrubbed, without
 from gateway.mapping.remember import Remembered
-from gateway.mapping.walk import MOST_TEXT, candidates, is_blank, number_of, text_of
+from gateway.mapping.walk import candidates, is_blank, number_of, text_of
 
 SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
 """Properties that are a product of their own, where there is no list of products."""
@@ -55,7 +55,7 @@ def consume(function: Function, plan: Plan, field: str, taken: str) -> None:
 
     def consumed(event: Any, custom: dict[str, Any]) -> None:
         for path, found in candidates(event, paths, text_of, lambda: None):
-            if len(found) <= MOST_TEXT:
+            if len(found) <= longest(field):
                 if path.startswith("properties."):
                     without(custom, path.split(".")[1:])
                 return

@@ -1,0 +1,106 @@
+"""What the reference mapper walks: every field with its source paths in order, and the words of both dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ZIP_SPELLINGS = ["zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_code", "postalCode"]
+PATHS: Mapping[str, list[str]] = {
+    "email": ["traits.email", "context.traits.email", "properties.email"],
+    "phone": ["traits.phone", "context.traits.phone", "properties.phone"],
+    "gender": ["traits.gender", "context.traits.gender"],
+    "birthday": [
+        *("traits.birthday", "context.traits.birthday", "traits.dateOfBirth", "context.traits.dateOfBirth"),
+        *("traits.dateofbirth", "context.dateofbirth", "traits.dob", "context.traits.dob", "traits.DOB"),
+        *("context.traits.DOB", "context.traits.dateofbirth"),
+    ],
+    "first_name": [
+        f"{at}.{key}" for at in ("traits", "context.traits") for key in ["firstName", "firstname", "first_name"]
+    ],
+    "last_name": [
+        f"{at}.{key}" for at in ("traits", "context.traits") for key in ["lastName", "lastname", "last_name"]
+    ],
+    "name": ["traits.name", "context.traits.name"],
+    "city": ["traits.address.city", "context.traits.address.city", "traits.city", "context.traits.city"],
+    "state": ["traits.state", "context.traits.state", "traits.address.state", "context.traits.address.state"],
+    "zip": [
+        *[f"traits.{key}" for key in ZIP_SPELLINGS],
+        *("traits.address.zipcode", "traits.address.zip_code"),
+        *[f"context.traits.{key}" for key in ZIP_SPELLINGS],
+        *[f"traits.address.{key}" for key in ZIP_SPELLINGS if key not in {"zipcode", "zip_code"}],
+        *[f"context.traits.address.{key}" for key in ZIP_SPELLINGS],
+    ],
+    "country": ["traits.country", "context.traits.country", "traits.address.country", "context.traits.address.country"],
+    "external_id": [
+        *("userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id", "anonymousId"),
+    ],
+    "madid": ["context.device.advertisingId"],
+    "lead_id": [],
+    "client_user_agent": ["context.userAgent"],
+    "fbc": ["context.fbc"],
+    "fbp": ["context.fbp"],
+    "client_ip_address": ["context.ip"],
+    "event_time": ["originalTimestamp", "timestamp"],
+    "action_source": ["traits.action_source", "context.traits.action_source", "properties.action_source"],
+    "event_source_url": ["context.page.url", "properties.url"],
+    "event_id": ["messageId"],
+    "upload_tag": ["properties.upload_tag"],
+    "value": ["properties.total", "properties.price", "properties.value", "properties.revenue"],
+    "currency": ["properties.currency"],
+    "order_id": ["properties.order_id", "properties.orderId"],
+    "item_number": ["properties.item_number"],
+    "contents": ["properties.products"],
+}
+IDENTITY_KEYS: Mapping[str, tuple[str, str | None]] = {
+    "email": ("em", "email"),
+    "phone": ("ph", "phone"),
+    "gender": ("ge", "gen"),
+    "first_name": ("fn", "fn"),
+    "last_name": ("ln", "ln"),
+    "city": ("ct", "ct"),
+    "state": ("st", "st"),
+    "zip": ("zp", "zip"),
+    "country": ("country", "country"),
+    "external_id": ("external_id", "extern_id"),
+    "madid": ("madid", "madid"),
+    "lead_id": ("lead_id", "lead_id"),
+    "client_user_agent": ("client_user_agent", "client_user_agent"),
+    "fbc": ("fbc", "fbc"),
+    "fbp": ("fbp", "fbp"),
+    "client_ip_address": ("client_ip_address", None),
+}
+"""Field to its key in `conversions` and in `offline`; the birthday stands apart, it has three in `offline`."""
+NEVER_HASHED = {"lead_id", "fbc", "fbp", "client_user_agent", "client_ip_address"}
+
+BUILT_IN = {
+    "Products Searched": "Search",
+    "Product Viewed": "ViewContent",
+    "Product List Viewed": "ViewContent",
+    "Product Added": "AddToCart",
+    "Product Added to Wishlist": "AddToWishlist",
+    "Checkout Started": "InitiateCheckout",
+    "Payment Info Entered": "AddPaymentInfo",
+    "Order Completed": "Purchase",
+}
+TOO_BROAD = [
+    {"ct", "country", "st", "zp", "ge", "client_user_agent"},
+    {"db", "client_user_agent"},
+    {"fn", "ge"},
+    {"ln", "ge"},
+]
+ACTION_SOURCES = {
+    *("email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging"),
+    "other",
+}
+MAPPED_NAMES = {"value", "currency", "order_id", "item_number", "contents", "content_type", "products", "upload_tag"}
+PERSONAL_NAMES = {
+    *("address", "birthdate", "birthday", "city", "customeremail", "customername", "customerphone", "dateofbirth"),
+    *("dob", "email", "emailaddress", "familyname", "firstname", "fullname", "gender", "givenname", "lastname"),
+    *("mobile", "mobilephone", "name", "phone", "phonenumber", "postalcode", "postcode", "sex", "state", "street"),
+    *("surname", "telephone", "zip", "zipcode"),
+}
+TEXTS = {"content_name", "content_category", "search_string", "status", "lead_event_source"}
+NUMBERS = {"num_items", "predicted_ltv", "net_revenue"}
+"""Properties that Meta knows and refuses, with the whole call, when they are of another type."""
+IDS = {"event_id", "order_id", "item_number"}
+"""Fields for which a text that is too long counts as absent."""

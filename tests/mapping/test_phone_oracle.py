@@ -1,0 +1,169 @@
+"""The quick way to read a phone number agrees with the library, for every region and every way of writing one."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+
+import phonenumbers
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat
+
+from gateway.mapping import normalise
+from tests.mapping.builders import identity, mapper, sale
+from tests.mapping.values import example_phones, phone_spellings
+
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+NEIGHBOURS = 6
+"""Numbers made of each of the library's examples, by other last digits."""
+
+
+def by_the_library(text: str, region: str | None) -> str | None:
+    """E.164 without the plus; None for what is no possible number."""
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return str(phonenumbers.format_number(number, PhoneNumberFormat.E164)).removeprefix("+")
+
+
+def numbers() -> list[tuple[str, phonenumbers.PhoneNumber]]:
+    """A few thousand valid numbers, each with its region."""
+    rng = random.Random(1)
+    made = list(example_phones())
+    for region, number in example_phones():
+        for _ in range(NEIGHBOURS):
+            other = phonenumbers.PhoneNumber()
+            other.merge_from(number)
+            other.national_number = (number.national_number or 0) // 1000 * 1000 + rng.randrange(1000)
+            if phonenumbers.is_valid_number_for_region(other, region):
+                made.append((region, other))
+    return made
+
+
+NUMBERS = numbers()
+
+
+def test_there_are_thousands_of_numbers_of_every_region() -> None:
+    assert len(NUMBERS) > 2000
+    assert {region for region, _ in NUMBERS} == set(REGIONS)
+
+
+def test_an_international_spelling_gives_what_the_library_gives() -> None:
+    for region, number in NUMBERS:
+        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        for spelling in phone_spellings(number)[:3]:
+            expected = by_the_library(spelling, None)
+            assert expected == e164.removeprefix("+")
+            assert normalise.phone(spelling, None) == expected, (region, spelling)
+            assert normalise.phone(spelling, "US") == expected, (region, spelling)
+
+
+@pytest.mark.parametrize("api", ["conversions", "offline"])
+def test_the_whole_mapper_sends_the_hash_of_what_the_library_gives(api: str) -> None:
+    one = mapper(api)
+    key = "ph" if api == "conversions" else "phone"
+    for region, number in NUMBERS:
+        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        for spelling in phone_spellings(number)[:4]:
+            sent = identity(one, sale(traits={"phone": spelling}))
+            assert sent[key] == [normalised_hash(e164)], (region, spelling)
+
+
+def normalised_hash(e164: str) -> str:
+    return hashlib.sha256(e164.removeprefix("+").encode()).hexdigest()
+
+
+def test_two_zeros_stand_for_the_plus() -> None:
+    for region, number in NUMBERS:
+        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        assert normalise.phone(e164.replace("+", "00"), None) == e164.removeprefix("+"), region
+
+
+def test_a_national_spelling_takes_the_country_as_the_library_does() -> None:
+    for region, number in NUMBERS:
+        national = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+        for spelling in (national, "".join(filter(str.isdigit, national))):
+            expected = by_the_library(spelling, region)
+            assert normalise.phone(spelling, region) == expected, (region, spelling)
+
+
+def test_a_national_spelling_without_a_country_is_dropped_where_it_cannot_be_international() -> None:
+    for region, number in NUMBERS:
+        national = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+        if national.startswith("0") and not national.startswith("00"):
+            assert normalise.phone(national, None) is None, (region, national)
+
+
+TYPED = [
+    ("GB", "+44 (0)20 7946 0958"),
+    ("IT", "+39 06 1234 5678"),
+    ("IT", "06 1234 5678"),
+    ("AR", "011 15-2345-6789"),
+    ("AR", "+54 9 11 2345-6789"),
+    ("MX", "+52 1 55 1234 5678"),
+    ("SM", "0549 886377"),
+    ("US", "1 (650) 555-1212"),
+    ("RU", "8 (916) 123-45-67"),
+    ("DE", "+49 (0) 30 123456"),
+    ("US", "+1 650 555 1212 ext 89"),
+    ("US", "0-0"),
+    ("US", "0 / 0"),
+    (None, "+-+"),
+]
+
+
+@pytest.mark.parametrize(("region", "text"), TYPED)
+def test_a_spelling_that_was_once_trouble_gives_what_the_library_gives(region: str | None, text: str) -> None:
+    assert normalise.phone(text, region) == by_the_library(text, region)
+
+
+def typed(rng: random.Random) -> str:
+    """Some digits with what people put between them, and now and then an extension."""
+    digits = [str(rng.randrange(10)) for _ in range(rng.randrange(5, 15))]
+    between = [rng.choice(("", "", "", " ", "-", ".", "/", " (", ") ")) for _ in digits]
+    extension = rng.choice(("", "", "", " ext 89", "x12", " ext. 1234"))
+    return rng.choice(("", "", "+")) + "".join(map("".join, zip(between, digits, strict=True))).strip() + extension
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**48))
+def test_whatever_is_typed_gives_what_the_library_gives(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(60):
+        region, text = rng.choice((None, "US", "GB", "DE", *REGIONS)), typed(rng)
+        if re.match(r"[^1-9]*0[^1-9]*0|\+[^1-9]*0", text) or (region is None and not text.startswith("+")):
+            continue  # zeros before the country's code, and digits with neither code nor country: see below
+        assert normalise.phone(text, region) == by_the_library(text, region), (seed, text, region)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("16505551212", "16505551212"),
+        ("442079460958", "442079460958"),
+        ("4915123456789", "4915123456789"),
+        ("6505551212", None),
+        ("02079460958", None),
+        ("999123456789", None),
+    ],
+)
+def test_bare_digits_without_a_country_count_as_international_only_if_valid(text: str, sent: str | None) -> None:
+    assert normalise.phone(text, None) == sent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0044 20 7946 0958", "00044 20 7946 0958", "0044-20-7946-0958", "00 44 20 7946 0958"),
+        *("+0044 20 7946 0958", "+00 44 (0)20 7946 0958"),
+    ],
+)
+@pytest.mark.parametrize("country", [None, "US", "GB"])
+def test_zeros_before_the_countrys_code_are_taken_off(text: str, country: str | None) -> None:
+    assert normalise.phone(text, country) == "442079460958"
