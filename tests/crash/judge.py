@@ -68,13 +68,13 @@ def main(folder: Path) -> int:
         "recoveries": recoveries,
     }
     rare = {"repeats": len(repeated), "recoveries": recoveries, "dead letters": len(dead)}
-    print(json.dumps(verdict))  # noqa: T201
+    print(json.dumps(verdict))
     for name, numbers in faults.items():
         if numbers:
-            print(f"{name}: {len(numbers)}, such as {numbers[:10]}", file=sys.stderr)  # noqa: T201
+            print(f"{name}: {len(numbers)}, such as {numbers[:10]}", file=sys.stderr)
     for name, count in rare.items():
         if not count:
-            print(f"the run had no {name}: it proves too little", file=sys.stderr)  # noqa: T201
+            print(f"the run had no {name}: it proves too little", file=sys.stderr)
     return 1 if any(faults.values()) or not all(rare.values()) else 0
 
 

@@ -214,10 +214,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
     asked = parser.parse_args()
-    print(f"seed {asked.seed}", flush=True)  # noqa: T201
+    print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="gateway-crash-") as name, contextlib.suppress(KeyboardInterrupt):
         try:
-            print(json.dumps(run(Path(name), asked.kills, asked.seed, asked.seconds), indent=2))  # noqa: T201
+            print(json.dumps(run(Path(name), asked.kills, asked.seed, asked.seconds), indent=2))
         except (AssertionError, GatewayError) as error:
             raise SystemExit(f"seed {asked.seed}: {error}") from error
 

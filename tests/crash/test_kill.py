@@ -15,6 +15,6 @@ from tests.crash import kill
 def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("GATEWAY_CRASH_SEED", "0")) or int.from_bytes(os.urandom(3))
     verdict = kill.run(tmp_path, kills=30, seed=seed)
-    print(verdict)  # noqa: T201
+    print(verdict)
     assert verdict["kills"] == 30
     assert verdict["lost"] == 0
