@@ -16,9 +16,10 @@ from rich.table import Table
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", choices=["mapper", "http"], help="default: all")
+    parser.add_argument("--only", choices=["mapper", "http", "backlog"], help="default: all")
     parser.add_argument("--seconds", type=float, default=4.0, help="for each measurement (default: %(default)g)")
     parser.add_argument("--total", type=int, default=100_000, help="events of the run until delivered")
+    parser.add_argument("--backlog", type=int, default=2_000_000, help="events that wait (default: %(default)d)")
     parser.add_argument("--seed", type=int, default=1, help="of the generated sales")
     parser.add_argument("--engine", choices=["sqlite", "memory"], default="sqlite", help="of the spool")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
@@ -35,6 +36,11 @@ def main() -> None:
 
         figures["http"] = http.run(seconds=asked.seconds, total=asked.total, seed=asked.seed, engine=asked.engine)
         console.print(http_table(figures["http"]))
+    if asked.only in {None, "backlog"}:
+        from bench import backlog  # noqa: PLC0415
+
+        figures["backlog"] = backlog.run(events=asked.backlog, seconds=asked.seconds)
+        console.print(backlog.table(figures["backlog"]))
     if asked.json:
         asked.json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
 

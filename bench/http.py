@@ -77,6 +77,8 @@ port = 0
 [spool]
 engine = "{engine}"
 path = "{folder / "spool"}"
+[repeats]
+events = 0
 [sources.bench]
 write_key = "{WRITE_KEY}"
 destinations = ["store"]
