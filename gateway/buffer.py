@@ -58,7 +58,8 @@ class Buffer:
         self._limits = limits
         self._spool = spool
         self._wall = wall
-        # Only the loop's thread touches these. `stored` adds, `next` takes.
+        # Only the loop's thread touches these. `stored` adds, `next` takes. Below 0 for the moment in which a chunk
+        # was read before `stored` told of it; so neither is ever clamped while the other could still come.
         self._events = 0
         self._bytes = 0  # joined: one line feed for each chunk but the first, counted for each
         self._oldest: float | None = None  # loop time at which the oldest became durable; None when nothing waits
@@ -79,19 +80,22 @@ class Buffer:
         self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._changed.set()
 
-    def rewind(self, events: int, size: int) -> None:
-        """Read everything that is not settled once more: whoever had it in hand is gone."""
+    def rewind(self, events: int) -> None:
+        """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
         self._cursor = START
-        self._events, self._bytes = events, size
+        self._events, self._bytes = events, 0  # bytes are not known again before they are read
+        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
         self._changed.set()
 
     def stored(self, events: int, size: int) -> None:
         """A chunk became durable. Runs once a chunk."""
-        if not self._events:
-            self._oldest = asyncio.get_running_loop().time()
         self._events += events
         self._bytes += size + 1
+        if self._events <= 0:
+            return  # it was read before it was told, and is on its way
+        if self._oldest is None:
+            self._oldest = asyncio.get_running_loop().time()
         limits = self._limits
         self._filling_events += events
         self._filling_bytes += size + 1
@@ -113,7 +117,7 @@ class Buffer:
 
     def due(self, now: float) -> FlushReason | None:
         """Why a batch should leave at this loop time; None: nothing should."""
-        if not self._events or self._oldest is None:
+        if self._events <= 0 or self._oldest is None:
             return None
         if self._events >= self._limits.max_events:
             return FlushReason.COUNT
@@ -146,7 +150,7 @@ class Buffer:
     def statistics(self) -> BufferStatistics:
         """A snapshot."""
         age = None if self._oldest is None else max(0.0, asyncio.get_running_loop().time() - self._oldest)
-        return BufferStatistics(self._events, self._bytes, age)
+        return BufferStatistics(max(0, self._events), max(0, self._bytes), age)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until something changes or the oldest has waited long enough."""
@@ -162,18 +166,23 @@ class Buffer:
 
     async def _take(self, reason: FlushReason) -> Batch | None:
         limits = self._limits
+        events, size = self._events, self._bytes
         read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
         chunks, following = _leading(read, limits)
         if not chunks:
-            # The spool has less than was counted: what it could not read it has set aside and told.
-            self._events = self._bytes = 0
-            self._oldest = None
+            # The spool has less than was counted: what it could not read it has set aside and told. What became
+            # durable while it read is not forgotten with the rest.
+            self._events -= events
+            self._bytes -= size
+            self._oldest = asyncio.get_running_loop().time() if self._events > 0 else None
             return None
         self._patience = 1.0
         self._cursor = chunks[-1].id
-        self._events = max(0, self._events - sum(stored.chunk.count for stored in chunks))
-        self._bytes = max(0, self._bytes - sum(len(stored.chunk.payload) + 1 for stored in chunks))
-        if not self._events:
+        self._events -= sum(stored.chunk.count for stored in chunks)
+        self._bytes -= sum(len(stored.chunk.payload) + 1 for stored in chunks)
+        if self._events <= 0:
+            if self._events == 0:
+                self._bytes = 0
             self._oldest = None
             self._filling_events = self._filling_bytes = 0
         elif following is not None:

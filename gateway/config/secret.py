@@ -50,6 +50,11 @@ class Secret:
         return Secret(_from_file(self._file), file=self._file) if self._file else self
 
     @property
+    def is_from_file(self) -> bool:
+        """Whether `reread` may give another value."""
+        return self._file is not None
+
+    @property
     def origin(self) -> str:
         """Where it came from, fit for a message."""
         if self._env:

@@ -8,44 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 import orjson
 
 from gateway.buffer import Buffer
-from gateway.config import DestinationSettings, Secret
 from gateway.mapping import expires_at
-from gateway.model import Batch, DeadLetter, FlushReason, GatewayError, Lane, MetaFault, Stage, UnixSeconds
-from gateway.observe import Ledger
-from gateway.spool import Spool
+from gateway.model import Batch, GatewayError, Lane, MetaFault, UnixSeconds
 from gateway.upload.backoff import pause
-from gateway.upload.gate import Gate, Shut
-from gateway.upload.graph import CallShape, NoReply, Transport
-from gateway.upload.outcome import (
-    BatchRefused,
-    Blocked,
-    Delivered,
-    EventsRefused,
-    Outcome,
-    Temporary,
-    Throttled,
-    read,
-    usage_from,
-)
-from gateway.upload.pace import Pace
+from gateway.upload.caller import Caller, Surroundings
+from gateway.upload.gate import Gate, Passage, Shut
+from gateway.upload.outcome import BatchRefused, Blocked, Delivered, EventsRefused, Outcome, Temporary, Throttled
 from gateway.upload.parts import Part, Parts
-from gateway.upload.slots import Slots
+from gateway.upload.settling import Settling, spool_pause
+from gateway.upload.suspicion import SYSTEMATIC, Suspicion
 
 log = logging.getLogger("gateway.upload")
 
 EXPIRY_MARGIN = 300
 """Seconds before Meta's limit at which an event is not sent any more: it would fail its whole batch."""
-SYSTEMATIC = 10
-"""Events refused in a row, each the first of its call, after which it is no event's fault."""
-SPOOL_PAUSE = 1.0
-"""Seconds between tries while the spool does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +38,7 @@ class LaneStatistics:
     waiting_events: int
     """In the spool, on their way included."""
     waiting_bytes: int
+    """Of those that are not on their way."""
     oldest_at: UnixSeconds | None
     """When the oldest that is not on its way became durable."""
     in_flight: int
@@ -68,21 +51,6 @@ class LaneStatistics:
     blocked: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a lane needs of its destination and of the house."""
-
-    destination: DestinationSettings
-    shape: CallShape
-    transport: Transport
-    token_pace: Pace
-    """Shared by every lane with the same token: Meta counts by app and account."""
-    spool: Spool
-    ledger: Ledger
-    wall: Callable[[], UnixSeconds]
-    random: Random
-
-
 class LaneUploader:
     """Carries one lane."""
 
@@ -90,25 +58,33 @@ class LaneUploader:
         self.lane = lane
         self.buffer = buffer
         self._around = around
-        upload = around.destination.upload
         self._account = around.ledger.lanes[lane]
-        self._pace = Pace(upload.requests_per_second)
-        self._slots = Slots(upload.concurrency)
         self._gate = Gate()
-        # Only the loop's thread touches these.
-        self._token: Secret = around.destination.access_token  # read again from its file when Meta says it is invalid
+        self._caller = Caller(lane, around)
+        self._settling = Settling(lane, around, self._account)
+        self._suspicion = Suspicion()
+        # Only the loop's thread touches this.
         self._in_hand = 0  # batches taken and not settled
-        self._refused_in_row = 0  # events refused at the head of their call since a call last passed
-        self._last_outcome: str | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in hand."""
         return not self._in_hand and not self.buffer.statistics().events
 
-    def resume(self) -> None:
-        """Try at once, if the lane is blocked."""
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it is blocked and the process ends: what waits is for the next start."""
+        return self._gate.is_hopeless
+
+    def resume(self) -> bool:
+        """Try at once, if the lane is blocked; whether it is."""
         self._gate.resume()
+        return self._gate.shut is not None
+
+    def drain(self) -> None:
+        """Everything is due now. A blocked lane tries once more, and then leaves the rest to the next start."""
+        self.buffer.drain()
+        self._gate.end()
 
     def statistics(self) -> LaneStatistics:
         """A snapshot."""
@@ -119,10 +95,10 @@ class LaneUploader:
             waiting_events=self._account.waiting,
             waiting_bytes=waits.bytes,
             oldest_at=None if waits.oldest_age is None else self._around.wall() - waits.oldest_age,
-            in_flight=self._slots.taken,
-            last_outcome=self._last_outcome,
-            pace=self._pace.statistics().calls_per_second,
-            concurrency=self._slots.limit,
+            in_flight=self._caller.under_way,
+            last_outcome=self._caller.last_outcome,
+            pace=self._caller.calls_per_second,
+            concurrency=self._caller.concurrency,
             blocked=shut.kind if shut else None,
         )
 
@@ -133,7 +109,7 @@ class LaneUploader:
         async with asyncio.TaskGroup() as group:
             while True:
                 await hands.acquire()
-                batch = await self._next()
+                batch = None if self._gate.is_hopeless else await self._next()
                 if batch is None:
                     return
                 self._in_hand += 1
@@ -141,113 +117,89 @@ class LaneUploader:
                 carrying.add_done_callback(lambda _: hands.release())
 
     async def _next(self) -> Batch | None:
+        tries = 0
         while True:
             try:
                 batch = await self.buffer.next()
             except GatewayError as error:
+                tries += 1
                 log.warning("the spool does not give a batch: %s", error, extra={"lane": str(self.lane)})
-                await asyncio.sleep(SPOOL_PAUSE)
+                await asyncio.sleep(spool_pause(tries))
                 continue
             if batch is not None:
-                self._count_flush(batch.reason, batch.count)
+                ledger = self._around.ledger
+                ledger.flushes[self.lane.destination, batch.reason] += 1
+                ledger.batch_events[self.lane.destination].observe(batch.count)
             return batch
 
-    def _count_flush(self, reason: FlushReason, count: int) -> None:
-        ledger = self._around.ledger
-        ledger.flushes[self.lane.destination, reason] += 1
-        ledger.batch_events[self.lane.destination].observe(count)
-
     async def _carry(self, batch: Batch) -> None:
-        """A batch, until every event of it is settled."""
+        """A batch, until every event of it is settled or nothing can be done before the process ends."""
         parts = Parts(batch)
-        while (part := parts.next) is not None:
-            if await self._expire(parts, part):
+        while (part := parts.next) is not None and not self._gate.is_hopeless:
+            if self._is_too_old(part):
+                await self._expire(parts)
                 continue
-            outcome = await self._attempt(part)
-            match outcome:
-                case Delivered(count):
-                    self._told(count, part)
+            match await self._attempt(parts):
+                case Delivered():
+                    self._suspicion.clear()
                     parts.done()
-                    await self._settle(parts, [], delivered=part.count)
-                    self._account.batches += 1
+                    await self._settling.delivered(parts, part.count)
                 case EventsRefused(indices, code, fault):
-                    await self._refuse(parts, parts.without(indices), code, fault, head=indices[0] == 0)
+                    await self._refuse(parts, indices, code, fault)
                 case BatchRefused(code, fault) if part.count == 1:
-                    await self._refuse(parts, parts.without([0]), code, fault, head=True)
-                case BatchRefused():
+                    await self._refuse(parts, [0], code, fault)
+                case BatchRefused(code):
                     parts.halve()
-                case None:
-                    continue
+                    if self._gate.shut:
+                        self._block(Shut(SYSTEMATIC, code))
+                case _:
+                    pass  # too old by now, or hopeless: seen at the top
         self._in_hand -= 1
 
-    async def _attempt(self, part: Part) -> Delivered | EventsRefused | BatchRefused | None:
-        """Call until Meta decides about these events; None: one of them became too old meanwhile."""
+    async def _attempt(self, parts: Parts) -> Outcome | None:
+        """Call until Meta decides about the next part; None: something is to be looked at before the next call."""
         tries = 0
-        while True:
-            probe = await self._gate.passed()
-            if probe:
-                self._token = await asyncio.to_thread(self._token.reread)
-            outcome = await self._call(part)
-            self._reopen(outcome)
+        upload = self._around.destination.upload
+        while (part := parts.next) is not None and not self._is_too_old(part):
+            async with self._gate.passage() as passage:
+                if passage is Passage.NONE:
+                    return None
+                if passage is Passage.PROBE:
+                    token = self._around.token
+                    await token.renewed(token.current)
+
+                def may_still(part: Part = part, passage: Passage = passage) -> bool:
+                    """Asked when the turn has come, which may be hours later."""
+                    return not self._is_too_old(part) and (passage is Passage.PROBE or not self._gate.shut)
+
+                outcome = await self._caller.call(parts, may_still)
+                self._judge(outcome)
             match outcome:
                 case Delivered() | EventsRefused() | BatchRefused():
                     return outcome
                 case Temporary():
                     tries += 1
-                    upload = self._around.destination.upload
                     await asyncio.sleep(pause(tries, upload.backoff_base, upload.backoff_max, self._around.random))
-                case Throttled(_, seconds):
-                    self._pace.throttled(seconds)
-                    self._around.token_pace.throttled(seconds)
-                case Blocked(kind, code):
-                    self._block(Shut(kind, code))
-            if part.expires_at - EXPIRY_MARGIN <= self._around.wall():
-                return None
+                case Throttled() | Blocked() | None:
+                    pass  # the pace or the gate makes it wait
+        return None
 
-    async def _call(self, part: Part) -> Outcome:
-        """One call."""
-        around = self._around
-        async with self._slots:
-            await self._pace.turn()
-            await around.token_pace.turn()
-            call = around.shape.call(self.lane, part.payload, self._token.reveal())
-            started = asyncio.get_running_loop().time()
-            try:
-                reply = await around.transport.send(call)
-            except NoReply as silence:
-                outcome: Outcome = Temporary(silence.code, in_doubt=silence.in_doubt)
-                usage = None
-            else:
-                outcome = read(reply.status, reply.headers, reply.body, part.count)
-                usage = usage_from(reply.headers)
-            around.ledger.call_seconds[self.lane.destination].observe(asyncio.get_running_loop().time() - started)
-        self._note(outcome, usage)
-        return outcome
-
-    def _note(self, outcome: Outcome, usage: float | None) -> None:
-        """What an outcome means for the next calls, and for whoever watches."""
-        name = type(outcome).__name__.lower()
-        if isinstance(outcome, Temporary) and outcome.in_doubt:
-            name = "in_doubt"
-        self._around.ledger.calls[self.lane.destination, name] += 1
-        self._last_outcome = "delivered" if isinstance(outcome, Delivered) else outcome.code
-        for pace in (self._pace, self._around.token_pace):
-            pace.answered(usage)
-        if isinstance(outcome, Temporary | Throttled):
-            self._slots.went_badly()
-            log.warning("a call failed: %s", outcome.code, extra={"lane": str(self.lane)})
-        elif isinstance(outcome, Delivered):
-            self._slots.went_well()
-            self._refused_in_row = 0
-
-    def _reopen(self, outcome: Outcome) -> None:
-        """An answer that is no block opens the gate; one that was shut for refusing everything wants a delivery."""
+    def _judge(self, outcome: Outcome | None) -> None:
+        """What an outcome means for the gate: a block shuts it, and an answer that the block rules out opens it."""
         shut = self._gate.shut
-        if shut is None or isinstance(outcome, Blocked | Temporary):
-            return
-        if shut.kind != "systematic" or isinstance(outcome, Delivered):
-            self._gate.open()
-            log.warning("the lane goes on", extra={"lane": str(self.lane)})
+        match outcome:
+            case Blocked(kind, code):
+                self._block(Shut(kind, code))
+            case Delivered() if shut:
+                self._open()
+            case EventsRefused() | BatchRefused() if shut and shut.kind != SYSTEMATIC:
+                self._open()
+            case _:
+                pass
+
+    def _open(self) -> None:
+        self._gate.open()
+        log.warning("the lane goes on", extra={"lane": str(self.lane)})
 
     def _block(self, shut: Shut) -> None:
         if self._gate.close(shut):
@@ -258,71 +210,30 @@ class LaneUploader:
                 extra={"lane": str(self.lane)},
             )
 
-    def _told(self, count: int | None, part: Part) -> None:
-        if count is not None and count != part.count:
-            self._around.ledger.calls[self.lane.destination, "count_differs"] += 1
-            log.warning(
-                "Meta says it took %d of %d events of a call", count, part.count, extra={"lane": str(self.lane)}
-            )
+    async def _refuse(self, parts: Parts, indices: Sequence[int], code: str, fault: MetaFault | None) -> None:
+        """Events that Meta refused are dead; where all are refused alike, it is no event's fault and they are kept."""
+        calls = parts.calls
+        given_up, is_systematic = self._suspicion.of(indices, code)
+        if is_systematic:
+            self._block(Shut(SYSTEMATIC, code))
+        await self._settling.refused(parts, parts.without(given_up), calls, code, fault)
 
-    async def _refuse(
-        self, parts: Parts, events: Sequence[bytes], code: str, fault: MetaFault | None, *, head: bool
-    ) -> None:
-        """Dead-letter events that Meta refused; too many alike in a row are no event's fault."""
-        letters = [self._letter(Stage.UPLOAD, code, event, fault) for event in events]
-        await self._settle(parts, letters)
-        self._refused_in_row = self._refused_in_row + 1 if head else 0
-        if self._refused_in_row >= SYSTEMATIC:
-            self._refused_in_row = SYSTEMATIC - 1  # the next one alike shuts the gate again
-            self._block(Shut("systematic", code))
+    def _is_too_old(self, part: Part) -> bool:
+        return part.expires_at - EXPIRY_MARGIN <= self._around.wall()
 
-    async def _expire(self, parts: Parts, part: Part) -> bool:
-        """Dead-letter what became too old while it waited; whether the part changed."""
+    async def _expire(self, parts: Parts) -> None:
+        """Dead-letter what became too old while it waited, and learn when the rest does."""
+        part = parts.next
+        if part is None:
+            return
         deadline = self._around.wall() + EXPIRY_MARGIN
-        if part.expires_at > deadline:
-            return False
-        ends = [expires_at(orjson.loads(event), self._around.destination.api) for event in part.events()]
+        dialect = self._around.destination.api
+        ends = [expires_at(orjson.loads(event), dialect) for event in part.events()]
         gone = [index for index, end in enumerate(ends) if end <= deadline]
         left = [end for end in ends if end > deadline]
-        letters = [self._letter(Stage.EXPIRED, "expired", event, None) for event in parts.without(gone)]
+        calls = parts.calls
+        events = parts.without(gone)
         if left:
             parts.expiring(min(left))
-        if letters:
-            await self._settle(parts, letters)
-        return True
-
-    def _letter(self, stage: Stage, code: str, event: bytes, fault: MetaFault | None) -> DeadLetter:
-        message = (
-            "The event became too old for Meta while it waited."
-            if stage is Stage.EXPIRED
-            else "Meta refused the event; its code and subcode say why."
-        )
-        return DeadLetter(
-            stage=stage,
-            code=code,
-            message=message,
-            destination=self.lane.destination,
-            source=None,
-            lane=self.lane,
-            at=self._around.wall(),
-            attempts=0 if stage is Stage.EXPIRED else 1,
-            fault=fault,
-            event=event,
-        )
-
-    async def _settle(self, parts: Parts, letters: Sequence[DeadLetter], *, delivered: int = 0) -> None:
-        """Tell the spool, until it has it: what was delivered must not be sent again."""
-        around = self._around
-        ids = parts.ids
-        rest = parts.settled()
-        while True:
-            try:
-                await around.spool.settle(self.lane, ids, letters, rest)
-                break
-            except GatewayError as error:
-                log.warning("the spool does not settle: %s", error, extra={"lane": str(self.lane)})
-                await asyncio.sleep(SPOOL_PAUSE)
-        self._account.delivered += delivered
-        self._account.dead += len(letters)
-        for letter in letters:
-            around.ledger.dead[letter.destination, letter.stage, letter.code] += 1
+        if events:
+            await self._settling.expired(parts, events, calls)

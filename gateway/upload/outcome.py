@@ -16,7 +16,7 @@ change (Meta: Graph API error handling). A body counts whatever the status is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -92,16 +92,26 @@ class BatchRefused:
 
 Outcome: TypeAlias = Delivered | Temporary | Throttled | Blocked | EventsRefused | BatchRefused
 
+LONGEST_WAIT = 86_400.0
+"""Seconds; a longer wait than a day is not believed."""
+NEARLY_ALL = 90.0
+"""Percent of an account's allowance from which its headers are meant."""
+
 _TEMPORARY = frozenset({1, 2, 5000, 21009})
-_THROTTLED = frozenset({4, 17, 32, 341, 613, *range(80000, 80007), 80008, 80009, 80014})
-_TOKEN = frozenset({102, 104, 190, 458, 459, 460, 463, 464, 467, 492, 493})
+_THROTTLED = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+_TOKEN = frozenset({102, 104, 190})
+_TOKEN_SUBCODES = frozenset({458, 459, 460, 463, 464, 467, 492, 493})
 _PERMISSION = frozenset({3, 10, *range(200, 300)})
 _VERSION = frozenset({2635})
 _POLICY = frozenset({368})
+_REQUEST = frozenset({100, 105})
 _OBJECT_SUBCODES = frozenset({33, 34, 2044055})
-_TAKEN_BEFORE = frozenset({2044011})
-"""Subcode of code 100: the slice of an upload was taken already. Meta's own uploader counts it as delivered."""
+"""Of code 100: the event set is not there, or not for this token."""
+_TAKEN_BEFORE = 2044011
+"""Of code 100: the slice of an upload was taken already. Meta's own uploader counts it as delivered."""
 _DUPLICATE_POST = 506
+_SIGNS = frozenset({"events_received", "num_processed_entries", "id", "fbtrace_id"})
+"""Keys by which an answer of Meta's is known."""
 
 _INDEX = re.compile(r"\[\s*'?\"?data'?\"?\s*\]\s*\[\s*(\d{1,5})\s*\]|\bdata\[(\d{1,5})\]", re.ASCII)
 """`$['data'][14]['user_data']` and `data[14]`, as Meta names the place of a fault."""
@@ -117,14 +127,20 @@ def read(status: int, headers: Mapping[str, str], body: bytes, events: int) -> O
         error = answer.get("error")
         if isinstance(error, dict):
             return _of_error(status, headers, error, events)
-        if 200 <= status < 300:
-            count = answer.get("events_received", answer.get("num_processed_entries"))
-            if isinstance(count, int) and not isinstance(count, bool):
-                return Delivered(count)
-            return Delivered(None) if answer else Temporary("empty_answer", in_doubt=True)
+        if 200 <= status < 300 and error is None and (success := _of_success(answer)):
+            return success
     if 200 <= status < 300:
-        return Temporary("unreadable_answer", in_doubt=True)
+        return Temporary("unreadable_answer" if body.strip() else "empty_answer", in_doubt=True)
     return _of_status(status, headers)
+
+
+def _of_success(answer: Mapping[str, Any]) -> Delivered | None:
+    """Either shape of success; None for what is not Meta's: a page of somebody on the way may say 200 as well."""
+    for key in ("events_received", "num_processed_entries"):
+        count = _integer(answer.get(key))
+        if count is not None and count >= 0:
+            return Delivered(count)
+    return Delivered(None) if answer.get("success") is True or answer.keys() & _SIGNS else None
 
 
 def _of_error(status: int, headers: Mapping[str, str], error: Mapping[str, Any], events: int) -> Outcome:
@@ -132,39 +148,49 @@ def _of_error(status: int, headers: Mapping[str, str], error: Mapping[str, Any],
     subcode = _integer(error.get("error_subcode"))
     trace = error.get("fbtrace_id")
     fault = MetaFault(number, subcode, trace[:64] if isinstance(trace, str) else None)
+    if number is None:
+        return _of_status(status, headers, fault)
     code = f"meta_{number}" if subcode is None else f"meta_{number}_{subcode}"
     if number in _THROTTLED:
         return Throttled(code, wait_from(headers), fault)
-    if number in _TOKEN or (number == 190 or subcode in {458, 459, 460, 463, 464, 467, 492, 493}):
-        return Blocked(Kind.TOKEN, code, fault)
-    if number in _VERSION:
-        return Blocked(Kind.VERSION, code, fault)
-    if number in _POLICY:
-        return Blocked(Kind.POLICY, code, fault)
-    if number in _PERMISSION:
-        return Blocked(Kind.PERMISSION, code, fault)
-    if number == _DUPLICATE_POST or (number == 100 and subcode in _TAKEN_BEFORE):
+    if number == _DUPLICATE_POST or (number == 100 and subcode == _TAKEN_BEFORE):
         return Delivered(events)
-    if number in _TEMPORARY or (number is not None and number < 0) or error.get("is_transient") is True:
+    if number in _TEMPORARY or number < 0 or error.get("is_transient") is True:
         return Temporary(code, fault)
-    if number == 100 and (subcode in _OBJECT_SUBCODES):
-        return Blocked(Kind.OBJECT, code, fault)
-    if number in {100, 105}:
+    if kind := _block(number, subcode):
+        return Blocked(kind, code, fault)
+    if number in _REQUEST or 200 <= status < 300 or status == 400:
         return _refused(code, fault, error, events)
-    if number is None or status >= 500:
-        return _of_status(status, headers, fault)
-    return _refused(code, fault, error, events)
+    # A code that nobody knows: the status decides, and what it does not decide either is looked for in the events.
+    outcome = _of_status(status, headers, fault)
+    return _refused(code, fault, error, events) if isinstance(outcome, Temporary) and status < 500 else outcome
+
+
+def _block(number: int, subcode: int | None) -> Kind | None:
+    if number in _TOKEN or subcode in _TOKEN_SUBCODES:
+        return Kind.TOKEN
+    if number in _VERSION:
+        return Kind.VERSION
+    if number in _POLICY:
+        return Kind.POLICY
+    if number in _PERMISSION:
+        return Kind.PERMISSION
+    if number == 100 and subcode in _OBJECT_SUBCODES:
+        return Kind.OBJECT
+    return None
 
 
 def _refused(code: str, fault: MetaFault, error: Mapping[str, Any], events: int) -> Outcome:
-    indices = tuple(sorted(index for index in _indices(error) if index < events))
-    return EventsRefused(indices, code, fault) if indices else BatchRefused(code, fault)
+    for found in _named(error):
+        if indices := tuple(sorted(index for index in found if 0 <= index < events)):
+            return EventsRefused(indices, code, fault)
+    return BatchRefused(code, fault)
 
 
-def _indices(error: Mapping[str, Any]) -> set[int]:
-    """Indices of the events at fault: `event_index`, `blame_field_specs`, or the JSON path in a text of the error.
+def _named(error: Mapping[str, Any]) -> Iterator[set[int]]:
+    """Indices of the events at fault, the surest source first: `event_index`, `blame_field_specs`, JSON paths in texts.
 
-    A path is read out of a text, the text itself decides nothing.
+    A path is read out of a text; the text itself decides nothing.
     """
     details = error.get("error_data")
     if isinstance(details, str):
@@ -174,15 +200,11 @@ def _indices(error: Mapping[str, Any]) -> set[int]:
             details = None
     if isinstance(details, dict):
         index = _integer(details.get("event_index"))
-        if index is not None and index >= 0:
-            return {index}
-        blamed = _paths(orjson.dumps(details.get("blame_field_specs")).decode())
-        if blamed:
-            return blamed
+        if index is not None:
+            yield {index}
+        yield _paths(orjson.dumps(details.get("blame_field_specs")).decode())
     for key in ("error_user_msg", "message"):
-        if found := _paths(error.get(key)):
-            return found
-    return set()
+        yield _paths(error.get(key))
 
 
 def _paths(text: Any) -> set[int]:
@@ -196,9 +218,9 @@ def _of_status(status: int, headers: Mapping[str, str], fault: MetaFault | None 
     code = f"http_{status}"
     if status == 429:
         return Throttled(code, wait_from(headers), fault)
-    if status in {401, 407}:
+    if status == 401:
         return Blocked(Kind.TOKEN, code, fault)
-    if status == 403:
+    if status in {403, 407}:
         return Blocked(Kind.PERMISSION, code, fault)
     if status in {404, 405, 410}:
         return Blocked(Kind.OBJECT, code, fault)
@@ -208,9 +230,10 @@ def _of_status(status: int, headers: Mapping[str, str], fault: MetaFault | None 
 
 
 def wait_from(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, as the headers of a throttled answer say; the longest of them.
+    """Seconds to wait, as the headers of a throttled answer say; the longest of them, at most a day.
 
-    `estimated_time_to_regain_access` is in minutes, `reset_time_duration` and `Retry-After` in seconds.
+    `estimated_time_to_regain_access` is in minutes, `reset_time_duration` and `Retry-After` in seconds. An account that
+    is far from its limit was not what throttled the call: how long its window still runs says nothing.
     """
     waits = [0.0]
     for name, value in headers.items():
@@ -219,9 +242,9 @@ def wait_from(headers: Mapping[str, str]) -> float | None:
             waits.append(float(value))
         elif lower.startswith("x-business-use-case"):
             waits += [60.0 * one for one in _numbers(value, "estimated_time_to_regain_access")]
-        elif lower == "x-ad-account-usage":
+        elif lower == "x-ad-account-usage" and max(_numbers(value, "acc_id_util_pct"), default=100.0) >= NEARLY_ALL:
             waits += _numbers(value, "reset_time_duration")
-    return max(waits) or None
+    return min(max(waits), LONGEST_WAIT) or None
 
 
 def usage_from(headers: Mapping[str, str]) -> float | None:
@@ -262,3 +285,11 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 12:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def version_warning(headers: Mapping[str, str]) -> str | None:
+    """What Meta says of the version that was called, where it does; one line, bounded."""
+    for name, value in headers.items():
+        if name.lower() == "x-ad-api-version-warning" and value.strip():
+            return " ".join(value.split())[:300]
+    return None

@@ -1,14 +1,14 @@
 """What is left of a batch: a stack of parts, of which the last is sent next. Pure; no I/O and no clock.
 
 A batch is one part until Meta refuses it. A refused event that is known leaves its part; a part without a culprit is
-halved. So an event that is refused costs one call when Meta names it, and at most `2 * log2(n) + 1` calls of a batch of
-n when it does not.
+halved. So an event that is refused costs one call more when Meta names it, and at most `2 * log2(n)` more, rounded up,
+of a batch of n when it does not: two calls for each time that its part is halved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.model import Batch, Chunk, ChunkId, Lane
 
@@ -22,6 +22,8 @@ class Part:
     count: int
     expires_at: int
     """The earliest of its events, unix seconds."""
+    calls: int = 0
+    """Calls that carried its events since the batch was read from the spool."""
 
     def events(self) -> list[bytes]:
         """Its events, one by one."""
@@ -47,6 +49,15 @@ class Parts:
         """Events that are not settled yet."""
         return sum(part.count for part in self._stack)
 
+    @property
+    def calls(self) -> int:
+        """Calls that carried the events of the next part."""
+        return self._stack[-1].calls if self._stack else 0
+
+    def called(self) -> None:
+        """A call carries the next part."""
+        self._stack[-1] = replace(self._stack[-1], calls=self._stack[-1].calls + 1)
+
     def done(self) -> None:
         """The next part is settled as a whole."""
         self._stack.pop()
@@ -58,7 +69,7 @@ class Parts:
         events = part.events()
         kept = [event for index, event in enumerate(events) if index not in gone]
         if kept:
-            self._stack.append(Part(b"\n".join(kept), len(kept), part.expires_at))
+            self._stack.append(Part(b"\n".join(kept), len(kept), part.expires_at, part.calls))
         return [event for index, event in enumerate(events) if index in gone]
 
     def halve(self) -> None:
@@ -67,12 +78,11 @@ class Parts:
         events = part.events()
         middle = len(events) // 2
         for half in (events[middle:], events[:middle]):
-            self._stack.append(Part(b"\n".join(half), len(half), part.expires_at))
+            self._stack.append(Part(b"\n".join(half), len(half), part.expires_at, part.calls))
 
     def expiring(self, expires_at: int) -> None:
         """Set when the next part's first event expires, now that its events were looked at."""
-        part = self._stack.pop()
-        self._stack.append(Part(part.payload, part.count, expires_at))
+        self._stack[-1] = replace(self._stack[-1], expires_at=expires_at)
 
     def settled(self) -> Chunk | None:
         """The rest as a chunk, for the spool; from then on it has it under the first of the names."""

@@ -6,6 +6,12 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
+SLOW = 2.0
+SLOW_SECONDS = 0.5
+"""A call that takes more than `SLOW` times the usual and this is a sign that Meta has too much to do."""
+RISE = 1.02
+"""What becomes usual after a slow call."""
+
 
 class Slots:
     """Additive increase, multiplicative decrease, between 1 and the configured most. Waiters are served in order."""
@@ -15,6 +21,7 @@ class Slots:
         # Only the loop's thread touches these.
         self._limit = float(most)
         self._taken = 0
+        self._usual: float | None = None  # seconds of a call when all is well: falls at once, rises slowly
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -27,9 +34,14 @@ class Slots:
         """Calls that are under way."""
         return self._taken
 
-    def went_well(self) -> None:
-        """A call passed: one more for every round of them."""
-        self._limit = min(float(self._most), self._limit + 1 / self._limit)
+    def went_well(self, seconds: float) -> None:
+        """A call passed in this time: one more for every round of them, unless calls take longer than they did."""
+        usual = self._usual
+        self._usual = seconds if usual is None else min(seconds, usual * RISE)
+        if usual is not None and seconds > SLOW * usual + SLOW_SECONDS:
+            self._limit = max(1.0, self._limit - 1 / self._limit)
+        else:
+            self._limit = min(float(self._most), self._limit + 1 / self._limit)
         self._wake()
 
     def went_badly(self) -> None:

@@ -14,14 +14,18 @@ from gateway.model import Backlog, Lane, StoredChunk, UnixSeconds
 from gateway.observe import Ledger
 from gateway.spool import Spool
 from gateway.upload.backoff import pause
+from gateway.upload.caller import Surroundings
 from gateway.upload.graph import CallShape, HttpTransport, Transport
-from gateway.upload.lane import LaneStatistics, LaneUploader, Surroundings
+from gateway.upload.lane import LaneStatistics, LaneUploader
 from gateway.upload.pace import Pace
+from gateway.upload.token import Token
 
 log = logging.getLogger("gateway.upload")
 
 IDLE = 600.0
 """Seconds after which a lane without events is dropped from memory: an upload tag for each event must not add up."""
+LONG = 300.0
+"""Seconds that a lane ran without a defect for the next one to count as its first."""
 
 
 class Uploads:
@@ -43,20 +47,22 @@ class Uploads:
         self._random = random or SystemRandom()
         self._limits = {name: destination.limits for name, destination in destinations.items()}
         paces: dict[str, Pace] = {}
+        self.version_warnings: dict[str, str] = {}
+        """By destination, what Meta said last of `upload.graph_version`; empty while it says nothing."""
         self._around: dict[str, Surroundings] = {}
         for name, destination in destinations.items():
-            token = destination.access_token.reveal()
-            # The token's pace does not slow what the lanes may do together; it is where Meta's throttles are heard.
-            token_pace = paces.setdefault(token, Pace(1000.0))
+            token_pace = paces.setdefault(destination.access_token.reveal(), Pace())
             self._around[name] = Surroundings(
                 destination=destination,
                 shape=CallShape(destination),
                 transport=transport(destination),
+                token=Token(destination.access_token, name),
                 token_pace=token_pace,
                 spool=spool,
                 ledger=ledger,
                 wall=wall,
                 random=self._random,
+                warnings=self.version_warnings,
             )
         # Only the loop's thread touches these.
         self._lanes: dict[Lane, LaneUploader] = {}
@@ -107,11 +113,11 @@ class Uploads:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for lane in self._lanes:
+                for lane in self._lanes.values():
                     self._start(lane)
                 while not self._stopped.is_set():
                     await self._sweep()
-                for task in self._tasks.values():
+                for task in list(self._tasks.values()):
                     task.cancel()
         finally:
             self._group = None
@@ -120,20 +126,26 @@ class Uploads:
         """Everything is due now; the age of events counts no more."""
         self._draining = True
         for lane in self._lanes.values():
-            lane.buffer.drain()
+            lane.drain()
 
     async def drained(self) -> None:
-        """Return when every lane has carried what it had; at once when there is nothing."""
-        if tasks := list(self._tasks.values()):
+        """Return when every lane has carried what it had, or is blocked; at once when there is nothing."""
+        while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
+
+    def resume(self, lane: Lane | None = None) -> int:
+        """Let a blocked lane, or all of them, try at once; how many were blocked."""
+        chosen = [found for name, found in self._lanes.items() if lane in {None, name}]
+        return sum(found.resume() for found in chosen)
 
     async def stop(self) -> None:
         """End at once. What was not settled stays in the spool."""
         self._stopped.set()
-        for task in self._tasks.values():
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        if tasks:
+            await asyncio.wait(tasks)
         for around in self._around.values():
             await around.transport.close()
 
@@ -142,6 +154,7 @@ class Uploads:
         return [lane.statistics() for lane in self._lanes.values()]
 
     def _lane(self, lane: Lane) -> LaneUploader:
+        """The lane, with a task that carries it: one that was drained before goes on when more comes."""
         found = self._lanes.get(lane)
         if found is None:
             around = self._around[lane.destination]
@@ -149,28 +162,37 @@ class Uploads:
             buffer = Buffer(lane, self._limits[lane.destination], self._spool, self._wall, first_patience=share)
             found = self._lanes[lane] = LaneUploader(lane, buffer, around)
             if self._draining:
-                buffer.drain()
-            self._start(lane)
+                found.drain()
+        self._start(found)
         return found
 
-    def _start(self, lane: Lane) -> None:
-        if self._group is not None and lane not in self._tasks:
-            task = self._group.create_task(self._carry(self._lanes[lane]), name=f"lane {lane}")
-            self._tasks[lane] = task
-            task.add_done_callback(lambda _: self._tasks.pop(lane, None))
+    def _start(self, lane: LaneUploader) -> None:
+        if self._group is None or self._stopped.is_set() or lane.lane in self._tasks:
+            return
+        task = self._group.create_task(self._carry(lane), name=f"lane {lane.lane}")
+        self._tasks[lane.lane] = task
+        task.add_done_callback(lambda _: self._ended(lane, task))
+
+    def _ended(self, lane: LaneUploader, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(lane.lane) is task:
+            del self._tasks[lane.lane]
+            # What came while it was ending.
+            if not task.cancelled() and lane.buffer.statistics().events and not lane.is_hopeless:
+                self._start(lane)
 
     async def _carry(self, lane: LaneUploader) -> None:
         """One lane, for its life. A defect in it is told, and neither ends the others nor loses what it had in hand."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
+            began = loop.time()
             try:
                 await lane.run()
             except Exception:
-                failures += 1
+                failures = 1 if loop.time() - began > LONG else failures + 1
                 log.exception("a lane failed and starts again", extra={"lane": str(lane.lane)})
                 await asyncio.sleep(pause(failures, 1.0, 60.0, self._random))
-                account = self._ledger.lanes[lane.lane]
-                lane.buffer.rewind(account.waiting, 0)
+                lane.buffer.rewind(self._ledger.lanes[lane.lane].waiting)
             else:
                 return
 
@@ -188,10 +210,10 @@ class Uploads:
                     self._drop(lane)
 
     def _drop(self, lane: Lane) -> None:
-        task = self._tasks.get(lane)
+        """Forget an idle lane. Should more come of it, even now, that is a new one with a task of its own."""
+        task = self._tasks.pop(lane, None)
         if task is not None:
             task.cancel()
         del self._lanes[lane], self._idle_since[lane]
         account = self._ledger.lanes.pop(lane)
-        total = self._ledger.lanes[Lane(lane.destination, lane.event_set, "")]
-        total.add(account)
+        self._ledger.lanes[Lane(lane.destination, lane.event_set, "")].add(account)

@@ -1,0 +1,126 @@
+"""What answers mean, from cases: by code and subcode, `is_transient`, then status; never by type or text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upload.outcome import (
+    BatchRefused,
+    Blocked,
+    Delivered,
+    EventsRefused,
+    Temporary,
+    Throttled,
+    read,
+    usage_from,
+)
+
+CASES = Path(__file__).parent / "cases"
+ANSWERS = json.loads((CASES / "answers.json").read_text())
+ERRORS = [(name, *pair) for name, pairs in json.loads((CASES / "errors.json").read_text()).items() for pair in pairs]
+EVENTS = 10
+
+
+def named(outcome: object) -> str:
+    """The word that the cases use."""
+    match outcome:
+        case Blocked(kind):
+            return kind.value
+        case EventsRefused() | BatchRefused():
+            return "refused"
+        case _:
+            return type(outcome).__name__.lower()
+
+
+@pytest.mark.parametrize(("name", "code", "subcode"), ERRORS)
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
+def test_every_code_means_what_is_known_of_it_whatever_the_status(
+    name: str, code: int, subcode: int | None, status: int
+) -> None:
+    error: dict[str, Any] = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
+    if subcode is not None:
+        error["error_subcode"] = subcode
+    outcome = read(status, {}, orjson.dumps({"error": error}), EVENTS)
+    if code == 99999 and status in {401, 403, 500}:
+        assert named(outcome) == {401: "token", 403: "permission", 500: "temporary"}[status]
+        return
+    assert named(outcome) == name
+    if isinstance(outcome, Delivered):
+        assert outcome.count == EVENTS
+    else:
+        assert outcome.code == f"meta_{code}" + ("" if subcode is None else f"_{subcode}")
+        assert outcome.fault is not None
+        assert (outcome.fault.code, outcome.fault.subcode, outcome.fault.trace_id) == (code, subcode, "T")
+
+
+@pytest.mark.parametrize(("name", "code", "subcode"), ERRORS)
+def test_whatever_is_called_transient_is_tried_again(name: str, code: int, subcode: int | None) -> None:
+    error = {"code": code, "error_subcode": subcode, "is_transient": True}
+    outcome = read(400, {}, orjson.dumps({"error": error}), EVENTS)
+    assert named(outcome) == (name if name in {"throttled", "delivered"} else "temporary")
+
+
+@pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case["name"])
+def test_every_kind_of_answer_is_understood(case: dict[str, Any]) -> None:
+    body = case["raw"].encode() if "raw" in case else orjson.dumps(case["body"])
+    outcome = read(case["status"], case.get("headers", {}), body, EVENTS)
+    assert type(outcome).__name__.lower() == case["is"]
+    for key in ("count", "in_doubt", "seconds"):
+        if key in case:
+            assert getattr(outcome, key) == case[key]
+    if "kind" in case:
+        assert isinstance(outcome, Blocked)
+        assert outcome.kind.value == case["kind"]
+    if "indices" in case:
+        assert isinstance(outcome, EventsRefused)
+        assert list(outcome.indices) == case["indices"]
+
+
+@given(
+    st.integers(100, 599),
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["error", "code", "error_subcode", "error_data", "event_index", "message", "events_received"]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda tree: json.dumps(tree).encode()),
+)
+def test_no_answer_is_too_odd_to_have_an_outcome(status: int, body: bytes) -> None:
+    outcome = read(status, {"X-App-Usage": body.decode(errors="replace")}, body, EVENTS)
+    assert isinstance(outcome, Delivered | Temporary | Throttled | Blocked | EventsRefused | BatchRefused)
+
+
+@pytest.mark.parametrize(
+    ("headers", "share"),
+    [
+        ({"X-App-Usage": '{"call_count":28,"total_time":95,"total_cputime":25}'}, 0.95),
+        ({"x-ad-account-usage": '{"acc_id_util_pct":9.67,"reset_time_duration":100}'}, 0.0967),
+        (
+            {
+                "X-Business-Use-Case-Usage": '{"1":[{"call_count":50},{"call_count":70}]}',
+                "X-App-Usage": '{"call_count":1}',
+            },
+            0.7,
+        ),
+        ({"X-App-Usage": "none"}, None),
+        ({}, None),
+    ],
+)
+def test_the_highest_use_that_a_header_names_counts(headers: dict[str, str], share: float | None) -> None:
+    assert usage_from(headers) == (None if share is None else pytest.approx(share))
