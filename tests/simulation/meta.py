@@ -36,7 +36,8 @@ class BadDays:
     """Loop time from which all is well."""
     allowance: int
     """Calls of the account in `WINDOW`."""
-    spells: dict[str, tuple[float, str]] = field(default_factory=dict)
+    spells: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+    """By URL: since when, until when, what."""
     calls: deque[float] = field(default_factory=deque)
     throttled_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
@@ -75,6 +76,12 @@ class BadDays:
 
     told_at: float = 0.0
 
+    def well_for(self, event_set: str) -> float:
+        """Seconds of good weather that an event set has had."""
+        now = asyncio.get_running_loop().time()
+        spells = [spell for url, spell in self.spells.items() if f"/{event_set}/" in url]
+        return min((now - (since if kind == "well" else max(since, end)) for since, end, kind in spells), default=now)
+
     def _judged(self, seen: Seen, now: float, *, lost: bool) -> Any:
         """The account's limits first, then the events."""
         while self.calls and self.calls[0] <= now - WINDOW:
@@ -108,9 +115,10 @@ class BadDays:
     def _weather(self, seen: Seen) -> str:
         if seen.at >= self.well_from:
             return "well"
-        end, kind = self.spells.get(seen.url, (0.0, "well"))
+        _, end, kind = self.spells.get(seen.url, (0.0, 0.0, "well"))
         if seen.at >= end:
             bad = self.random.random() < (0.8 if f"/{self.sick}/" in seen.url else 0.2)
             kind = self.random.choice(SPELLS) if bad else "well"
-            self.spells[seen.url] = (seen.at + self.random.expovariate(1 / (1800 if bad else 3600)), kind)
+            length = self.random.expovariate(1 / (1800 if bad else 3600))
+            self.spells[seen.url] = (seen.at, seen.at + length, kind)
         return kind
