@@ -197,6 +197,7 @@ def test_a_sender_that_never_ends_its_request_is_let_go(house: House, sent: byte
 
 
 def test_after_all_this_the_account_still_adds_up(house: House) -> None:
+    assert post(house, batch(sale(4000)))[1]["accepted"] == 1
     until(lambda: house.account()["waiting"] == 0, "the backlog to drain")
     account = house.account()
     assert account["accepted"] == account["delivered"] + account["dead_lettered"]
