@@ -38,11 +38,11 @@ class Buffer:
         "_filling_bytes",
         "_filling_events",
         "_lane",
-        "_limits",
         "_oldest",
         "_patience",
         "_spool",
         "_wall",
+        "limits",
     )
 
     def __init__(
@@ -55,7 +55,8 @@ class Buffer:
         first_patience: float = 1.0,
     ) -> None:
         self._lane = lane
-        self._limits = limits
+        self.limits = limits
+        """May be replaced; the next batch goes by them."""
         self._spool = spool
         self._wall = wall
         # Only the loop's thread touches these. `stored` adds, `next` takes. Below 0 for the moment in which a chunk
@@ -77,14 +78,14 @@ class Buffer:
         self._bytes += backlog.bytes
         if backlog.oldest_stored_at is not None:
             self._oldest = self._loop_time(backlog.oldest_stored_at)
-        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
+        self._filling_events, self._filling_bytes = self.limits.max_events, self.limits.max_bytes
         self._changed.set()
 
     def rewind(self, events: int) -> None:
         """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
         self._cursor = START
         self._events, self._bytes = events, 0  # bytes are not known again before they are read
-        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
+        self._filling_events, self._filling_bytes = self.limits.max_events, self.limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
         self._changed.set()
 
@@ -96,7 +97,7 @@ class Buffer:
             return  # it was read before it was told, and is on its way
         if self._oldest is None:
             self._oldest = asyncio.get_running_loop().time()
-        limits = self._limits
+        limits = self.limits
         self._filling_events += events
         self._filling_bytes += size + 1
         if self._filling_events > limits.max_events or self._filling_bytes > limits.max_bytes + 1:
@@ -106,7 +107,7 @@ class Buffer:
     @property
     def room(self) -> tuple[int, int]:
         """Events and bytes that the batch being filled still takes; a whole batch's when it is full."""
-        limits = self._limits
+        limits = self.limits
         events, size = limits.max_events - self._filling_events, limits.max_bytes - self._filling_bytes
         return (events, size) if events > 0 and size > 0 else (limits.max_events, limits.max_bytes)
 
@@ -119,13 +120,13 @@ class Buffer:
         """Why a batch should leave at this loop time; None: nothing should."""
         if self._events <= 0 or self._oldest is None:
             return None
-        if self._events >= self._limits.max_events:
+        if self._events >= self.limits.max_events:
             return FlushReason.COUNT
-        if self._bytes - 1 >= self._limits.max_bytes:
+        if self._bytes - 1 >= self.limits.max_bytes:
             return FlushReason.BYTES
         if self._draining:
             return FlushReason.DRAIN
-        if now - self._oldest >= self._limits.max_age * self._patience:
+        if now - self._oldest >= self.limits.max_age * self._patience:
             return FlushReason.AGE
         return None
 
@@ -157,7 +158,7 @@ class Buffer:
         if self._oldest is None:
             await self._changed.wait()
             return
-        left = self._oldest + self._limits.max_age * self._patience - loop.time()
+        left = self._oldest + self.limits.max_age * self._patience - loop.time()
         timer = loop.call_later(max(0.0, left), self._changed.set)
         try:
             await self._changed.wait()
@@ -165,7 +166,7 @@ class Buffer:
             timer.cancel()
 
     async def _take(self, reason: FlushReason) -> Batch | None:
-        limits = self._limits
+        limits = self.limits
         events, size = self._events, self._bytes
         read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
         chunks, following = _leading(read, limits)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from typing import Protocol
 
 import orjson
 
@@ -23,6 +25,10 @@ PAGE = 200
 """Letters that are looked at, and change places, at a time."""
 
 
+PROCESSES = 1024
+"""Letters of several processes are numbered `their number * PROCESSES + the process's`, so that pages stay in order."""
+
+
 @dataclass(slots=True)
 class Replayed:
     """What became of the letters that were meant."""
@@ -33,6 +39,55 @@ class Replayed:
     """Mapped events that wait for their upload in their place."""
     kept: Counter[str] = field(default_factory=Counter)
     """Letters that stay, by the reason."""
+
+    def add(self, other: Replayed) -> None:
+        """What became of those of another process."""
+        self.letters += other.letters
+        self.events += other.events
+        self.kept += other.kept
+
+
+class Letters(Protocol):
+    """The dead letters of a gateway. Each method raises `SpoolUnavailable` and `SpoolFull`."""
+
+    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+        """Those that match, with a number above `after`, oldest first."""
+        ...
+
+    async def replay(self, where: LetterFilter) -> Replayed:
+        """Send those that match once more."""
+        ...
+
+    async def discard(self, where: LetterFilter) -> int:
+        """Let those that match go for good; how many."""
+        ...
+
+
+class JointDesk:
+    """The dead letters of several processes as those of one gateway."""
+
+    def __init__(self, desks: Mapping[int, Letters]) -> None:
+        self._desks = desks
+
+    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+        """Those that match, with a number above `after`, in the order of their numbers."""
+        found = [
+            (number * PROCESSES + process, letter)
+            for process, desk in self._desks.items()
+            for number, letter in await desk.letters(max(0, (after - process) // PROCESSES), limit, where)
+        ]
+        return sorted(found, key=itemgetter(0))[:limit]
+
+    async def replay(self, where: LetterFilter) -> Replayed:
+        """Send those that match once more."""
+        done = Replayed()
+        for desk in self._desks.values():
+            done.add(await desk.replay(where))
+        return done
+
+    async def discard(self, where: LetterFilter) -> int:
+        """Let those that match go for good; how many."""
+        return sum([await desk.discard(where) for desk in self._desks.values()])
 
 
 class Desk:
@@ -52,6 +107,11 @@ class Desk:
         self._mappers = mappers
         self._stored = stored
         self._wall = wall
+
+    def reload(self, destinations: Mapping[str, DestinationSettings], mappers: Mapping[str, Mapper]) -> None:
+        """Replay with other settings from now on."""
+        self._destinations = destinations
+        self._mappers = mappers
 
     async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""

@@ -25,10 +25,8 @@ from gateway.mapping.patient import EXTERNAL_IDS, LAST_RESORT
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import BUILT_IN
 from gateway.model import Dialect
-from gateway.observe import Histogram, Ledger
-from gateway.observe.histogram import SECONDS
-from gateway.observe.metrics import MOST_LANES, Coverage, LaneNumbers, Metrics
-from gateway.spool import SpoolStatistics
+from gateway.observe import Snapshot
+from gateway.observe.metrics import MOST_LANES, Families
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- Made from the code by `make docs`; changes belong there. -->"
@@ -312,29 +310,10 @@ def rejections_page() -> str:
 # Metrics.
 
 
-class _Nothing:
-    """A gateway that has counted nothing: enough to be asked for the families."""
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-
-    def spool(self) -> SpoolStatistics:
-        return SpoolStatistics(0, 0, 0, 0, 0, 0)
-
-    def lanes(self) -> Sequence[LaneNumbers]:
-        return []
-
-    def coverage(self) -> Mapping[str, Coverage]:
-        return {}
-
-    def loop_lag(self) -> Histogram:
-        return Histogram(SECONDS)
-
-
 def metrics_page() -> str:
     """Every metric with its type and labels."""
     rows = []
-    for family in Metrics(_Nothing()).collect():
+    for family in Families(Snapshot()).collect():
         labels = ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ()))
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append((f"`{name}`", family.type, labels, family.documentation))

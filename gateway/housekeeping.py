@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import Settings, SpoolEngine
@@ -32,28 +32,38 @@ class Housekeeping:
         letters: DeadLetters,
         ledger: Ledger,
         wall: Callable[[], UnixSeconds] = time.time,
+        number: int = 0,
     ) -> None:
+        """`number`: of the process, whose windows are its own."""
         self._spool = settings.spool
         self._letters = letters
         self._ledger = ledger
         self._wall = wall
-        self.repeats: Mapping[str, Repeats] = {}
+        self._repeats = settings.repeats
+        self._number = number
+        self.repeats: dict[str, Repeats] = {}
         if settings.repeats.events:
-            folder = Path(settings.spool.path) if settings.spool.engine is SpoolEngine.SQLITE else None
-            self.repeats = {
-                name: Repeats(
-                    settings.repeats.events,
-                    settings.repeats.age,
-                    wall(),
-                    folder / f"repeats-{name}" if folder is not None else None,
-                )
-                for name in settings.destinations
-            }
+            self.repeats = {name: self._window(name) for name in settings.destinations}
 
     def start(self) -> None:
         """Remember what an earlier process saved. The spool is open, and so its folder is there and ours."""
         for window in self.repeats.values():
             window.load(self._wall())
+
+    async def reload(self, settings: Settings) -> None:
+        """Windows for destinations that are new; one that was there before goes on with what it saved."""
+        if self._repeats.events:
+            for name in settings.destinations.keys() - self.repeats.keys():
+                window = self._window(name)
+                await asyncio.to_thread(window.load, self._wall())
+                self.repeats[name] = window
+
+    def _window(self, destination: str) -> Repeats:
+        path = None
+        if self._spool.engine is SpoolEngine.SQLITE:
+            mark = f"worker-{self._number}-" if self._number else ""
+            path = Path(self._spool.path) / f"{mark}repeats-{destination}"
+        return Repeats(self._repeats.events, self._repeats.age, self._wall(), path)
 
     async def run(self) -> None:
         """Keep house until cancelled."""

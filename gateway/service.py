@@ -12,9 +12,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,28 @@ import orjson
 
 from gateway import __version__
 from gateway.admin import Admin
-from gateway.config import Settings
+from gateway.config import DestinationSettings, Settings
 from gateway.dead_letters import Desk
 from gateway.housekeeping import Housekeeping
-from gateway.ingest import Ingest, Repeats, Source
-from gateway.mapping import Coverage, Mapper, compile_mapper
+from gateway.ingest import Ingest, Source
+from gateway.mapping import Mapper, compile_mapper
 from gateway.model import Backlog, GatewayError, Lane
-from gateway.observe import Histogram, Ledger
+from gateway.observe import Ledger, Snapshot
+from gateway.observe.alerts import Alerts
 from gateway.observe.logs import setup
 from gateway.observe.loop_lag import LoopLag
-from gateway.spool import Intake, SpoolStatistics, make_spool
-from gateway.upload import LaneStatistics, Uploads
+from gateway.reloading import may_follow, reloading
+from gateway.spool import Intake, make_spool
+from gateway.upload import Uploads
 
 log = logging.getLogger("gateway.service")
 
 ANNOUNCE = "GATEWAY_ANNOUNCE"
 """Environment variable with the path of a file that gets one JSON line with the addresses, once they are known."""
+
+
+LAST_ALERTS = 2.0
+"""Seconds in which alerts that wait may still leave when the process ends."""
 
 
 class Stop:
@@ -54,72 +62,120 @@ class Stop:
         self.asked.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One process among those of a gateway."""
+
+    number: int = 0
+    """Whose spool it has."""
+    share: float = 1.0
+    """Its part of what the settings allow the whole gateway: the pace of a lane, the size of the spool."""
+    listening: Sequence[socket.socket] | None = None
+    """What it listens on. None: it is alone, and listens where the settings say, for operators as well. Empty: it takes
+    no requests, and ends when nothing is left of what an earlier process left behind."""
+
+
+ALONE = Place()
+
+
 class Service:
     """One gateway process. `run` is its whole life; the rest is what the operators' face asks."""
 
-    def __init__(self, settings: Settings, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, place: Place = ALONE, *, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
-        self.started_at = wall()
-        self.ledger = Ledger()
-        self.mappers = {
-            name: compile_mapper(name, destination, settings.server.max_event_bytes)
-            for name, destination in settings.destinations.items()
-        }
+        self._place = place
+        self._wall = wall
+        self._started_at = self._settings_at = wall()
+        self._settings_refused: Sequence[str] = ()
+        self._ledger = Ledger()
+        self._mappers = _compiled(settings, {}, {})
         self._lag = LoopLag()
-        self._spool = make_spool(settings.spool, wall)
-        self._uploads = Uploads(settings.destinations, self._spool, self.ledger, wall=wall)
-        limits = {name: destination.limits for name, destination in settings.destinations.items()}
-        self.desk = Desk(self._spool, settings.destinations, self.mappers, stored=self._uploads.stored, wall=wall)
+        self._alerts = Alerts(settings.alerts, self._ledger)
+        self._spool = make_spool(settings.spool, wall, place.number, place.share)
+        self._uploads = Uploads(
+            settings.destinations, self._spool, self._ledger, wall=wall, tell=self._alerts.tell, share=place.share
+        )
+        self.desk = Desk(self._spool, settings.destinations, self._mappers, stored=self._uploads.stored, wall=wall)
         self._intake = Intake(
             self._spool,
-            limits=lambda lane: limits[lane.destination],
+            limits=self._uploads.limits,
             room=self._uploads.room,
             stored=self._uploads.stored,
             max_pending_bytes=settings.spool.max_pending_bytes,
             crowded=self._crowded,
         )
-        self._wall = wall
-        self._keeping = Housekeeping(settings, self._spool, self.ledger, wall)
-        sources = _sources(settings, self.mappers, self._keeping.repeats)
-        self._ingest = Ingest(settings.server, sources, self._intake, self.ledger, wall)
+        self._keeping = Housekeeping(settings, self._spool, self._ledger, wall, place.number)
+        self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, wall)
         self._admin = Admin(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
     # What the operators' face asks.
 
-    def spool(self) -> SpoolStatistics:
-        """A snapshot of the spool."""
-        return self._spool.statistics()
+    async def snapshot(self) -> Snapshot:
+        """Everything that is told."""
+        return Snapshot(
+            started_at=self._started_at,
+            reasons=await self.readiness(),
+            ledger=self._ledger,
+            spool=self._spool.statistics(),
+            lanes=self._uploads.statistics(),
+            coverage={name: mapper.coverage() for name, mapper in self._mappers.items()},
+            loop_lag=self._lag.seconds,
+            orphans=self._uploads.orphans,
+            settings_at=self._settings_at,
+            settings_refused=self._settings_refused,
+            warnings=self._uploads.version_warnings,
+        )
 
-    def lanes(self) -> Sequence[LaneStatistics]:
-        """A snapshot of every lane."""
-        return self._uploads.statistics()
-
-    def coverage(self) -> Mapping[str, Coverage]:
-        """A snapshot of every destination's match keys."""
-        return {name: mapper.coverage() for name, mapper in self.mappers.items()}
-
-    def loop_lag(self) -> Histogram:
-        """How late the event loop was."""
-        return self._lag.seconds
-
-    def readiness(self) -> Sequence[str]:
+    async def readiness(self) -> Sequence[str]:
         """Why requests should go elsewhere; empty when they are welcome."""
         reasons = [] if self._phase == "serving" else [self._phase]
         if self._intake.refused:
             reasons.append(self._intake.refused)
         return reasons
 
-    @property
-    def orphans(self) -> Sequence[Backlog]:
-        """What waits for destinations that are not in the settings."""
-        return self._uploads.orphans
+    async def resume(self, destination: str | None, event_set: str | None) -> int:
+        """Let blocked lanes, all of them or those meant, try at once; how many were blocked."""
+        return self._uploads.resume(destination, event_set)
+
+    # Other settings.
+
+    async def reload(self, settings: Settings) -> None:
+        """Go on with other settings, without losing or repeating anything. Raises `ConfigError`, and changes nothing.
+
+        Sources, destinations, alerts and the log's level change at once. What the process was built with (addresses,
+        the spool, the repeats) stays until the next start.
+        """
+        may_follow(self._settings, settings)
+        mappers = await asyncio.to_thread(_compiled, settings, self._settings.destinations, self._mappers)
+        self._settings, self._mappers = settings, mappers
+        self._uploads.reload(settings.destinations)
+        self.desk.reload(settings.destinations, mappers)
+        await self._keeping.reload(settings)
+        self._ingest.reload(self._sources())
+        self._alerts.reload(settings.alerts)
+        logging.getLogger().setLevel(settings.logging.level.upper())
+        self._settings_at, self._settings_refused = self._wall(), ()
+        self._ledger.reloads["taken"] += 1
+
+    def refused(self, faults: Sequence[str]) -> None:
+        """Settings that were read again cannot be used, so the old ones stay; `/status` says why."""
+        self._settings_refused = faults
+        self._ledger.reloads["refused"] += 1
+
+    def _sources(self) -> dict[str, Source]:
+        return {
+            source.write_key.reveal(): Source(
+                name, [(wanted, self._mappers[wanted]) for wanted in source.destinations], self._keeping.repeats
+            )
+            for name, source in self._settings.sources.items()
+        }
 
     def _crowded(self, lane: Lane) -> str | None:
         """Why a lane may not have more of the spool for now."""
         spool = self._settings.spool
         waiting = self._uploads.waiting_bytes(lane)
-        if waiting < spool.max_bytes * spool.lane_share:
+        if waiting < spool.max_bytes * self._place.share * spool.lane_share:
             return None
         return (
             f"{waiting} bytes wait for {lane}, which is its share of the spool (spool.lane_share). "
@@ -133,8 +189,9 @@ class Service:
         async with AsyncExitStack() as stack:
             backlogs = await self._spool.open()
             stack.push_async_callback(self._spool.close)
-            await self._admin.start()
-            stack.push_async_callback(self._admin.stop)
+            if self._place.listening is None:
+                await self._admin.start()
+                stack.push_async_callback(self._admin.stop)
             self._uploads.recovered(backlogs)
             _tell_backlog(backlogs)
             self._keeping.start()
@@ -144,11 +201,16 @@ class Service:
                 committing = tasks.create_task(self._intake.run(), name="commits")
                 lagging = tasks.create_task(self._lag.run(), name="loop lag")
                 keeping = tasks.create_task(self._keeping.run(), name="housekeeping")
+                alerting = tasks.create_task(self._alerts.run(), name="alerts")
                 try:
-                    await self._ingest.start()
-                    self._phase = "serving"
-                    self._announce()
-                    await stop.asked.wait()
+                    if self._place.listening == ():
+                        self._phase = "serving"
+                        await self._inherit(stop)
+                    else:
+                        await self._ingest.start(self._place.listening)
+                        self._phase = "serving"
+                        self._announce()
+                        await stop.asked.wait()
                     await self._leave(stop, committing)
                 finally:
                     self._phase = "stopping"
@@ -157,10 +219,10 @@ class Service:
                     await self._ingest.stop()
                     await self._uploads.stop()
                     await self._keeping.save()
-                    lagging.cancel()
-                    keeping.cancel()
-                    uploading.cancel()
-        log.info("stopped", extra={"waiting": self.ledger.waiting})
+                    await self._alerts.told(LAST_ALERTS)
+                    for task in (lagging, keeping, alerting, uploading):
+                        task.cancel()
+        log.info("stopped", extra={"waiting": self._ledger.waiting})
 
     async def _leave(self, stop: Stop, committing: asyncio.Task[None]) -> None:
         """The two steps of an orderly stop; a second signal cuts them short."""
@@ -180,7 +242,17 @@ class Service:
             if not await _done_unless(stop.now, asyncio.wait_for(drained(), server.drain_timeout)):
                 log.warning("stopped before everything was uploaded: the rest waits in the spool")
 
+    async def _inherit(self, stop: Stop) -> None:
+        """Carry what an earlier process left, until nothing is left of it, dead letters included."""
+        while self._ledger.waiting or self._uploads.orphans or self._spool.statistics().dead_letters:
+            if await _happens(stop.asked, within=1.0):
+                return
+        stop.ask()
+        stop.ask()
+
     def _announce(self) -> None:
+        if self._place.listening is not None:
+            return  # whoever started it knows
         server, admin = self._settings.server, self._settings.admin
         addresses = {
             "event": "listening",
@@ -192,16 +264,19 @@ class Service:
             Path(path).write_bytes(orjson.dumps(addresses) + b"\n")
 
 
-def serve(settings: Settings) -> int:
-    """Run a gateway until a signal stops it; the exit status."""
+def serve(settings: Settings, config: Path, *, watch: bool = False) -> int:
+    """Run a gateway until a signal stops it; the exit status.
+
+    SIGHUP has it read `config` again, and with `watch` a change of the file does.
+    """
     import uvloop  # noqa: PLC0415 (only for serving)
 
     setup(settings.logging)
-    _calm_collector()
+    calm_collector()
     faults: list[GatewayError] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(settings))
+            runner.run(_until_signalled(settings, config, watch=watch))
     except* GatewayError as errors:
         faults = list(_leaves(errors))
     for fault in faults:
@@ -209,7 +284,7 @@ def serve(settings: Settings) -> int:
     return 1 if faults else 0
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """Look for garbage in cycles seldom: decoded events are many, short-lived and have none.
 
     What is loaded by now stays for good and is not looked at again. Measured: a fifth of the time of a batch.
@@ -227,24 +302,38 @@ def _leaves(errors: BaseExceptionGroup[GatewayError]) -> Iterator[GatewayError]:
             yield error
 
 
-async def _until_signalled(settings: Settings) -> None:
+async def _until_signalled(settings: Settings, config: Path, *, watch: bool) -> None:
     stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
-    await Service(settings).run(stop)
+    service = Service(settings)
+    async with reloading(config, settings, service, watch=watch):
+        await service.run(stop)
 
 
-def _sources(settings: Settings, mappers: Mapping[str, Mapper], repeats: Mapping[str, Repeats]) -> dict[str, Source]:
+def _compiled(
+    settings: Settings, before: Mapping[str, DestinationSettings], mappers: Mapping[str, Mapper]
+) -> dict[str, Mapper]:
+    """A mapper for each destination; one whose settings are as they were is kept, with its counts."""
     return {
-        source.write_key.reveal(): Source(name, [(wanted, mappers[wanted]) for wanted in source.destinations], repeats)
-        for name, source in settings.sources.items()
+        name: mappers[name]
+        if name in mappers and before.get(name) == destination
+        else compile_mapper(name, destination, settings.server.max_event_bytes)
+        for name, destination in settings.destinations.items()
     }
 
 
 def _tell_backlog(backlogs: Sequence[Backlog]) -> None:
     if events := sum(backlog.events for backlog in backlogs):
         log.info("going on with %d events that waited", events, extra={"lanes": len(backlogs)})
+
+
+async def _happens(event: asyncio.Event, *, within: float) -> bool:
+    """Whether an event comes within so many seconds."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), within)
+    return event.is_set()
 
 
 async def _done_unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from gateway.dead_letters import Desk
+from gateway.dead_letters import Letters
 from gateway.model import DeadLetter, JsonObject, Stage
 from gateway.spool import LetterFilter
 
@@ -33,7 +33,7 @@ def where_of(query: Mapping[str, str]) -> LetterFilter:
     return LetterFilter(code=code, destination=destination, event_set=event_set, stage=stage, since=since, until=until)
 
 
-async def listed(desk: Desk, query: Mapping[str, str]) -> JsonObject:
+async def listed(desk: Letters, query: Mapping[str, str]) -> JsonObject:
     """A page of those that match, oldest first, with a number above `after`."""
     try:
         after, limit = int(query.get("after", "0")), int(query.get("limit", "100"))
@@ -45,7 +45,7 @@ async def listed(desk: Desk, query: Mapping[str, str]) -> JsonObject:
     return {"dead_letters": [as_json(number, letter) for number, letter in found]}
 
 
-async def act_on(desk: Desk, what: str, where: LetterFilter) -> JsonObject:
+async def act_on(desk: Letters, what: str, where: LetterFilter) -> JsonObject:
     """Replay or discard those that match."""
     if what == "replay":
         return asdict(await desk.replay(where))

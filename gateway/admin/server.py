@@ -9,13 +9,18 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
+from gateway.admin.gateway import Gateway
 from gateway.admin.letters import BadQuery, act_on, listed, where_of
-from gateway.admin.status import Status, status_of
+from gateway.admin.status import status_of
 from gateway.config import AdminSettings
 from gateway.model import GatewayError, JsonObject
-from gateway.observe.metrics import CONTENT_TYPE, Metrics
+from gateway.observe.metrics import CONTENT_TYPE, render
 from gateway.spool import SpoolFull, SpoolUnavailable
 
+ROUTES = (
+    *("/healthz", "/readyz", "/metrics", "/status", "/lanes/resume"),
+    *("/dead-letters", "/dead-letters/replay", "/dead-letters/discard"),
+)
 OPEN = frozenset({"/healthz", "/readyz"})
 """What needs no token: orchestrators ask it."""
 
@@ -25,11 +30,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Admin:
     """Listens for operators."""
 
-    def __init__(self, settings: AdminSettings, gateway: Status, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: AdminSettings, gateway: Gateway, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._gateway = gateway
         self._wall = wall
-        self._metrics = Metrics(gateway)
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -45,6 +49,7 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._render_metrics)
         app.router.add_get("/status", self._status)
+        app.router.add_post("/lanes/resume", self._resume)
         app.router.add_get("/dead-letters", self._dead_letters)
         app.router.add_post("/dead-letters/{what:replay|discard}", self._act_on_letters)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
@@ -74,7 +79,7 @@ class Admin:
         try:
             return await handler(request)
         except web.HTTPNotFound:
-            return _refusal(404, "unknown_route", "There are /healthz, /readyz, /metrics, /status and /dead-letters.")
+            return _refusal(404, "unknown_route", f"There are {', '.join(ROUTES)}.")
         except web.HTTPMethodNotAllowed as refusal:
             allowed = ", ".join(sorted(refusal.allowed_methods - {"HEAD"}))
             return _refusal(405, "method_not_allowed", f"Use {allowed}.")
@@ -87,16 +92,22 @@ class Admin:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        reasons = list(self._gateway.readiness())
+        reasons = list(await self._gateway.readiness())
         if reasons:
             return _json({"ready": False, "reasons": reasons, "code": "not_ready", "message": "; ".join(reasons)}, 503)
         return _json({"ready": True, "reasons": []})
 
     async def _render_metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=render(await self._gateway.snapshot()), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(status_of(self._gateway, self._wall()))
+        return _json(status_of(await self._gateway.snapshot(), self._wall()))
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        if unknown := sorted(set(request.query) - {"destination", "event_set"}):
+            raise BadQuery(f"`{unknown[0]}` is no key; there are destination, event_set.")
+        asked = (request.query.get("destination"), request.query.get("event_set"))
+        return _json({"lanes": await self._gateway.resume(*asked)})
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
         return _json(await listed(self._gateway.desk, request.query))

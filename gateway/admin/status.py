@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
 
 from gateway import __version__
-from gateway.dead_letters import Desk
-from gateway.model import Backlog, JsonObject, UnixSeconds
-from gateway.observe.ledger import LaneAccount
-from gateway.observe.metrics import Coverage, LaneNumbers, Numbers
+from gateway.model import JsonObject, UnixSeconds
+from gateway.observe import Coverage, LaneAccount, LaneStatistics, Snapshot
 
 
-class Status(Numbers, Protocol):
-    """What the operators' face asks of a gateway."""
-
-    started_at: UnixSeconds
-
-    def readiness(self) -> Sequence[str]:
-        """Why requests should go elsewhere; empty when they are welcome."""
-        ...
-
-    @property
-    def orphans(self) -> Sequence[Backlog]:
-        """What waits for destinations that are not in the settings: kept, and never touched."""
-        ...
-
-    @property
-    def desk(self) -> Desk:
-        """The dead letters."""
-        ...
-
-
-def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
+def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
     """The whole of it. `accepted + recovered = delivered + dead_lettered + waiting`, in every lane and in all."""
     ledger = gateway.ledger
     total = LaneAccount()
@@ -42,16 +18,18 @@ def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
     rejected: Counter[str] = Counter()
     for (_, _, code), count in ledger.rejected.items():
         rejected[code] += count
-    reasons = list(gateway.readiness())
     flushed = sum(histogram.count for histogram in ledger.batch_events.values())
     events = sum(histogram.total for histogram in ledger.batch_events.values())
-    spool = gateway.spool()
+    spool = gateway.spool
     return {
         "version": __version__,
         "started_at": gateway.started_at,
         "uptime_seconds": round(now - gateway.started_at, 3),
-        "ready": not reasons,
-        "reasons": reasons,
+        "ready": not gateway.reasons,
+        "reasons": list(gateway.reasons),
+        "workers": gateway.workers,
+        "settings": {"read_at": gateway.settings_at, "refused": list(gateway.settings_refused)},
+        "warnings": {name: {"graph_version": text} for name, text in gateway.warnings.items()},
         "account": {
             "recovered": total.recovered,
             "accepted": total.accepted,
@@ -76,19 +54,19 @@ def status_of(gateway: Status, now: UnixSeconds) -> JsonObject:
         "orphans": [
             {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in gateway.orphans
         ],
-        "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in gateway.lanes()],
-        "coverage": {name: _coverage(one) for name, one in gateway.coverage().items()},
+        "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in gateway.lanes],
+        "coverage": {name: _coverage(one) for name, one in gateway.coverage.items()},
     }
 
 
-def _flushes(gateway: Status) -> JsonObject:
+def _flushes(gateway: Snapshot) -> JsonObject:
     by_reason: Counter[str] = Counter()
     for (_, reason), count in gateway.ledger.flushes.items():
         by_reason[reason.value] += count
     return dict(sorted(by_reason.items()))
 
 
-def _lane(numbers: LaneNumbers, account: LaneAccount, now: UnixSeconds) -> JsonObject:
+def _lane(numbers: LaneStatistics, account: LaneAccount, now: UnixSeconds) -> JsonObject:
     oldest = numbers.oldest_at
     return {
         "destination": numbers.lane.destination,

@@ -11,6 +11,7 @@ from gateway.cli import (
     explain,
     import_rudderstack,
     map_events,
+    resume,
     sandbox,
     send,
     serve,
@@ -30,6 +31,7 @@ app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("map")(map_events.map_events)
+app.command("resume")(resume.resume)
 app.command("send")(send.send)
 app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
 app.command("sandbox")(sandbox.sandbox)

@@ -95,15 +95,15 @@ def warnings_of(settings: Settings, today: str) -> Iterator[str]:
 def _orphans(settings: Settings) -> Iterator[str]:
     """What waits in the spool for nobody. A gateway that runs has the spool to itself, and says it in /status."""
     from gateway.model import GatewayError
-    from gateway.spool import spool_file
+    from gateway.spool import spool_file, spool_numbers
 
-    path = spool_file(settings.spool)
-    if settings.spool.engine != "sqlite" or not path.exists():
+    numbers = spool_numbers(settings.spool)
+    if settings.spool.engine != "sqlite" or not numbers:
         return
     from gateway.spool.sqlite import backlogs
 
     try:
-        waiting = backlogs(path)
+        waiting = [one for number in numbers for one in backlogs(spool_file(settings.spool, number))]
     except GatewayError:
         return
     for backlog in waiting:

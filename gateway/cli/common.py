@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -17,6 +17,8 @@ BAD_SETTINGS = 78
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings.", show_default=True)]
 DEFAULT_CONFIG = Path("gateway.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+Url = Annotated[str | None, typer.Option("--url", help="The admin address; default: as the settings say.")]
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -55,3 +57,33 @@ def read_input(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         fail(f"{file} cannot be read: {error.strerror}")
+
+
+def ask(
+    settings: Settings | None, url: str | None, method: str, path: str, query: dict[str, str]
+) -> dict[str, Any] | None:
+    """What the operators' face of a running gateway answers, at `url` or where the settings say; None: none runs."""
+    import json
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    headers = {}
+    if url is None and settings is not None:
+        admin = settings.admin
+        host = f"[{admin.host}]" if ":" in admin.host else admin.host
+        url = f"http://{host}:{admin.port}"
+        if admin.token is not None:
+            headers["Authorization"] = f"Bearer {admin.token.reveal()}"
+    if url is None or not url.startswith(("http://", "https://")):
+        fail(f"--url has {url}; it may be an http or https address", 2)
+    target = f"{url}{path}?{urllib.parse.urlencode(query)}"
+    request = urllib.request.Request(target, headers=headers, method=method)  # noqa: S310 (http only, see above)
+    try:
+        with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as error:
+        fail(f"{url} answered {error.code}: {error.read(300).decode(errors='replace')}")
+    except OSError:
+        return None

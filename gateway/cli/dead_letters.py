@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, Url, ask, fail, settings_or_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gateway.config import Settings
 
@@ -24,7 +25,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Url = Annotated[str | None, typer.Option("--url", help="The admin address; default: as the settings say.")]
 Code = Annotated[str | None, typer.Option(help="Only this code.")]
 Destination = Annotated[str | None, typer.Option(help="Only this destination.")]
 EventSet = Annotated[str | None, typer.Option(help="Only this event set.")]
@@ -146,7 +146,7 @@ def _need_a_choice(query: dict[str, str], every: bool) -> None:
         fail("say which ones are meant, with --code, --destination, ..., or --all", 2)
 
 
-def _letters(config: Any, url: str | None, query: dict[str, str], limit: int = PAGE) -> Iterator[dict[str, Any]]:
+def _letters(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE) -> Iterator[dict[str, Any]]:
     """All that match, page by page."""
     query = {"after": "0", **query, "limit": str(limit)}
     while True:
@@ -157,37 +157,18 @@ def _letters(config: Any, url: str | None, query: dict[str, str], limit: int = P
         query["after"] = str(found[-1]["number"])
 
 
-def _act(config: Any, url: str | None, what: str, query: dict[str, str]) -> dict[str, Any]:
+def _act(config: Path, url: str | None, what: str, query: dict[str, str]) -> dict[str, Any]:
     return _asked(config, url, "POST", f"/{what}", query)
 
 
-def _asked(config: Any, url: str | None, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+def _asked(config: Path, url: str | None, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
     """What the running gateway answers; when the settings' gateway does not run, what its spool gives."""
-    import urllib.error
-    import urllib.parse
-    import urllib.request
-
     settings = settings_or_exit(config) if url is None else None
-    headers = {}
-    if settings is not None:
-        admin = settings.admin
-        host = f"[{admin.host}]" if ":" in admin.host else admin.host
-        url = f"http://{host}:{admin.port}"
-        if admin.token is not None:
-            headers["Authorization"] = f"Bearer {admin.token.reveal()}"
-    if url is None or not url.startswith(("http://", "https://")):
-        fail(f"--url has {url}; it may be an http or https address", 2)
-    target = f"{url}/dead-letters{path}?{urllib.parse.urlencode(query)}"
-    request = urllib.request.Request(target, headers=headers, method=method)  # noqa: S310 (http only, see above)
-    try:
-        with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
-    except urllib.error.HTTPError as error:
-        fail(f"{url} answered {error.code}: {error.read(300).decode(errors='replace')}")
-    except OSError as error:
-        if settings is None:
-            fail(f"{url} does not answer ({getattr(error, 'reason', error)}); is the gateway running?")
+    found = ask(settings, url, method, f"/dead-letters{path}", query)
+    if found is not None:
+        return found
+    if settings is None:
+        fail(f"{url} does not answer; is the gateway running?")
     return _from_spool(settings, path, query)
 
 
@@ -201,22 +182,26 @@ def _from_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[st
 
 
 async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[str, Any]:
+    """On every file that a process of the gateway has left."""
     import time
+    from contextlib import AsyncExitStack
 
     from gateway.admin.letters import act_on, listed, where_of
-    from gateway.dead_letters import Desk
+    from gateway.dead_letters import Desk, JointDesk
     from gateway.mapping import compile_mapper
-    from gateway.spool import make_spool
+    from gateway.spool import make_spool, spool_numbers
 
     mappers = {
         name: compile_mapper(name, one, settings.server.max_event_bytes) for name, one in settings.destinations.items()
     }
-    spool = make_spool(settings.spool, time.time)
-    desk = Desk(spool, settings.destinations, mappers, stored=lambda _: None, wall=time.time)
-    await spool.open()
-    try:
+    desks = {}
+    async with AsyncExitStack() as stack:
+        for number in spool_numbers(settings.spool) or [0]:
+            spool = make_spool(settings.spool, time.time, number)
+            await spool.open()
+            stack.push_async_callback(spool.close)
+            desks[number] = Desk(spool, settings.destinations, mappers, stored=lambda _: None, wall=time.time)
+        desk = JointDesk(desks) if desks.keys() != {0} else desks[0]
         if path:
             return await act_on(desk, path.removeprefix("/"), where_of(query))
         return await listed(desk, query)
-    finally:
-        await spool.close()

@@ -35,32 +35,34 @@ READ_BYTES = 8 * 2**20
 @app.command("verify")
 def verify(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Look at every row, however long it takes. Exit status 1 when something is damaged."""
-    found = _of_file(config, "verify")
-    if as_json:
-        typer.echo(
-            json.dumps({"events": found.events, "dead_letters": found.dead_letters, "faults": list(found.faults)})
-        )
-    else:
-        typer.echo(f"{found.events} events wait and {found.dead_letters} dead letters are kept, intact")
-        for fault in found.faults:
-            typer.echo(f"damaged: {fault}")
-    raise SystemExit(1 if found.faults else 0)
+    damaged = False
+    for path, found in _of_files(config, "verify"):
+        damaged = damaged or bool(found.faults)
+        if as_json:
+            told = {"file": path.name, "events": found.events, "dead_letters": found.dead_letters}
+            typer.echo(json.dumps({**told, "faults": list(found.faults)}))
+        else:
+            typer.echo(f"{path.name}: {found.events} events wait, {found.dead_letters} dead letters are kept, intact")
+            for fault in found.faults:
+                typer.echo(f"damaged: {fault}")
+    raise SystemExit(1 if damaged else 0)
 
 
 @app.command("rescue")
 def rescue(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Set the file aside under a new name and go on with what is readable of it."""
-    found = _of_file(config, "rescue_file")
-    typer.echo(
-        f"rescued {found.events} events and {found.dead_letters} dead letters; the old file is now {found.aside}"
-    )
+    for path, found in _of_files(config, "rescue_file"):
+        typer.echo(
+            f"{path.name}: rescued {found.events} events and {found.dead_letters} dead letters; the old file is now "
+            f"{found.aside}"
+        )
 
 
 @app.command("lanes")
 def lanes(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """What waits, by lane; those whose destination is not in the settings are marked."""
     settings = settings_or_exit(config)
-    for backlog in _of_file(config, "backlogs"):
+    for backlog in (one for _, found in _of_files(config, "backlogs") for one in found):
         known = backlog.lane.destination in settings.destinations
         if as_json:
             row = {**backlog.lane._asdict(), "events": backlog.events, "bytes": backlog.bytes, "in_settings": known}
@@ -135,26 +137,28 @@ async def _opened(
 ) -> None:
     import time
 
-    from gateway.spool import make_spool
+    from gateway.spool import make_spool, spool_numbers
 
-    spool = make_spool(settings.spool, time.time)
-    backlogs = await spool.open()
-    try:
-        lanes = [one.lane for one in backlogs if one.lane.destination == destination]
-        await work(spool, [lane for lane in lanes if event_set in {None, lane.event_set}])
-    finally:
-        await spool.close()
+    for number in spool_numbers(settings.spool) or [0]:
+        spool = make_spool(settings.spool, time.time, number)
+        backlogs = await spool.open()
+        try:
+            lanes = [one.lane for one in backlogs if one.lane.destination == destination]
+            await work(spool, [lane for lane in lanes if event_set in {None, lane.event_set}])
+        finally:
+            await spool.close()
 
 
-def _of_file(config: Path, what: str) -> Any:
-    """What the sqlite engine's own tools say of the file."""
+def _of_files(config: Path, what: str) -> list[tuple[Path, Any]]:
+    """What the sqlite engine's own tools say of the file of each process."""
     settings = settings_or_exit(config)
     if settings.spool.engine != "sqlite":
         fail(f"spool.engine is {settings.spool.engine}: only sqlite has a file")
     from gateway.model import GatewayError
-    from gateway.spool import spool_file, sqlite
+    from gateway.spool import spool_file, spool_numbers, sqlite
 
+    paths = [spool_file(settings.spool, number) for number in spool_numbers(settings.spool) or [0]]
     try:
-        return getattr(sqlite, what)(spool_file(settings.spool))
+        return [(path, getattr(sqlite, what)(path)) for path in paths]
     except GatewayError as error:
         fail(str(error))

@@ -8,6 +8,7 @@ from gateway.config.loading import ConfigError, Fault, load, parse
 from gateway.config.secret import Secret
 from gateway.config.settings import (
     AdminSettings,
+    AlertSettings,
     BatchSettings,
     DestinationSettings,
     LogFormat,
@@ -24,6 +25,7 @@ from gateway.config.settings import (
 
 __all__ = [
     "AdminSettings",
+    "AlertSettings",
     "BatchSettings",
     "ConfigError",
     "DestinationSettings",

@@ -15,7 +15,7 @@ from gateway.config.settings import Settings
 from gateway.model import GatewayError
 
 PREFIX = "GATEWAY_"
-_SECRET_KEYS = frozenset({"write_key", "access_token", "app_secret", "token"})
+_SECRET_KEYS = frozenset({"write_key", "access_token", "app_secret", "token", "webhook"})
 
 
 @dataclass(frozen=True, slots=True)

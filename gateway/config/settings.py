@@ -222,6 +222,24 @@ class LoggingSettings(_Section):
     )
 
 
+class AlertSettings(_Section):
+    """Who is told when a lane is blocked, and when it goes on."""
+
+    webhook: Secret | None = Field(
+        None,
+        description="URL that gets a POST with JSON: `text`, `event` (`lane_blocked`, `lane_resumed`), the lane, "
+        "`kind`, `code`, `waiting`, `at`. A secret, since such URLs hold one.",
+        examples=['{ env = "ALERT_WEBHOOK" }'],
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_url(cls, webhook: Secret | None) -> Secret | None:
+        if webhook is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", webhook.reveal()):
+            raise ValueError(f"{webhook.origin} is no http or https URL")
+        return webhook
+
+
 class SourceSettings(_Section):
     """Who may send, and where its events go."""
 
@@ -272,7 +290,24 @@ class UploadSettings(_Section):
     backoff_max: float = Field(300.0, gt=0, le=86400, description="Seconds: upper end of any such pause.")
     graph_url: HttpUrl = Field("https://graph.facebook.com", description="Where the Graph API is.")
     graph_version: str = Field("v25.0", pattern=r"^v\d{1,3}\.\d{1,2}$", description="Version in the path.")
+    ca_file: str | None = Field(
+        None, description="File with certificates (PEM) of authorities that are trusted beside the system's."
+    )
     token_in: TokenPlace = Field(TokenPlace.BODY, description="`body` or `bearer` (an Authorization header).")
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_readable(cls, path: str | None) -> str | None:
+        if path is not None:
+            import ssl  # noqa: PLC0415 (only where it is used)
+
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            except ssl.SSLError:
+                raise ValueError(f"{path} has no certificates in PEM form") from None
+            except OSError as error:
+                raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        return path
 
 
 class DestinationSettings(_Section):
@@ -380,6 +415,7 @@ class Settings(_Section):
     admin: AdminSettings = Field(AdminSettings(), description="The HTTP face for operators.")
     spool: SpoolSettings = Field(SpoolSettings(), description="Where accepted events wait.")
     repeats: RepeatsSettings = Field(RepeatsSettings(), description="Events that a sender sends again.")
+    alerts: AlertSettings = Field(AlertSettings(), description="Who is told when a lane is blocked.")
     logging: LoggingSettings = Field(LoggingSettings(), description="The log, on standard error.")
     sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Who may send, by name.")
     destinations: Annotated[Mapping[Name, DestinationSettings], Field(min_length=1)] = Field(

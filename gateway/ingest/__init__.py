@@ -3,5 +3,6 @@
 from gateway.ingest.calls import Mapper, Source
 from gateway.ingest.repeats import Repeats
 from gateway.ingest.server import Ingest, Intake
+from gateway.ingest.sockets import Bound, bind
 
-__all__ = ["Ingest", "Intake", "Mapper", "Repeats", "Source"]
+__all__ = ["Bound", "Ingest", "Intake", "Mapper", "Repeats", "Source", "bind"]

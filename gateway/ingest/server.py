@@ -11,10 +11,10 @@ import asyncio
 import base64
 import binascii
 import logging
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -23,7 +23,8 @@ from aiohttp import web
 from gateway.config import ServerSettings
 from gateway.ingest.calls import IGNORED_TYPES, Refused, Source, Taken, refuse, take
 from gateway.ingest.decode import BadRequest, decode, too_large, unzip
-from gateway.model import DeadLetter, GatewayError, JsonObject, MappedEvent, Rejection
+from gateway.ingest.sockets import Bound, bind
+from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
 from gateway.observe import Ledger
 from gateway.spool import Overloaded, SpoolFull, SpoolUnavailable
 
@@ -37,6 +38,8 @@ ROUTES: Mapping[str, str | None] = {
 }
 """Path to the type of its single call; None: a batch."""
 
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
 SLICE = 128
 """Events that are mapped before others get a turn on the loop."""
 RETRY_AFTER = "1"
@@ -77,15 +80,22 @@ class Ingest:
         self._refusing = False  # set once, when the gateway leaves
         self._runner: web.ServerRunner | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._bound: Bound | None = None  # the sockets that are our own
+        self._servers: list[asyncio.Server] = []
         self._port = 0
 
     @property
     def port(self) -> int:
-        """The TCP port, once started."""
+        """The TCP port, once started on sockets of its own."""
         return self._port
 
-    async def start(self) -> None:
-        """Listen. Raises `GatewayError` when an address cannot be had."""
+    def reload(self, sources: Mapping[str, Source]) -> None:
+        """Take other write keys, and other ways from them, from the next request on."""
+        self._sources = sources
+        self._by_header.clear()
+
+    async def start(self, listening: Sequence[socket.socket] | None = None) -> None:
+        """Listen, on these sockets where they are given. Raises `GatewayError` when an address cannot be had."""
         settings = self._settings
         server = web.Server(
             self.handle,
@@ -97,17 +107,16 @@ class Ingest:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await self._runner.setup()
-        try:
-            site = web.TCPSite(self._runner, settings.host, settings.port, backlog=1024)
-            await site.start()
-        except OSError as error:
-            raise GatewayError(
-                f"cannot listen on server.host {settings.host}, server.port {settings.port}: {error.strerror}"
-            ) from None
-        address = self._runner.addresses[0]
-        self._port = int(address[1])
-        if settings.unix_socket is not None:
-            await self._listen_on_socket(Path(settings.unix_socket))
+        if listening is None:
+            self._bound = bind(settings, 1)
+            self._port = self._bound.port
+            listening = self._bound.of(0)
+        loop = asyncio.get_running_loop()
+        for one in listening:
+            if one.family == socket.AF_UNIX:
+                self._servers.append(await loop.create_unix_server(server, sock=one, backlog=BACKLOG))
+            else:
+                self._servers.append(await loop.create_server(server, sock=one, backlog=BACKLOG))
         self._sweeper = asyncio.create_task(self._sweep(server), name="slow senders")
 
     def refuse(self) -> None:
@@ -119,11 +128,13 @@ class Ingest:
         self._refusing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for one in self._servers:
+            one.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        if self._settings.unix_socket is not None:
-            Path(self._settings.unix_socket).unlink(missing_ok=True)
+        if self._bound is not None:
+            self._bound.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, whatever it is. Runs once a request."""
@@ -302,15 +313,6 @@ class Ingest:
             raise BadRequest(401, "unknown_write_key", "The writeKey in the body is not known.")
         return found
 
-    async def _listen_on_socket(self, path: Path) -> None:
-        if path.is_socket():
-            path.unlink()  # of a process that was killed; the spool's lock keeps a living one out
-        try:
-            await web.UnixSite(_running(self._runner), str(path), backlog=1024).start()
-            path.chmod(0o660)
-        except OSError as error:
-            raise GatewayError(f"cannot listen on server.unix_socket {path}: {error.strerror}") from None
-
     async def _sweep(self, server: web.Server) -> None:
         """Close connections whose sender never finished the head of a first request."""
         first_seen: dict[int, float] = {}
@@ -368,9 +370,3 @@ def _user_name(header: str) -> str:
         with suppress(binascii.Error, UnicodeDecodeError, ValueError):
             return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
     return ""
-
-
-def _running(runner: web.ServerRunner | None) -> web.ServerRunner:
-    if runner is None:
-        raise GatewayError("the server is not started")
-    return runner

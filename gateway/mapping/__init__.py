@@ -3,10 +3,9 @@
 `compile_mapper` is the way in. `fields` is the table that everything here is made of.
 """
 
-from gateway.mapping.coverage import Coverage
 from gateway.mapping.dialects import expires_at
 from gateway.mapping.mapper import Mapper, compile_mapper, encodable
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import Route, routes_of
 
-__all__ = ["REJECTIONS", "Coverage", "Mapper", "Route", "compile_mapper", "encodable", "expires_at", "routes_of"]
+__all__ = ["REJECTIONS", "Mapper", "Route", "compile_mapper", "encodable", "expires_at", "routes_of"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.mapping.fields import IDENTITY
 from gateway.model import Dialect
+from gateway.observe import Coverage, KeyCoverage
 
 CAUSES: Mapping[str, str] = {
     "malformed": "No usable value of its kind.",
@@ -28,25 +29,6 @@ NOTES: Mapping[str, str] = {
     "unusable_property": "A property could not be passed on, such as a text with half a character.",
 }
 """What else is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyCoverage:
-    """One match key's share of the mapped events."""
-
-    present: int
-    dropped: Mapping[str, int]
-    """By cause."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """A snapshot of one mapper's counters."""
-
-    events: int
-    """Source events that were mapped or rejected for their identity or time."""
-    keys: Mapping[str, KeyCoverage]
-    notes: Mapping[str, int]
 
 
 @dataclass(slots=True)

@@ -8,11 +8,12 @@ from typing import Any
 from gateway.config import DestinationSettings
 from gateway.mapping import tables
 from gateway.mapping.compiler import Plan, compiled
-from gateway.mapping.coverage import Counters, Coverage
+from gateway.mapping.coverage import Counters
 from gateway.mapping.custom import DEEPEST
 from gateway.mapping.rejections import rejected
 from gateway.mapping.seal import Sealer
 from gateway.model import Mapped
+from gateway.observe import Coverage
 
 DEFAULT_MAX_EVENT_BYTES = 32 * 1024
 

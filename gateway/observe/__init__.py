@@ -2,5 +2,15 @@
 
 from gateway.observe.histogram import Histogram
 from gateway.observe.ledger import LaneAccount, Ledger
+from gateway.observe.snapshot import Coverage, KeyCoverage, LaneStatistics, Snapshot, SpoolStatistics
 
-__all__ = ["Histogram", "LaneAccount", "Ledger"]
+__all__ = [
+    "Coverage",
+    "Histogram",
+    "KeyCoverage",
+    "LaneAccount",
+    "LaneStatistics",
+    "Ledger",
+    "Snapshot",
+    "SpoolStatistics",
+]

@@ -9,7 +9,8 @@ apart.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 
 from gateway.model import FlushReason, Lane, Stage
 from gateway.observe.histogram import EVENTS, SECONDS, Histogram
@@ -67,14 +68,31 @@ class Ledger:
     """Batches formed, by (destination, what flushed them)."""
     calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Calls to Meta, by (destination, outcome)."""
-    call_seconds: dict[str, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(SECONDS)))
+    call_seconds: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, SECONDS)))
     """How long calls took, by destination."""
-    batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(EVENTS)))
+    batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, EVENTS)))
     """Events of each batch when it was formed, by destination."""
     requests: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     """HTTP requests of senders, by (route, status)."""
+    reloads: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Settings that were read again, by what came of it: taken, refused."""
+    alerts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Alerts for the webhook, by what came of them: delivered, lost."""
 
     @property
     def waiting(self) -> int:
         """Mapped events in the spool, all lanes."""
         return sum(account.waiting for account in self.lanes.values())
+
+    def add(self, other: Ledger) -> None:
+        """Take over the counts of another process."""
+        for one in fields(self):
+            mine, its = getattr(self, one.name), getattr(other, one.name)
+            if isinstance(its, int):
+                setattr(self, one.name, mine + its)
+                continue
+            for key, value in its.items():
+                if isinstance(value, int):
+                    mine[key] += value
+                else:
+                    mine[key].add(value)

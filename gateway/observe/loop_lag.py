@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.observe.histogram import Histogram
+from gateway.observe.histogram import LAG, Histogram
 
 INTERVAL = 0.25
 """Seconds between measurements."""
-BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 class LoopLag:
     """Asks the loop to be woken and sees how late it is."""
 
     def __init__(self) -> None:
-        self.seconds = Histogram(BOUNDS)
+        self.seconds = Histogram(LAG)
 
     async def run(self) -> None:
         """Measure until cancelled."""

@@ -6,126 +6,55 @@ The only place that knows prometheus_client. `docs/metrics.md` lists what it giv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway import __version__
-from gateway.model import Lane, UnixSeconds
 from gateway.observe.histogram import Histogram
-from gateway.observe.ledger import Ledger
+from gateway.observe.snapshot import Snapshot
 
 MOST_LANES = 200
 """Lanes with series of their own; the others share one, so that an upload tag for each day does not add up."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class LaneNumbers(Protocol):
-    """What is told of a lane."""
-
-    @property
-    def lane(self) -> Lane: ...  # noqa: D102 (named as in `LaneStatistics`)
-    @property
-    def waiting_events(self) -> int: ...  # noqa: D102
-    @property
-    def oldest_at(self) -> UnixSeconds | None: ...  # noqa: D102
-    @property
-    def in_flight(self) -> int: ...  # noqa: D102
-    @property
-    def pace(self) -> float: ...  # noqa: D102
-    @property
-    def concurrency(self) -> int: ...  # noqa: D102
-    @property
-    def blocked(self) -> str | None: ...  # noqa: D102
-    @property
-    def last_outcome(self) -> str | None: ...  # noqa: D102
+def render(snapshot: Snapshot) -> bytes:
+    """The page for the scraper."""
+    registry = CollectorRegistry()
+    registry.register(Families(snapshot))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
 
 
-class SpoolNumbers(Protocol):
-    """What is told of the spool."""
+class Families:
+    """A snapshot as a collector, which is what prometheus_client asks."""
 
-    @property
-    def size(self) -> int: ...  # noqa: D102
-    @property
-    def max_bytes(self) -> int: ...  # noqa: D102
-    @property
-    def events(self) -> int: ...  # noqa: D102
-    @property
-    def dead_letters(self) -> int: ...  # noqa: D102
-    @property
-    def commits(self) -> int: ...  # noqa: D102
-
-
-class KeyCoverage(Protocol):
-    """How often a match key was there, and why it was dropped."""
-
-    @property
-    def present(self) -> int: ...  # noqa: D102
-    @property
-    def dropped(self) -> Mapping[str, int]: ...  # noqa: D102
-
-
-class Coverage(Protocol):
-    """The match keys of a destination."""
-
-    @property
-    def events(self) -> int: ...  # noqa: D102
-    @property
-    def keys(self) -> Mapping[str, KeyCoverage]: ...  # noqa: D102
-    @property
-    def notes(self) -> Mapping[str, int]: ...  # noqa: D102
-
-
-class Numbers(Protocol):
-    """Everything that is told."""
-
-    ledger: Ledger
-
-    def spool(self) -> SpoolNumbers:
-        """The spool's."""
-        ...
-
-    def lanes(self) -> Sequence[LaneNumbers]:
-        """Every lane's."""
-        ...
-
-    def coverage(self) -> Mapping[str, Coverage]:
-        """Every destination's match keys."""
-        ...
-
-    def loop_lag(self) -> Histogram:
-        """How late the event loop was."""
-        ...
-
-
-class Metrics:
-    """Renders the numbers. A custom collector: prometheus_client asks it at each scrape."""
-
-    def __init__(self, numbers: Numbers) -> None:
-        self._numbers = numbers
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-
-    def render(self) -> bytes:
-        """The page for the scraper."""
-        return generate_latest(self._registry)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
         """All families, as prometheus_client wants them."""
         yield _gauge("gateway_build_info", "Always 1; the version is in the label.", ["version"], [((__version__,), 1)])
+        told = self._snapshot
+        ledger = told.ledger
+        yield _gauge("gateway_workers", "Processes of the gateway.", [], [((), told.workers)])
+        yield _counter("gateway_worker_restarts", "Processes that ended by themselves.", [], [((), told.restarts)])
+        yield _counter("gateway_reloads", "Settings that were read again.", ["outcome"], _alone(ledger.reloads))
+        yield _counter("gateway_alerts", "Alerts for the webhook.", ["outcome"], _alone(ledger.alerts))
+        warned = [((name,), 1) for name in told.warnings]
+        yield _gauge("gateway_version_warning", "1 where Meta warns of the Graph version.", ["destination"], warned)
         yield from self._ingest()
         yield from self._uploads()
         yield from self._spool()
         yield from self._lanes()
         yield from self._coverage()
         lag = HistogramMetricFamily("gateway_loop_lag_seconds", "How late the event loop woke.")
-        _add_histogram(lag, [], self._numbers.loop_lag())
+        _add_histogram(lag, [], self._snapshot.loop_lag)
         yield lag
 
     def _ingest(self) -> Iterable[Metric]:
-        ledger = self._numbers.ledger
+        ledger = self._snapshot.ledger
         yield _counter(
             "gateway_requests",
             "Requests of senders.",
@@ -164,7 +93,7 @@ class Metrics:
         )
 
     def _uploads(self) -> Iterable[Metric]:
-        ledger = self._numbers.ledger
+        ledger = self._snapshot.ledger
         ends: dict[str, list[int]] = {}
         for lane, account in ledger.lanes.items():
             sums = ends.setdefault(lane.destination, [0, 0, 0])
@@ -200,7 +129,7 @@ class Metrics:
             yield family
 
     def _spool(self) -> Iterable[Metric]:
-        spool = self._numbers.spool()
+        spool = self._snapshot.spool
         for name, text, value in (
             ("gateway_spool_bytes", "Bytes that the spool takes.", spool.size),
             ("gateway_spool_max_bytes", "Bytes that the spool may take.", spool.max_bytes),
@@ -208,12 +137,12 @@ class Metrics:
             ("gateway_spool_dead_letters", "Dead letters that are kept.", spool.dead_letters),
         ):
             yield _gauge(name, text, [], [((), value)])
-        let_go = self._numbers.ledger.let_go
+        let_go = self._snapshot.ledger.let_go
         yield _counter("gateway_dead_letters_let_go", "Dead letters beyond what is kept.", [], [((), let_go)])
         yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
 
     def _lanes(self) -> Iterable[Metric]:
-        lanes = sorted(self._numbers.lanes(), key=lambda lane: lane.waiting_events, reverse=True)
+        lanes = sorted(self._snapshot.lanes, key=lambda lane: lane.waiting_events, reverse=True)
         labels = ["destination", "event_set", "upload_tag"]
         told, others = lanes[:MOST_LANES], lanes[MOST_LANES:]
         waiting = [(tuple(lane.lane), lane.waiting_events) for lane in told]
@@ -243,7 +172,7 @@ class Metrics:
         yield _gauge("gateway_lane_blocked", "1 for a lane that waits for somebody to act.", [*labels, "kind"], blocked)
 
     def _coverage(self) -> Iterable[Metric]:
-        coverage = self._numbers.coverage()
+        coverage = self._snapshot.coverage
         yield _counter(
             "gateway_mapping_events",
             "Source events whose identity was looked at.",
@@ -276,6 +205,10 @@ class Metrics:
 
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _alone(counts: Mapping[str, int]) -> Labelled:
+    return (((key,), count) for key, count in counts.items())
 
 
 def _counter(name: str, text: str, labels: Sequence[str], values: Labelled) -> Metric:

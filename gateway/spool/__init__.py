@@ -5,8 +5,8 @@
 
 from gateway.spool.intake import Intake, Overloaded
 from gateway.spool.letters import EVERY, DeadLetters, LetterFilter
-from gateway.spool.open import Engine, make_spool, spool_file
-from gateway.spool.protocol import Spool, SpoolFull, SpoolStatistics, SpoolUnavailable
+from gateway.spool.open import Engine, forget_spool, make_spool, spool_file, spool_numbers
+from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 
 __all__ = [
     "EVERY",
@@ -17,8 +17,9 @@ __all__ = [
     "Overloaded",
     "Spool",
     "SpoolFull",
-    "SpoolStatistics",
     "SpoolUnavailable",
+    "forget_spool",
     "make_spool",
     "spool_file",
+    "spool_numbers",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, GatewayError, Lane, StoredChunk
+from gateway.observe import SpoolStatistics
 
 
 class SpoolFull(GatewayError):
@@ -15,24 +15,6 @@ class SpoolFull(GatewayError):
 
 class SpoolUnavailable(GatewayError):
     """Nothing of the transaction was taken: the disk is full or read-only, an I/O error, or the spool is closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStatistics:
-    """A snapshot, for `/status` and the metrics."""
-
-    events: int
-    """Events that wait."""
-    bytes: int
-    """Their encoded size."""
-    dead_letters: int
-    """Dead letters that are kept."""
-    size: int
-    """Bytes that the spool takes on its medium."""
-    max_bytes: int
-    """What `size` may grow to."""
-    commits: int
-    """Transactions since the start."""
 
 
 class Spool(Protocol):

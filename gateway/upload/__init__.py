@@ -4,7 +4,6 @@
 """
 
 from gateway.upload.graph import Call, NoReply, Reply, Transport
-from gateway.upload.lane import LaneStatistics
 from gateway.upload.uploads import Uploads
 
-__all__ = ["Call", "LaneStatistics", "NoReply", "Reply", "Transport", "Uploads"]
+__all__ = ["Call", "NoReply", "Reply", "Transport", "Uploads"]

@@ -16,6 +16,7 @@ from aiolimiter import AsyncLimiter
 from gateway.config import DestinationSettings
 from gateway.model import Lane, UnixSeconds
 from gateway.observe import Ledger
+from gateway.observe.alerts import Alert
 from gateway.spool import Spool
 from gateway.upload.graph import CallShape, NoReply, Transport
 from gateway.upload.outcome import (
@@ -66,20 +67,27 @@ class Surroundings:
     random: Random
     warnings: dict[str, str] = field(default_factory=dict)
     """By destination, what Meta said last of the version that is called."""
+    tell: Callable[[Alert], None] = lambda _: None
+    """Gets the news of the lanes."""
+    share: float = 1.0
+    """Of `upload.requests_per_second` that is this process's."""
+
+    @property
+    def calls_per_second(self) -> float:
+        """That each lane may make in this process."""
+        return self.destination.upload.requests_per_second * self.share
 
 
 class Caller:
     """Makes a lane's calls."""
 
     def __init__(self, lane: Lane, around: Surroundings) -> None:
-        upload = around.destination.upload
         self._lane = lane
         self._around = around
-        self._rate = upload.requests_per_second
-        # Capacity 1: a larger one lets a burst through.
-        self._limiter = AsyncLimiter(1, 1 / upload.requests_per_second)
+        self._rate = around.calls_per_second
+        self._limiter = _limiter(self._rate)
         self._turn = asyncio.Lock()  # held by the one that waits for its turn: lanes of a token take turns, not batches
-        self._slots = Slots(upload.concurrency)
+        self._slots = Slots(around.destination.upload.concurrency)
         # Only the loop's thread touches these.
         self.under_way = 0
         """Calls that were sent and not answered."""
@@ -94,6 +102,13 @@ class Caller:
     def concurrency(self) -> int:
         """Calls that may be under way now."""
         return self._slots.limit
+
+    def retune(self) -> None:
+        """Go by the settings that the surroundings have now."""
+        if self._rate != self._around.calls_per_second:
+            self._rate = self._around.calls_per_second
+            self._limiter = _limiter(self._rate)
+        self._slots.most = self._around.destination.upload.concurrency
 
     async def call(self, parts: Parts, may_still: Callable[[], bool]) -> Outcome | None:
         """Send the next part when it is its turn; None: it was not sent, since `may_still` said no when it came."""
@@ -174,3 +189,8 @@ class Caller:
     @property
     def _extra(self) -> dict[str, str]:
         return {"lane": str(self._lane)}
+
+
+def _limiter(calls_per_second: float) -> AsyncLimiter:
+    """Even: a capacity above 1 would let a burst through."""
+    return AsyncLimiter(1, 1 / calls_per_second)

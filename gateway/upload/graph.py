@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -89,18 +90,19 @@ class CallShape:
 
 
 class HttpTransport:
-    """Calls over HTTP with kept connections. Certificates are verified; a proxy comes from the environment."""
+    """Calls over HTTP with kept connections; a proxy comes from the environment (`HTTPS_PROXY`, `NO_PROXY`)."""
 
     def __init__(self, destination: DestinationSettings) -> None:
         upload = destination.upload
         self._timeout = aiohttp.ClientTimeout(total=upload.timeout, connect=upload.connect_timeout)
+        self._ca_file = upload.ca_file
         self._session: aiohttp.ClientSession | None = None  # made on the loop, at the first call
 
     async def send(self, call: Call) -> Reply:
         """The answer. Raises `NoReply`."""
         if self._session is None:
             # Lanes bound their own calls, so the pool has no limit of its own to make lanes wait for each other.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10, ssl=self._trusted())
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=True)
         try:
             async with self._session.post(
@@ -119,6 +121,13 @@ class HttpTransport:
             raise NoReply("disconnected", in_doubt=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NoReply(f"broken_{type(error).__name__}", in_doubt=True) from None
+
+    def _trusted(self) -> ssl.SSLContext:
+        """Certificates are verified, always: against the system's authorities and those of `ca_file`."""
+        context = ssl.create_default_context()
+        if self._ca_file is not None:
+            context.load_verify_locations(self._ca_file)
+        return context
 
     async def close(self) -> None:
         """Let go of the connections."""

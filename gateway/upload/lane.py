@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import orjson
 
 from gateway.buffer import Buffer
 from gateway.mapping import expires_at
-from gateway.model import Batch, GatewayError, Lane, MetaFault, UnixSeconds
+from gateway.model import Batch, GatewayError, Lane, MetaFault
+from gateway.observe import LaneStatistics
+from gateway.observe.alerts import Alert, Occasion
 from gateway.upload.backoff import pause
 from gateway.upload.caller import Caller, Surroundings
 from gateway.upload.gate import Gate, Passage, Shut
@@ -30,27 +31,6 @@ EXPIRY_MARGIN = 300
 """Seconds before Meta's limit at which an event is not sent any more: it would fail its whole batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaneStatistics:
-    """A snapshot of a lane, for `/status` and the metrics."""
-
-    lane: Lane
-    waiting_events: int
-    """In the spool, on their way included."""
-    waiting_bytes: int
-    """Of those that are not on their way."""
-    oldest_at: UnixSeconds | None
-    """When the oldest that is not on its way became durable."""
-    in_flight: int
-    """Calls under way."""
-    last_outcome: str | None
-    pace: float
-    """Calls a second that are allowed now."""
-    concurrency: int
-    """Calls that may be under way now."""
-    blocked: str | None
-
-
 class LaneUploader:
     """Carries one lane."""
 
@@ -63,8 +43,9 @@ class LaneUploader:
         self._caller = Caller(lane, around)
         self._settling = Settling(lane, around, self._account)
         self._suspicion = Suspicion()
-        # Only the loop's thread touches this.
+        # Only the loop's thread touches these.
         self._in_hand = 0  # batches taken and not settled
+        self._put_down = asyncio.Event()  # set when there may be a free hand
 
     @property
     def is_idle(self) -> bool:
@@ -80,6 +61,12 @@ class LaneUploader:
         """Try at once, if the lane is blocked; whether it is."""
         self._gate.resume()
         return self._gate.shut is not None
+
+    def retune(self) -> None:
+        """Go by the settings that the surroundings have now."""
+        self.buffer.limits = self._around.destination.limits
+        self._caller.retune()
+        self._put_down.set()
 
     def drain(self) -> None:
         """Everything is due now. A blocked lane tries once more, and then leaves the rest to the next start."""
@@ -105,16 +92,16 @@ class LaneUploader:
     async def run(self) -> None:
         """Until draining and empty, or cancelled. What was in hand when it ends stays in the spool."""
         self._in_hand = 0
-        hands = asyncio.Semaphore(self._around.destination.upload.concurrency)
         async with asyncio.TaskGroup() as group:
             while True:
-                await hands.acquire()
+                while self._in_hand >= self._around.destination.upload.concurrency:
+                    self._put_down.clear()
+                    await self._put_down.wait()
                 batch = None if self._gate.is_hopeless else await self._next()
                 if batch is None:
                     return
                 self._in_hand += 1
-                carrying = group.create_task(self._carry(batch))
-                carrying.add_done_callback(lambda _: hands.release())
+                group.create_task(self._carry(batch))
 
     async def _next(self) -> Batch | None:
         tries = 0
@@ -155,6 +142,7 @@ class LaneUploader:
                 case _:
                     pass  # too old by now, or hopeless: seen at the top
         self._in_hand -= 1
+        self._put_down.set()
 
     async def _attempt(self, parts: Parts) -> Outcome | None:
         """Call until Meta decides about the next part; None: something is to be looked at before the next call."""
@@ -198,8 +186,11 @@ class LaneUploader:
                 pass
 
     def _open(self) -> None:
+        shut = self._gate.shut
         self._gate.open()
         log.warning("the lane goes on", extra={"lane": str(self.lane)})
+        if shut is not None:
+            self._tell(Occasion.RESUMED, shut)
 
     def _block(self, shut: Shut) -> None:
         if self._gate.close(shut):
@@ -209,6 +200,11 @@ class LaneUploader:
                 shut.code,
                 extra={"lane": str(self.lane)},
             )
+            self._tell(Occasion.BLOCKED, shut)
+
+    def _tell(self, occasion: Occasion, shut: Shut) -> None:
+        now = self._around.wall()
+        self._around.tell(Alert(occasion, self.lane, shut.kind, shut.code, self._account.waiting, now))
 
     async def _refuse(self, parts: Parts, indices: Sequence[int], code: str, fault: MetaFault | None) -> None:
         """Events that Meta refused are dead; where all are refused alike, it is no event's fault and they are kept."""

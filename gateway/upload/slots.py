@@ -17,12 +17,24 @@ class Slots:
     """Additive increase, multiplicative decrease, between 1 and the configured most. Waiters are served in order."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
         # Only the loop's thread touches these.
+        self._most = most
         self._limit = float(most)
         self._taken = 0
         self._usual: float | None = None  # seconds of a call when all is well: falls at once, rises slowly
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def most(self) -> int:
+        """What the settings allow."""
+        return self._most
+
+    @most.setter
+    def most(self, most: int) -> None:
+        if most != self._most:
+            self._most = most
+            self._limit = float(most)
+            self._wake()
 
     @property
     def limit(self) -> int:

@@ -10,13 +10,14 @@ from random import Random, SystemRandom
 
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings
-from gateway.model import Backlog, Lane, StoredChunk, UnixSeconds
-from gateway.observe import Ledger
+from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
+from gateway.observe import LaneStatistics, Ledger
+from gateway.observe.alerts import Alert
 from gateway.spool import Spool
 from gateway.upload.backoff import pause
 from gateway.upload.caller import Surroundings
 from gateway.upload.graph import CallShape, HttpTransport, Transport
-from gateway.upload.lane import LaneStatistics, LaneUploader
+from gateway.upload.lane import LaneUploader
 from gateway.upload.pace import Pace
 from gateway.upload.token import Token
 
@@ -40,30 +41,21 @@ class Uploads:
         transport: Callable[[DestinationSettings], Transport] = HttpTransport,
         wall: Callable[[], UnixSeconds] = time.time,
         random: Random | None = None,
+        tell: Callable[[Alert], None] = lambda _: None,
+        share: float = 1.0,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._wall = wall
         self._random = random or SystemRandom()
-        self._limits = {name: destination.limits for name, destination in destinations.items()}
-        paces: dict[str, Pace] = {}
+        self._transport = transport
+        self._tell = tell
+        self._share = share  # of every lane's pace, where processes share it
+        self._paces: dict[str, Pace] = {}  # by token
         self.version_warnings: dict[str, str] = {}
         """By destination, what Meta said last of `upload.graph_version`; empty while it says nothing."""
-        self._around: dict[str, Surroundings] = {}
-        for name, destination in destinations.items():
-            token_pace = paces.setdefault(destination.access_token.reveal(), Pace())
-            self._around[name] = Surroundings(
-                destination=destination,
-                shape=CallShape(destination),
-                transport=transport(destination),
-                token=Token(destination.access_token, name),
-                token_pace=token_pace,
-                spool=spool,
-                ledger=ledger,
-                wall=wall,
-                random=self._random,
-                warnings=self.version_warnings,
-            )
+        self._around = {name: self._surroundings(name, one) for name, one in destinations.items()}
+        self._retired: set[asyncio.Task[None]] = set()  # transports that still carry calls of earlier settings
         # Only the loop's thread touches these.
         self._lanes: dict[Lane, LaneUploader] = {}
         self._idle_since: dict[Lane, float] = {}
@@ -76,17 +68,22 @@ class Uploads:
 
     def recovered(self, backlogs: Sequence[Backlog]) -> None:
         """What earlier processes left in the spool."""
-        self.orphans = [one for one in backlogs if one.lane.destination not in self._around and one.events]
+        self.orphans = [one for one in backlogs if one.events]
+        self._adopt()
         for orphan in self.orphans:
             log.warning(
                 "%d events wait for a destination that is not in the settings; they are kept",
                 orphan.events,
                 extra={"lane": str(orphan.lane)},
             )
-        for backlog in backlogs:
-            if backlog.lane.destination in self._around and backlog.events:
+
+    def _adopt(self) -> None:
+        """Take what has a destination out of the orphans."""
+        for backlog in self.orphans:
+            if backlog.lane.destination in self._around:
                 self._ledger.lanes[backlog.lane].recovered += backlog.events
                 self._lane(backlog.lane).buffer.recovered(backlog)
+        self.orphans = [one for one in self.orphans if one.lane.destination not in self._around]
 
     def stored(self, chunks: Sequence[StoredChunk]) -> None:
         """Chunks became durable. Runs once a commit."""
@@ -100,13 +97,64 @@ class Uploads:
         found = self._lanes.get(lane)
         if found is not None:
             return found.buffer.room
-        limits = self._limits[lane.destination]
+        limits = self.limits(lane)
         return limits.max_events, limits.max_bytes
 
     def waiting_bytes(self, lane: Lane) -> int:
         """Of the lane's events that wait for their turn."""
         found = self._lanes.get(lane)
         return found.buffer.statistics().bytes if found is not None else 0
+
+    def limits(self, lane: Lane) -> BatchLimits:
+        """What a batch of the lane may hold."""
+        return self._around[lane.destination].destination.limits
+
+    def reload(self, destinations: Mapping[str, DestinationSettings]) -> None:
+        """Go on with other settings. Calls that are under way end as they began.
+
+        A destination that is not among them keeps its settings until what waits for it has left or the process ends.
+        """
+        for name, destination in destinations.items():
+            around = self._around.get(name)
+            if around is None:
+                self._around[name] = self._surroundings(name, destination)
+            elif around.destination != destination:
+                self._change(around, name, destination)
+        self._adopt()
+
+    def _surroundings(self, name: str, destination: DestinationSettings) -> Surroundings:
+        return Surroundings(
+            destination=destination,
+            shape=CallShape(destination),
+            transport=self._transport(destination),
+            token=Token(destination.access_token, name),
+            token_pace=self._paces.setdefault(destination.access_token.reveal(), Pace()),
+            spool=self._spool,
+            ledger=self._ledger,
+            wall=self._wall,
+            random=self._random,
+            warnings=self.version_warnings,
+            tell=self._tell,
+            share=self._share,
+        )
+
+    def _change(self, around: Surroundings, name: str, destination: DestinationSettings) -> None:
+        before = around.destination.upload
+        around.destination = destination
+        around.shape = CallShape(destination)
+        if destination.access_token.reveal() != around.token.current:
+            around.token.replace(destination.access_token)
+            around.token_pace = self._paces.setdefault(destination.access_token.reveal(), Pace())
+        if destination.upload != before:
+            self.version_warnings.pop(name, None)
+            retiring = asyncio.create_task(_retire(around.transport, before.timeout), name="retiring transport")
+            self._retired.add(retiring)
+            retiring.add_done_callback(self._retired.discard)
+            around.transport = self._transport(destination)
+        for lane, found in self._lanes.items():
+            if lane.destination == name:
+                found.retune()
+                found.resume()
 
     async def run(self) -> None:
         """Carry all lanes until `stop`."""
@@ -133,10 +181,13 @@ class Uploads:
         while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
 
-    def resume(self, lane: Lane | None = None) -> int:
-        """Let a blocked lane, or all of them, try at once; how many were blocked."""
-        chosen = [found for name, found in self._lanes.items() if lane in {None, name}]
-        return sum(found.resume() for found in chosen)
+    def resume(self, destination: str | None = None, event_set: str | None = None) -> int:
+        """Let blocked lanes, all of them or those meant, try at once; how many were blocked."""
+        return sum(
+            found.resume()
+            for lane, found in self._lanes.items()
+            if destination in {None, lane.destination} and event_set in {None, lane.event_set}
+        )
 
     async def stop(self) -> None:
         """End at once. What was not settled stays in the spool."""
@@ -146,6 +197,8 @@ class Uploads:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for retiring in self._retired:
+            retiring.cancel()
         for around in self._around.values():
             await around.transport.close()
 
@@ -159,7 +212,7 @@ class Uploads:
         if found is None:
             around = self._around[lane.destination]
             share = self._random.uniform(0.25, 1.0)
-            buffer = Buffer(lane, self._limits[lane.destination], self._spool, self._wall, first_patience=share)
+            buffer = Buffer(lane, around.destination.limits, self._spool, self._wall, first_patience=share)
             found = self._lanes[lane] = LaneUploader(lane, buffer, around)
             if self._draining:
                 found.drain()
@@ -217,3 +270,11 @@ class Uploads:
         del self._lanes[lane], self._idle_since[lane]
         account = self._ledger.lanes.pop(lane)
         self._ledger.lanes[Lane(lane.destination, lane.event_set, "")].add(account)
+
+
+async def _retire(transport: Transport, seconds: float) -> None:
+    """Close a transport when the last call that it may carry is over."""
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await transport.close()

@@ -188,14 +188,14 @@ def fill(config: Path, *lanes: Lane) -> None:
 def test_a_stopped_spool_is_verified_listed_exported_and_emptied(run: Run, config: Path) -> None:
     kept, orphan = Lane("store", "1148872185708962", "t"), Lane("gone", "7", "t")
     fill(config, kept, orphan, orphan)
-    assert run("spool", "verify").output == "6 events wait and 0 dead letters are kept, intact\n"
+    assert run("spool", "verify").output == "spool.sqlite: 6 events wait, 0 dead letters are kept, intact\n"
     listed = run("spool", "lanes").output.splitlines()
     assert any("4 events" in line and "gone/7/t  (not in the settings)" in line for line in listed)
     exported = [json.loads(line) for line in run("spool", "export", "--destination", "gone").stdout.splitlines()]
     assert [one["event"]["n"] for one in exported] == [1, 2, 1, 2]
     assert {one["event_set"] for one in exported} == {"7"}
     assert run("spool", "discard", "--destination", "gone", "--yes").output == "discarded 4 events\n"
-    assert run("spool", "verify").output == "2 events wait and 0 dead letters are kept, intact\n"
+    assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"
 
 
 def test_rescue_sets_the_file_aside_and_keeps_what_is_readable(run: Run, config: Path) -> None:
@@ -203,7 +203,7 @@ def test_rescue_sets_the_file_aside_and_keeps_what_is_readable(run: Run, config:
     done = run("spool", "rescue")
     assert done.exit_code == 0, done.output
     assert "rescued 2 events and 0 dead letters" in done.output
-    assert run("spool", "verify").output == "2 events wait and 0 dead letters are kept, intact\n"
+    assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"
 
 
 def test_a_spool_that_is_not_there_is_said(run: Run) -> None:

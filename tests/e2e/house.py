@@ -67,10 +67,10 @@ upload.graph_version = "v16.0"
 """
         )
 
-    def start(self) -> Child:
+    def start(self, *options: str) -> Child:
         """Start the gateway (again)."""
         environ = {"TEST_META_TOKEN": TOKEN}
-        arguments = ["gateway", "serve", "--config", str(self.folder / "gateway.toml")]
+        arguments = ["gateway", "serve", "--config", str(self.folder / "gateway.toml"), *options]
         self.gateway = Child(self.folder, "gateway", arguments, environ=environ).started()
         return self.gateway
 

@@ -15,8 +15,9 @@ from tests.e2e.test_promises import orders
 
 def gateway(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command with the house's settings; port 0 means that it cannot find a running gateway by them."""
+    config = ["--config", str(house.folder / "gateway.toml")]
     return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments, "--config", str(house.folder / "gateway.toml")],
+        [sys.executable, "-m", "gateway", *arguments, *([] if "--url" in arguments else config)],
         env={**os.environ, "TEST_META_TOKEN": TOKEN},
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from gateway.model import Backlog, UnixSeconds
-from gateway.spool.protocol import SpoolStatistics
+from gateway.observe import SpoolStatistics
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rows import key_of

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.observe import SpoolStatistics
 from gateway.spool.letters import EVERY, LetterFilter
-from gateway.spool.protocol import SpoolStatistics, SpoolUnavailable
+from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.keeper import Keeper
 from gateway.spool.sqlite.medium import Medium

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 import apsw
 
 from gateway.model import Backlog, UnixSeconds
-from gateway.spool.protocol import SpoolStatistics, SpoolUnavailable
+from gateway.observe import SpoolStatistics
+from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import check, files
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.medium import Medium

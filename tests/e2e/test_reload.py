@@ -1,0 +1,171 @@
+"""Settings that change while a real gateway runs: nothing is lost or repeated, and a faulty file changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+from gateway.model import JsonObject
+from tests.e2e.house import EVENT_SET, WRITE_KEY, House, sale, until
+from tests.e2e.test_operators import gateway, rewrite
+from tests.e2e.test_promises import orders
+
+
+def hang_up(house: House) -> None:
+    assert house.gateway is not None
+    house.gateway.process.send_signal(signal.SIGHUP)
+
+
+def read_at(house: House) -> float:
+    return float(house.status()["settings"]["read_at"])
+
+
+def reloaded(house: House) -> None:
+    before = read_at(house)
+    hang_up(house)
+    until(lambda: read_at(house) > before, "the settings to be read again")
+
+
+def test_a_new_token_and_a_new_destination_come_without_a_restart_and_nothing_is_lost_or_repeated(
+    tmp_path: Path,
+) -> None:
+    with House(tmp_path) as house, house.start() as running:
+        rewrite(house, 'access_token = { env = "TEST_META_TOKEN" }\nstandard', 'access_token = "old"\nstandard')
+        reloaded(house)
+        for number in range(50):
+            assert house.track(sale(number))[0] == 200
+        until(lambda: any(lane["blocked"] == "token" for lane in house.status()["lanes"]), "the old token's refusal")
+        assert orders(house) == []
+
+        rewrite(house, 'access_token = "old"\nstandard', 'access_token = { env = "TEST_META_TOKEN" }\nstandard')
+        rewrite(house, 'destinations = ["store", "legacy"]', 'destinations = ["store", "legacy", "second"]')
+        path = house.folder / "gateway.toml"
+        second = path.read_text().partition("[destinations.store]")[2].partition("[destinations.legacy]")[0]
+        path.write_text(path.read_text() + "\n[destinations.second]" + second.replace(EVENT_SET, "777"))
+        reloaded(house)
+        for number in range(50, 60):
+            assert house.track(sale(number))[0] == 200
+        until(lambda: house.account()["waiting"] == 0, "everything to be delivered")
+        assert sorted(orders(house)) == sorted(f"order-{number}" for number in range(60))
+        assert sorted(event["custom_data"]["order_id"] for event in house.arrived("777")) == sorted(
+            f"order-{number}" for number in range(50, 60)
+        )
+        assert house.account()["dead_lettered"] == 0
+        running.stop()
+
+
+def test_a_faulty_file_is_refused_whole_and_said_and_the_old_settings_stay(tmp_path: Path) -> None:
+    with House(tmp_path) as house, house.start() as running:
+        path = house.folder / "gateway.toml"
+        good = path.read_text()
+        before = read_at(house)
+        for fault, said in (
+            ("[destinations.store", "is not TOML"),
+            (good.replace("limited_data_usage = true", "limited_data_usage = 7", 1).replace(WRITE_KEY, "x"), "limited"),
+            (good.replace('api = "offline"', 'api = "conversions"').replace("v16.0", "v25.0"), "legacy.api: cannot"),
+        ):
+            path.write_text(fault)
+            hang_up(house)
+            until(lambda said=said: said in str(house.status()["settings"]["refused"]), said)  # type: ignore[misc]
+            assert house.track(sale(1))[0] == 200
+        assert read_at(house) == before
+        assert "the old ones stay" in running.log.read_text()
+        path.write_text(good)
+        reloaded(house)
+        assert house.status()["settings"]["refused"] == []
+        running.stop()
+
+
+def test_a_write_key_that_is_taken_away_is_refused_from_the_next_request_on(tmp_path: Path) -> None:
+    with House(tmp_path) as house, house.start() as running:
+        assert house.track(sale(1))[0] == 200
+        rewrite(house, WRITE_KEY, "another-key")
+        reloaded(house)
+        assert house.track(sale(2))[0] == 401
+        running.stop()
+
+
+def test_with_watch_a_changed_file_is_read_by_itself(tmp_path: Path) -> None:
+    with House(tmp_path) as house, house.start("--watch") as running:
+        before = read_at(house)
+        rewrite(house, WRITE_KEY, "another-key")
+        until(lambda: read_at(house) > before, "the file to be noticed")
+        assert house.track(sale(2))[0] == 401
+        running.stop()
+
+
+class Webhook:
+    """Keeps what is posted to it."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self.got: list[JsonObject] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status = statuses.pop(0) if statuses else 200
+                if status == 200:
+                    hook.got.append(body)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-part"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_blocked_lane_calls_the_webhook_and_is_resumed_by_hand(tmp_path: Path) -> None:
+    with (
+        Webhook([503]) as hook,
+        House(tmp_path, settings=f'[alerts]\nwebhook = "{hook.url}"') as house,
+        house.start() as running,
+    ):
+        house.faults({"status": 400, "code": 100, "subcode": 33, "event_set": EVENT_SET})
+        for number in range(3):
+            house.track(sale(number))
+        until(lambda: len(hook.got) == 1, "the alert, after the webhook's first refusal")
+        alert = hook.got[0]
+        assert (alert["event"], alert["kind"], alert["code"]) == ("lane_blocked", "object", "meta_100_33")
+        assert (alert["destination"], alert["event_set"]) == ("store", EVENT_SET)
+        assert EVENT_SET in alert["text"]
+        assert house.status()["account"]["waiting"] >= 3
+
+        house.faults()
+        begun = time.monotonic()
+        resumed = gateway(house, "resume", "--url", house.admin, "--destination", "store")
+        assert "1 blocked lanes try now" in resumed.stdout, resumed.stderr
+        until(lambda: sorted(orders(house)) == ["order-0", "order-1", "order-2"], "what had waited")
+        assert time.monotonic() - begun < 14, "a probe would have done it"
+        until(lambda: len(hook.got) == 2, "the second alert")
+        assert hook.got[1]["event"] == "lane_resumed"
+        assert "secret-part" not in running.log.read_text()
+        running.stop()
+
+
+def test_a_warning_about_the_version_is_logged_once_and_shown(tmp_path: Path) -> None:
+    with House(tmp_path) as house, house.start() as running:
+        text = "The call has been auto-upgraded to v26.0"
+        house.faults({"count": 1, "event_set": EVENT_SET, "headers": {"X-Ad-Api-Version-Warning": text}})
+        for number in range(3):
+            house.track(sale(number))
+            until(lambda number=number: len(orders(house)) == number + 1, "the sale")  # type: ignore[misc]
+        assert house.status()["warnings"] == {"store": {"graph_version": text}}
+        assert running.log.read_text().count(text) == 1
+        running.stop()
