@@ -11,7 +11,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -32,9 +31,8 @@ from gateway.mapping import Mapper, compile_mapper
 from gateway.model import Backlog, GatewayError, Lane
 from gateway.observe import Ledger, Snapshot
 from gateway.observe.alerts import Alerts
-from gateway.observe.logs import setup
 from gateway.observe.loop_lag import LoopLag
-from gateway.reloading import may_follow, reloading
+from gateway.reloading import may_follow
 from gateway.spool import Intake, make_spool
 from gateway.upload import Uploads
 
@@ -61,29 +59,46 @@ class Stop:
             self.now.set()
         self.asked.set()
 
+    def end(self) -> None:
+        """Stop now."""
+        self.asked.set()
+        self.now.set()
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One process among those of a gateway."""
+class Part:
+    """What one process has of a gateway."""
 
     number: int = 0
     """Whose spool it has."""
-    share: float = 1.0
-    """Its part of what the settings allow the whole gateway: the pace of a lane, the size of the spool."""
-    listening: Sequence[socket.socket] | None = None
-    """What it listens on. None: it is alone, and listens where the settings say, for operators as well. Empty: it takes
-    no requests, and ends when nothing is left of what an earlier process left behind."""
+    room: float = 1.0
+    """Its share of the spool's size in the settings."""
+    pace: float = 1.0
+    """Its share of the pace of each lane in the settings."""
 
 
-ALONE = Place()
+WHOLE = Part()
 
 
 class Service:
     """One gateway process. `run` is its whole life; the rest is what the operators' face asks."""
 
-    def __init__(self, settings: Settings, place: Place = ALONE, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        part: Part = WHOLE,
+        listening: Sequence[socket.socket] | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`listening`: what it takes requests from.
+
+        None: it is alone, and listens where the settings say, for operators as well. Empty: it takes no requests, and
+        ends when nothing is left of what an earlier process left behind.
+        """
         self._settings = settings
-        self._place = place
+        self._part = part
+        self._listening = listening
         self._wall = wall
         self._started_at = self._settings_at = wall()
         self._settings_refused: Sequence[str] = ()
@@ -91,9 +106,9 @@ class Service:
         self._mappers = _compiled(settings, {}, {})
         self._lag = LoopLag()
         self._alerts = Alerts(settings.alerts, self._ledger)
-        self._spool = make_spool(settings.spool, wall, place.number, place.share)
+        self._spool = make_spool(settings.spool, wall, part.number, part.room)
         self._uploads = Uploads(
-            settings.destinations, self._spool, self._ledger, wall=wall, tell=self._alerts.tell, share=place.share
+            settings.destinations, self._spool, self._ledger, wall=wall, tell=self._alerts.tell, share=part.pace
         )
         self.desk = Desk(self._spool, settings.destinations, self._mappers, stored=self._uploads.stored, wall=wall)
         self._intake = Intake(
@@ -104,10 +119,12 @@ class Service:
             max_pending_bytes=settings.spool.max_pending_bytes,
             crowded=self._crowded,
         )
-        self._keeping = Housekeeping(settings, self._spool, self._ledger, wall, place.number)
+        self._keeping = Housekeeping(settings, self._spool, self._ledger, wall, part.number)
         self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, wall)
         self._admin = Admin(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
+        self.serving = asyncio.Event()
+        """Set once it takes requests, or carries what it inherited."""
 
     # What the operators' face asks.
 
@@ -175,7 +192,7 @@ class Service:
         """Why a lane may not have more of the spool for now."""
         spool = self._settings.spool
         waiting = self._uploads.waiting_bytes(lane)
-        if waiting < spool.max_bytes * self._place.share * spool.lane_share:
+        if waiting < spool.max_bytes * self._part.room * spool.lane_share:
             return None
         return (
             f"{waiting} bytes wait for {lane}, which is its share of the spool (spool.lane_share). "
@@ -189,7 +206,7 @@ class Service:
         async with AsyncExitStack() as stack:
             backlogs = await self._spool.open()
             stack.push_async_callback(self._spool.close)
-            if self._place.listening is None:
+            if self._listening is None:
                 await self._admin.start()
                 stack.push_async_callback(self._admin.stop)
             self._uploads.recovered(backlogs)
@@ -203,13 +220,16 @@ class Service:
                 keeping = tasks.create_task(self._keeping.run(), name="housekeeping")
                 alerting = tasks.create_task(self._alerts.run(), name="alerts")
                 try:
-                    if self._place.listening == ():
+                    if self._is_heir:
                         self._phase = "serving"
+                        self.serving.set()
                         await self._inherit(stop)
                     else:
-                        await self._ingest.start(self._place.listening)
+                        await self._ingest.start(self._listening)
                         self._phase = "serving"
-                        self._announce()
+                        self.serving.set()
+                        if self._listening is None:
+                            announce(self._settings, self._ingest.port, self._admin.port)
                         await stop.asked.wait()
                     await self._leave(stop, committing)
                 finally:
@@ -242,46 +262,33 @@ class Service:
             if not await _done_unless(stop.now, asyncio.wait_for(drained(), server.drain_timeout)):
                 log.warning("stopped before everything was uploaded: the rest waits in the spool")
 
+    @property
+    def _is_heir(self) -> bool:
+        return self._listening is not None and not self._listening
+
+    @property
+    def has_nothing_left(self) -> bool:
+        """Whether its spool is empty: nothing waits, whatever for, and no dead letter is kept."""
+        return not (self._ledger.waiting or self._uploads.orphans or self._spool.statistics().dead_letters)
+
     async def _inherit(self, stop: Stop) -> None:
         """Carry what an earlier process left, until nothing is left of it, dead letters included."""
-        while self._ledger.waiting or self._uploads.orphans or self._spool.statistics().dead_letters:
+        while not self.has_nothing_left:
             if await _happens(stop.asked, within=1.0):
                 return
-        stop.ask()
-        stop.ask()
-
-    def _announce(self) -> None:
-        if self._place.listening is not None:
-            return  # whoever started it knows
-        server, admin = self._settings.server, self._settings.admin
-        addresses = {
-            "event": "listening",
-            "server": f"http://{_bracketed(server.host)}:{self._ingest.port}",
-            "admin": f"http://{_bracketed(admin.host)}:{self._admin.port}",
-        }
-        log.info("listening", extra={**addresses, "version": __version__, "pid": os.getpid()})
-        if path := os.environ.get(ANNOUNCE):
-            Path(path).write_bytes(orjson.dumps(addresses) + b"\n")
+        stop.end()
 
 
-def serve(settings: Settings, config: Path, *, watch: bool = False) -> int:
-    """Run a gateway until a signal stops it; the exit status.
-
-    SIGHUP has it read `config` again, and with `watch` a change of the file does.
-    """
-    import uvloop  # noqa: PLC0415 (only for serving)
-
-    setup(settings.logging)
-    calm_collector()
-    faults: list[GatewayError] = []
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(settings, config, watch=watch))
-    except* GatewayError as errors:
-        faults = list(_leaves(errors))
-    for fault in faults:
-        log.error("%s", fault)
-    return 1 if faults else 0
+def announce(settings: Settings, port: int, admin_port: int) -> None:
+    """Say where the gateway listens, in the log and in the file of `ANNOUNCE`."""
+    addresses = {
+        "event": "listening",
+        "server": f"http://{_bracketed(settings.server.host)}:{port}",
+        "admin": f"http://{_bracketed(settings.admin.host)}:{admin_port}",
+    }
+    log.info("listening", extra={**addresses, "version": __version__, "pid": os.getpid()})
+    if path := os.environ.get(ANNOUNCE):
+        Path(path).write_bytes(orjson.dumps(addresses) + b"\n")
 
 
 def calm_collector() -> None:
@@ -294,22 +301,13 @@ def calm_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _leaves(errors: BaseExceptionGroup[GatewayError]) -> Iterator[GatewayError]:
+def leaves(errors: BaseExceptionGroup[GatewayError]) -> Iterator[GatewayError]:
+    """What a group holds, however deep."""
     for error in errors.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from leaves(error)
         else:
             yield error
-
-
-async def _until_signalled(settings: Settings, config: Path, *, watch: bool) -> None:
-    stop = Stop()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask)
-    service = Service(settings)
-    async with reloading(config, settings, service, watch=watch):
-        await service.run(stop)
 
 
 def _compiled(

@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -98,6 +98,11 @@ class ServerSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
     unix_socket: str | None = Field(None, description="Path of a Unix socket to listen on as well.")
+    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        1,
+        description="Processes that share the port, each with a spool file of its own and its share of each lane's "
+        'pace; `"auto"`: one for each core.',
+    )
     drain_delay: float = Field(
         2.0,
         ge=0,

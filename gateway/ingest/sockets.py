@@ -35,10 +35,14 @@ class Bound:
         """The TCP port."""
         return int(self.tcp[0][0].getsockname()[1])
 
-    def close(self) -> None:
-        """Let go of all of them."""
+    def release(self) -> None:
+        """Let go of them: whoever got one has it still."""
         for one in [*(one for many in self.tcp for one in many), *self.unix]:
             one.close()
+
+    def close(self) -> None:
+        """Let go of them, and of the path."""
+        self.release()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

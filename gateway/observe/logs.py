@@ -23,14 +23,19 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-def setup(settings: LoggingSettings, stream: TextIO | None = None) -> None:
-    """Send everything that is logged in this process to one stream, in the form that the settings ask for."""
+def setup(settings: LoggingSettings, stream: TextIO | None = None, worker: int | None = None) -> None:
+    """Send everything that is logged in this process to one stream, in the form that the settings ask for.
+
+    `worker`: the number of this process, which each line then has.
+    """
     stream = stream or sys.stderr
     as_text = settings.format is LogFormat.TEXT or (settings.format is LogFormat.AUTO and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter(colours=stream.isatty()) if as_text else JsonFormatter())
     fold = Fold(time.monotonic)
     handler.addFilter(fold)
+    if worker is not None:
+        handler.addFilter(_named(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
@@ -71,6 +76,14 @@ class Fold(logging.Filter):
                 record.repeated = held
                 handler.emit(record)
         self._seen.clear()
+
+
+def _named(worker: int) -> Callable[[logging.LogRecord], bool]:
+    def name(record: logging.LogRecord) -> bool:
+        record.worker = worker
+        return True
+
+    return name
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
