@@ -75,6 +75,7 @@ def test_dead_letters_of_a_running_gateway_are_replayed_over_its_admin_port(tmp_
             done = gateway(house, "dead-letters", "replay", "--all", "--url", house.admin)
             assert "replayed 1 dead letters as 1 events; 0 stay" in done.stdout, done.stderr
             until(lambda: orders(house) == ["order-1"], "the replayed event")
+            until(lambda: house.account()["waiting"] == 0, "its settling")
             account = house.account()
             assert account["accepted"] == account["delivered"] + account["dead_lettered"]
             assert gateway(house, "dead-letters", "list", "--url", house.admin).stdout == ""
