@@ -1,4 +1,4 @@
-# Every target does its own set-up. `make run ARGS="--for 10s"`, `make test ARGS="tests/mapping -x"`.
+# Every target does its own set-up. `make run ARGS="--for 10s"`, `make test ARGS="tests/mapping -n0 -x"`.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -11,7 +11,7 @@ run: $(VENV)/.runtime           ## watch store sales go through the gateway to a
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(VENV)/.dev              ## the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev              ## style, types, and which room may know which
 	$(BIN)/ruff check .
