@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 
@@ -122,10 +123,12 @@ def phone(text: str, country: str | None) -> str | None:
                 return national
         elif digits.isdecimal():
             if digits[:2] == "00":
-                if is_complete(digits[2:6], len(digits) - 2):
+                if text[:2] == "00" and is_complete(digits[2:6], len(digits) - 2):
                     return digits[2:]
             elif country in {"US", "CA"} and len(digits) == 10 and digits[0] not in "01":
                 return "1" + digits
+            elif country is not None and (match := _national(country)(digits)):
+                return calling_codes()[country] + match["number"]
     return _unusual_phone(text, country)
 
 
@@ -215,6 +218,9 @@ _KEEPS_ZERO = frozenset({"39", "378", "225", "241", "242"})
 """Calling codes after which a zero may belong to the number; those go to the library."""
 
 
+_NEVER = re.compile(r"(?!)").fullmatch
+
+
 def is_complete(beginning: str, length: int) -> bool:
     """Whether digits that begin so are surely calling code and national number: nothing has to be cut or refused.
 
@@ -242,6 +248,39 @@ def _learn(code: str) -> bool:
             lengths.update(length + len(code) for length in metadata.general_desc.possible_length)
     _LENGTHS[code] = frozenset(lengths)
     return True
+
+
+@lru_cache(512)
+def _national(country: str) -> Callable[[str], re.Match[str] | None]:
+    """Matches digits that can only be a number as it is dialled within a country, without the prefix for that.
+
+    Numbers that could also begin with a calling code or a code for calls abroad, or with a zero of their own, are left
+    to the library, as are countries whose prefix carries more than itself.
+    """
+    from phonenumbers import PhoneMetadata, region_code_for_country_code  # noqa: PLC0415
+
+    known = calling_codes().get(country)
+    if known is None:
+        return _NEVER
+    metadata = PhoneMetadata.metadata_for_region(country)
+    main = PhoneMetadata.metadata_for_region(region_code_for_country_code(int(known)))
+    if metadata is None or main is None or metadata.general_desc is None or main.general_desc is None:
+        return _NEVER
+    general = metadata.general_desc
+    prefix = metadata.national_prefix_for_parsing or ""
+    if (
+        general.national_number_pattern is None
+        or not (prefix + "0").isdecimal()
+        or metadata.national_prefix_transform_rule
+    ):
+        return _NEVER
+    possible = set(general.possible_length) & set(main.general_desc.possible_length)
+    lengths = "|".join(rf"\d{{{length}}}" for length in sorted(possible))
+    abroad = metadata.international_prefix or "00"
+    return re.compile(
+        rf"(?!{known})(?!{abroad}){prefix}(?!0)(?=(?:{lengths})$)(?P<number>{general.national_number_pattern})",
+        re.ASCII,
+    ).fullmatch
 
 
 @lru_cache(8192)

@@ -167,3 +167,21 @@ def test_bare_digits_without_a_country_count_as_international_only_if_valid(text
 @pytest.mark.parametrize("country", [None, "US", "GB"])
 def test_zeros_before_the_countrys_code_are_taken_off(text: str, country: str | None) -> None:
     assert normalise.phone(text, country) == "442079460958"
+
+
+def test_whatever_digits_are_dialled_within_a_country_the_short_way_gives_what_the_library_gives() -> None:
+    rng = random.Random(2)
+    examples = {region: [number for one, number in NUMBERS if one == region] for region in REGIONS}
+    short = 0
+    for region in REGIONS:
+        for _ in range(60):
+            digits = list(str(rng.choice(examples[region]).national_number))
+            for _ in range(rng.randrange(4)):
+                digits[rng.randrange(len(digits))] = rng.choice("0123456789")
+            beginning = rng.choice(["", "0", "0", "1", "8", "00", str(phonenumbers.country_code_for_region(region))])
+            text = beginning + "".join(digits) + rng.choice(["", "", rng.choice("0123456789")])
+            at = rng.randrange(len(text) + 1)
+            spelling = text[:at] + rng.choice(["", " ", "-", ".", "/"]) + text[at:]
+            assert normalise.phone(spelling, region) == normalise._unusual_phone(spelling, region), (region, spelling)
+            short += normalise._national(region)(text) is not None
+    assert short > 1000
