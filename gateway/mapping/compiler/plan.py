@@ -15,7 +15,8 @@ from gateway.mapping.rules import Rules, today_of
 from gateway.mapping.walk import candidates, is_blank, text_of
 from gateway.model import Dialect, Lane
 
-LONGEST_URL = 4096
+IDS = frozenset({"event_id", "order_id", "item_number"})
+LONGEST_TEXT = 4096
 
 Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
 """Routes as the function walks them: standard event, content type rule, event sets with their usual lane."""
@@ -23,7 +24,7 @@ Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
 
 def longest(field: str) -> int:
     """Characters beyond which a text of the field counts as absent."""
-    return LONGEST_URL if field in {"event_source_url", "event_time"} else MOST
+    return MOST if field in IDS else LONGEST_TEXT
 
 
 class Plan:

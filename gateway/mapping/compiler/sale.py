@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.mapping.compiler.function import Function
 from gateway.mapping.compiler.head import text
-from gateway.mapping.compiler.plan import Plan, longest
+from gateway.mapping.compiler.plan import LONGEST_TEXT, Plan, longest
 from gateway.mapping.contents import contents_of
 from gateway.mapping.custom import MAPPED, Shapes, scrubbed, without
 from gateway.mapping.remember import Remembered
@@ -119,9 +119,10 @@ def _currency(function: Function, plan: Plan) -> None:
         function.add("currency = CURRENCIES[currency] if currency.__class__ is str else None")
         return
     function.add(
-        """
+        f"""
 if currency is not None:
-    if currency.__class__ is not str or not currency or currency.isspace(): currency = find_text(event, "currency")
+    if currency.__class__ is not str or not 0 < len(currency) <= {LONGEST_TEXT} or currency.isspace():
+        currency = find_text(event, "currency")
     currency = CURRENCIES[currency] if currency is not None else None
 """
     )

@@ -7,7 +7,7 @@ from functools import lru_cache
 import orjson
 
 from gateway.mapping.compiler.function import Function
-from gateway.mapping.compiler.plan import LONGEST_URL, Plan
+from gateway.mapping.compiler.plan import LONGEST_TEXT, Plan
 from gateway.mapping.compiler.sale import consume
 from gateway.mapping.dialects import processing_options
 from gateway.mapping.normalise import url
@@ -40,7 +40,7 @@ def _page_url(function: Function, plan: Plan) -> None:
     function.add(
         f"""
 if page_url is not None:
-    page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {LONGEST_URL} else None
+    page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {LONGEST_TEXT} else None
     if page_url is None:
         page_url = find_text(event, "event_source_url")
         page_url = url(page_url) if page_url is not None else None
@@ -54,7 +54,8 @@ def _upload_tag(function: Function, plan: Plan) -> None:
     function.add(
         f"""
 if tag is not None:
-    if tag.__class__ is not str or not tag or tag.isspace(): tag = find_text(event, "upload_tag")
+    if tag.__class__ is not str or not 0 < len(tag) <= {LONGEST_TEXT} or tag.isspace():
+        tag = find_text(event, "upload_tag")
     if tag is not None:
         tag = tag.strip()
         tag.encode()  # it stands beside the body, which `dumps` looks at
