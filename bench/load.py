@@ -7,11 +7,36 @@ that the generator is not what a bench measures.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
+
+
+class Latencies:
+    """A histogram of seconds whose buckets are 2 % wide, so that memory does not grow with the requests."""
+
+    STEP = math.log(1.02)
+    LEAST = 1e-6
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[int(math.log(max(seconds, self.LEAST) / self.LEAST) / self.STEP)] += 1
+
+    def quantile(self, share: float) -> float:
+        """Seconds at or below which this share lies: the upper end of its bucket; 0 without any."""
+        wanted = share * self.counts.total()
+        seen = 0
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
+            if seen >= wanted:
+                return self.LEAST * math.exp((bucket + 1) * self.STEP)
+        return 0.0
 
 
 @dataclass(slots=True)
@@ -24,8 +49,8 @@ class Load:
     """Answers other than 200."""
     seconds: float = 0.0
     """From the first request to the last answer."""
-    latencies: list[float] = field(default_factory=list)
-    """Seconds, one a request. At a fixed rate they count from the instant at which the request was due."""
+    latencies: Latencies = field(default_factory=Latencies)
+    """Of requests. At a fixed rate they count from the instant at which the request was due."""
 
     @property
     def requests_per_second(self) -> float:
@@ -39,14 +64,14 @@ class Load:
 
     def percentile(self, share: float) -> float:
         """Seconds within which this share of the requests was answered."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+        return self.latencies.quantile(share)
 
 
-def request(path: str, body: bytes, authorization: str) -> bytes:
+def request(path: str, body: bytes, authorization: str, encoding: str = "") -> bytes:
     """A whole request, ready to be written."""
+    encoded = f"Content-Encoding: {encoding}\r\n" if encoding else ""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {authorization}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {authorization}\r\n{encoded}"
         f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
     )
     return head.encode() + body
@@ -119,7 +144,7 @@ async def closed_loop(
         now = time.perf_counter()
         load.answered += 1
         load.refused += not good
-        load.latencies.append(now - due)
+        load.latencies.observe(now - due)
         if not next_request(connection) and not under_way and not finished.done():
             load.seconds = now - begun
             finished.set_result(None)
@@ -164,7 +189,7 @@ async def fixed_rate(
     def answered(connection: _Connection, due: float, good: bool) -> None:
         load.answered += 1
         load.refused += not good
-        load.latencies.append(time.perf_counter() - due)
+        load.latencies.observe(time.perf_counter() - due)
         if load.answered == total:
             finished.set_result(None)
         if waiting:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 import orjson
@@ -97,6 +98,7 @@ class HttpTransport:
         upload = destination.upload
         self._timeout = aiohttp.ClientTimeout(total=upload.timeout, connect=upload.connect_timeout)
         self._trusted = _trusted(upload.ca_file) if upload.graph_url.startswith("https:") else True
+        self._proxy = _proxy_for(upload.graph_url)
         self._session: aiohttp.ClientSession | None = None  # made on the loop, at the first call
 
     async def send(self, call: Call) -> Reply:
@@ -104,10 +106,14 @@ class HttpTransport:
         if self._session is None:
             # Lanes bound their own calls, so the pool has no limit of its own to make lanes wait for each other.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10, ssl=self._trusted)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=True)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         try:
             async with self._session.post(
-                URL(call.url, encoded=True), data=call.body, headers=call.headers, allow_redirects=False
+                URL(call.url, encoded=True),
+                data=call.body,
+                headers=call.headers,
+                allow_redirects=False,
+                proxy=self._proxy,
             ) as answer:
                 body = await _bounded(answer.content)
                 return Reply(answer.status, answer.headers, body)
@@ -128,6 +134,15 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _proxy_for(url: str) -> str | None:
+    """What the environment says, asked once: aiohttp's `trust_env` asks it, and a file, at each call."""
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 @lru_cache(16)

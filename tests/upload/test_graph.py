@@ -139,5 +139,7 @@ async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_PROXY", "")
     async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as url:
         monkeypatch.setenv("HTTP_PROXY", url.rpartition("/v25.0")[0])
-        reply = await sent("http://graph.invalid/v25.0/1/events", timeout=5, connect_timeout=5)
+        reply = await sent(
+            "http://graph.invalid/v25.0/1/events", timeout=5, connect_timeout=5, graph_url="http://graph.invalid"
+        )
     assert reply.status == 200

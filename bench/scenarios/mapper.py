@@ -11,13 +11,13 @@ import gc
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from rich.table import Table
 
+from bench.result import Result, Row
+from bench.rig import Form, Rig
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, compile_mapper
 from gateway.model import JsonObject
@@ -34,26 +34,6 @@ CUSTOMERS = 400
 """Distinct events in a round."""
 ROUNDS = 60
 SHA256 = re.compile(rb'"([0-9a-f]{64})"')
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; processor time in microseconds an event, of the least disturbed of many short rounds."""
-
-    event: str
-    caches: str
-    microseconds: float
-    floor_microseconds: float
-
-    @property
-    def ratio(self) -> float:
-        """To the floor."""
-        return self.microseconds / self.floor_microseconds
-
-    @property
-    def events_per_second(self) -> float:
-        """On one core."""
-        return 1e6 / self.microseconds
 
 
 def minimal(number: int) -> JsonObject:
@@ -139,7 +119,8 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 3600))
 
 
-def _mapper() -> Mapper:
+def destination_mapper() -> Mapper:
+    """A mapper with the settings of a shop in the United States."""
     destination = DestinationSettings.model_validate(
         {
             "api": "conversions",
@@ -173,13 +154,15 @@ def _time_floor(raws: Sequence[bytes], values: Sequence[Sequence[bytes]], mapped
 
 
 def _measure(name: str, make: Callable[[int], JsonObject], *, cold: bool) -> Row:
-    mapper = _mapper()
+    mapper = destination_mapper()
     now = int(time.time())
     ours, floors = [], []
     for number in range(ROUNDS):
         first = number * CUSTOMERS if cold else 0
         raws = [orjson.dumps(make(first + one)) for one in range(CUSTOMERS)]
-        twin = _mapper()  # the floor's values come from a mapper of its own: nothing here warms the one that is timed
+        twin = (
+            destination_mapper()
+        )  # the floor's values come from a mapper of its own: nothing here warms the one that is timed
         bodies = []
         for raw in raws:
             made = twin.map(orjson.loads(raw), now)
@@ -198,34 +181,20 @@ def _measure(name: str, make: Callable[[int], JsonObject], *, cold: bool) -> Row
         floors.append(_time_floor(raws, values, mapped))
         gc.unfreeze()
     scale = 1e6 / CUSTOMERS
-    return Row(name, "cold" if cold else "warm", min(ours) * scale, min(floors) * scale)
-
-
-def run() -> dict[str, Any]:
-    """Measure all; rows as plain values."""
-    rows = [_measure(name, make, cold=cold) for name, make in EVENTS.items() for cold in (True, False)]
-    return {
-        "rows": [{**asdict(row), "events_per_second": row.events_per_second, "ratio": row.ratio} for row in rows],
-        "noted": NOTED,
-    }
-
-
-def table(figures: dict[str, Any]) -> Table:
-    """The figures for people."""
-    found = Table(
-        title="The mapper, bytes in to bytes out",
-        caption="noted, not of this run: "
-        + "; ".join(f"{who} {microseconds:.0f} us" for who, microseconds in figures["noted"].items()),
+    best = min(ours) * scale
+    return Row(
+        f"{name}, {'cold' if cold else 'warm'}",
+        best,
+        "us",
+        "the same decode, hashes, encode",
+        min(floors) * scale,
+        "mapper" if cold and make is sample else "",
+        f"{1e6 / best:,.0f} events/s",
     )
-    for heading in ("event", "caches", "us", "events/s", "floor us", "ratio to the floor"):
-        found.add_column(heading, justify="left" if heading in {"event", "caches"} else "right")
-    for row in figures["rows"]:
-        found.add_row(
-            row["event"],
-            row["caches"],
-            f"{row['microseconds']:.1f}",
-            f"{row['events_per_second']:,.0f}",
-            f"{row['floor_microseconds']:.1f}",
-            f"{row['ratio']:.2f}",
-        )
-    return found
+
+
+def run(_: Rig, __: Form) -> Result:
+    """All three events, cold and warm."""
+    rows = [_measure(name, make, cold=cold) for name, make in EVENTS.items() for cold in (True, False)]
+    noted = "; ".join(f"{who} {microseconds:.0f} us" for who, microseconds in NOTED.items())
+    return Result("the mapper, bytes in to bytes out", rows, f"noted, not of this run: {noted}")
