@@ -58,7 +58,8 @@ class Spool(Protocol):
         """In one transaction: remove these chunks, keep the dead letters, and keep `rest` under the first of the IDs.
 
         `rest` is what of the batch is not settled yet; being under an ID that was read already, it is not read again
-        before a restart. Works when the spool is full: room is kept for it.
+        before a restart. Works when the spool is full: room is kept for it. Settlements may take effect together, and
+        then later than calls that were made after them.
         Raises `SpoolUnavailable`; `KeyError` when an ID is not there (settled twice).
         """
         ...

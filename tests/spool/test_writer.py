@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from gateway.spool import SpoolUnavailable
+from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.sqlite.writer import Writer
-from tests.spool.builders import LANE, START, Clock, bulk, everything, letter, sqlite
+from tests.spool.builders import LANE, START, Clock, bulk, chunk, everything, letter, sqlite
 
 
 @pytest.fixture
@@ -116,4 +118,44 @@ async def test_no_verb_of_the_engine_blocks_the_loop(tmp_path: Path) -> None:
     spool.statistics()
     await spool.dead_letters()
     assert len(await everything(spool)) == 2
+    await spool.close()
+
+
+async def test_settlements_that_wait_for_each_other_share_a_commit_and_one_that_is_refused_is_refused_alone(
+    tmp_path: Path,
+) -> None:
+    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, wall=lambda: 1.0)
+    await spool.open()
+    stored = await spool.append([chunk(str(number).encode()) for number in range(50)], [])
+    before = spool.statistics().commits
+    ids = [one.id for one in stored]
+    settling = [spool.settle(LANE, [one], [letter()] if one == ids[7] else []) for one in ids]
+    results = await asyncio.gather(*settling, spool.settle(LANE, [ids[0]]), return_exceptions=True)
+    assert results[:-1] == [None] * 50
+    assert isinstance(results[-1], KeyError), "it was settled before"
+    statistics = spool.statistics()
+    assert (statistics.events, statistics.dead_letters) == (0, 1)
+    alone = 1
+    assert statistics.commits - before <= alone + 50  # the group was done one by one, for the sake of the one
+    stored = await spool.append([chunk(str(number).encode()) for number in range(50)], [])
+    before = spool.statistics().commits
+    await asyncio.gather(*(spool.settle(LANE, [one.id]) for one in stored))
+    assert spool.statistics().commits - before == 2, "the first by itself, the others together"
+    await spool.close()
+
+
+async def test_settlements_that_wait_when_the_spool_closes_are_refused_and_nothing_of_them_is_done(
+    tmp_path: Path,
+) -> None:
+    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, wall=lambda: 1.0)
+    await spool.open()
+    stored = await spool.append([chunk(b"1"), chunk(b"2")], [])
+    first, second = (asyncio.ensure_future(spool.settle(LANE, [one.id])) for one in stored)
+    await asyncio.sleep(0)
+    await spool.close()
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], SpoolUnavailable)
+    (left,) = await spool.open()
+    assert left.events == 1
     await spool.close()

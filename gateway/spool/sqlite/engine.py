@@ -6,6 +6,7 @@ here, and no exception of the database leaves.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.keeper import Keeper
 from gateway.spool.sqlite.medium import Medium
+from gateway.spool.sqlite.settling import Settlement, Settler
 from gateway.spool.sqlite.store import Store
 from gateway.spool.sqlite.writer import Writer
 
@@ -43,6 +45,7 @@ class SqliteSpool:
         """`vfs` and `free_disk` are for tests that break the disk."""
         self._keeper = Keeper(Medium(path, max_bytes, vfs, free_disk), wall)
         self._writer: Writer | None = None  # set while open
+        self._settler = Settler(lambda settlements: self._call(lambda store: store.settle_all(settlements)))
 
     async def open(self) -> Sequence[Backlog]:
         """Take the lock, mend what a crash or a disk left, and say what waits."""
@@ -81,7 +84,7 @@ class SqliteSpool:
         rest: Chunk | None = None,
     ) -> None:
         """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        await self._do(lambda store: store.settle(lane, ids, letters, rest))
+        await self._settler.settle(Settlement(lane, ids, letters, rest))
 
     def statistics(self) -> SpoolStatistics:
         """A snapshot, without waiting."""
@@ -133,6 +136,11 @@ class SqliteSpool:
         return gone
 
     async def _do(self, work: Callable[[Store], T]) -> T:
+        return await self._call(work)
+
+    def _call(self, work: Callable[[Store], T]) -> asyncio.Future[T]:
         if self._writer is None:
-            raise SpoolUnavailable(CLOSED)
-        return await self._writer.call(lambda: self._keeper.do(work))
+            closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            closed.set_exception(SpoolUnavailable(CLOSED))
+            return closed
+        return self._writer.call(lambda: self._keeper.do(work))

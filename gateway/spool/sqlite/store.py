@@ -18,6 +18,7 @@ from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.medium import pages_of
 from gateway.spool.sqlite.rows import Damaged, key_of
 from gateway.spool.sqlite.schema import PAGE_SIZE
+from gateway.spool.sqlite.settling import Results, Settlement
 
 log = logging.getLogger("gateway.spool")
 
@@ -72,14 +73,32 @@ class Store:
 
     def settle(self, lane: Lane, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None) -> None:
         """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        if rest and (rest.lane != lane or not ids):
-            raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
-        self._make_room([rest] if rest else [], letters)
+        (problem,) = self.settle_all([Settlement(lane, ids, letters, rest)])
+        if problem is not None:
+            raise problem
+
+    def settle_all(self, settlements: Sequence[Settlement]) -> Results:
+        """Settle a group in one transaction. One that cannot be is refused by itself, and the others are done."""
+        try:
+            self._settle_together(settlements)
+        except (KeyError, ValueError) as problem:
+            if len(settlements) == 1:
+                return [problem]
+            return [found for one in settlements for found in self.settle_all([one])]
+        return [None] * len(settlements)
+
+    def _settle_together(self, settlements: Sequence[Settlement]) -> None:
+        for lane, ids, _, rest in settlements:
+            if rest and (rest.lane != lane or not ids):
+                raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
+        letters = [letter for one in settlements for letter in one.letters]
+        self._make_room([one.rest for one in settlements if one.rest], letters)
         with self.database.commit() as transaction:
-            if ids:
-                stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
-                if rest:
-                    transaction.put_back(StoredChunk(ids[0], rest, stored_at))
+            for lane, ids, _, rest in settlements:
+                if ids:
+                    stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
+                    if rest:
+                        transaction.put_back(StoredChunk(ids[0], rest, stored_at))
             transaction.keep_letters(letters)
 
     def dead_letters(
