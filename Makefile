@@ -22,7 +22,7 @@ lint: $(VENV)/.dev              ## style, types, and which room may know which
 soak: $(VENV)/.dev              ## longer proofs: kills for ten minutes, `make soak ARGS="--seconds 3600"`
 	$(BIN)/python -m tests.crash.kill --seconds 600 $(ARGS)
 
-bench: $(VENV)/.runtime         ## what it does a second, against a floor measured in the same run
+bench: $(VENV)/.runtime         ## what it does here, beside floors of the same run: three minutes, `ARGS=--full` for long
 	$(BIN)/python -m bench $(ARGS)
 
 format: $(VENV)/.dev

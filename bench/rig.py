@@ -44,6 +44,8 @@ class Form:
     """For each measurement."""
     rounds: int
     """Of gateway and floor in turn, of which the median counts."""
+    few: int
+    """Rounds where each takes a start of the gateway or many seconds."""
     total: int
     """Events of a run until delivered."""
     backlogs: Sequence[int]
@@ -52,8 +54,8 @@ class Form:
     """Seconds."""
 
 
-QUICK = Form("quick", 1.0, 3, 20_000, (10_000, 500_000), 20.0)
-FULL = Form("full", 5.0, 5, 200_000, (10_000, 1_000_000, 5_000_000), 300.0)
+QUICK = Form("quick", 1.0, 3, 1, 15_000, (10_000, 500_000), 20.0)
+FULL = Form("full", 5.0, 5, 3, 200_000, (10_000, 1_000_000, 5_000_000), 300.0)
 
 
 @dataclass(slots=True)

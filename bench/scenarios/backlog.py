@@ -18,7 +18,6 @@ from gateway.spool.sqlite import SqliteSpool
 
 EVENTS_A_CHUNK = 1000
 SIZE = 100
-STARTS = 3
 
 
 async def fill(path: Path, events: int) -> None:
@@ -43,13 +42,13 @@ def run(rig: Rig, form: Form) -> Result:
         folder = rig.folder_of_next()
         asyncio.run(fill(folder / "spool" / "spool.sqlite", events))
         ready, resident, ingest = [], 0.0, 0.0
-        for number in range(STARTS):
+        for number in range(form.few + 1):
             begun = time.perf_counter()
             with rig.gateway(folder, meta=REFUSING) as gateway:
                 ready.append(time.perf_counter() - begun)
                 time.sleep(2.0)
                 resident = resident_bytes(gateway.pid) / 1e6
-                if number == STARTS - 1:
+                if number == form.few:
                     taken: load.Load = rig.run(rate(gateway.server, sent, SIZE, form.seconds))
                     ingest = taken.events_per_second
         found = {"start to ready": min(ready), "resident": resident, "ingest": ingest}

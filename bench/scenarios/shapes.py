@@ -38,7 +38,7 @@ def run(rig: Rig, form: Form) -> Result:
     for name, padding in PADDING.items():
         size = SIZE if padding < 10_000 else 10
         sent = requests(bodies(rig.seed, size, 20, padding=padding), size)
-        (found,) = in_turn(form.rounds, partial(speed, sent, size))
+        (found,) = in_turn(form.few, partial(speed, sent, size))
         bytes_each = len(sent[0]) / size
         rows.append(Row(f"events of {name}", found, "events/s", note=f"{found * bytes_each / 2**20:,.0f} MiB/s"))
     return Result("shapes of events, durable", rows)
