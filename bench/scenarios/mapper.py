@@ -1,7 +1,7 @@
 """The mapper alone: bytes in to bytes out, beside the floor of the same decode, hashes and encode.
 
 *Cold* means that every personal value is new, so that no cache helps; *warm* means that the same customers come back.
-The figures of other implementations were measured on a machine of the same kind with the seed's sample; they are noted
+The figures of other implementations were measured on a machine of the same kind with RudderStack's sample call; they are noted
 here for comparison and not measured in this run.
 """
 
@@ -111,7 +111,7 @@ def basket(number: int) -> JsonObject:
 
 EVENTS: dict[str, Callable[[int], JsonObject]] = {
     "minimal: userId and email": minimal,
-    "the seed's sample": sample,
+    "RudderStack's sample call": sample,
     "basket of 10 products": basket,
 }
 
