@@ -1,8 +1,8 @@
 """The mapper alone: bytes in to bytes out, beside the floor of the same decode, hashes and encode.
 
 *Cold* means that every personal value is new, so that no cache helps; *warm* means that the same customers come back.
-The figures of other implementations were measured on a machine of the same kind with RudderStack's sample call; they are noted
-here for comparison and not measured in this run.
+The figures of other implementations were measured on a machine of the same kind with RudderStack's sample call; they
+are noted here for comparison and not measured in this run.
 """
 
 from __future__ import annotations
