@@ -33,7 +33,7 @@ EVENT_SET = "1148872185708962"
 FAULTS: list[JsonObject] = [
     {"status": 500, "code": 2, "share": 0.1},
     {"drop": "before", "share": 0.1},
-    {"answer_delay": 0.15, "share": 0.6},
+    {"answer_delay": 0.35, "share": 0.8},
 ]
 
 
