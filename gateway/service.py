@@ -274,7 +274,7 @@ class Service:
     async def _inherit(self, stop: Stop) -> None:
         """Carry what an earlier process left, until nothing is left of it, dead letters included."""
         while not self.has_nothing_left:
-            if await _happens(stop.asked, within=1.0):
+            if await happens(stop.asked, within=1.0):
                 return
         stop.end()
 
@@ -327,7 +327,7 @@ def _tell_backlog(backlogs: Sequence[Backlog]) -> None:
         log.info("going on with %d events that waited", events, extra={"lanes": len(backlogs)})
 
 
-async def _happens(event: asyncio.Event, *, within: float) -> bool:
+async def happens(event: asyncio.Event, *, within: float) -> bool:
     """Whether an event comes within so many seconds."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), within)

@@ -36,6 +36,7 @@ MAPPED_FIELDS = (
 """Fields that `extra_fields` may name: those of the mapping's table."""
 _FIELD_LIST = ", ".join(MAPPED_FIELDS)
 
+MOST_WORKERS = 64
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?", re.ASCII)
 _UNITS = {
     "B": 1,
@@ -58,6 +59,13 @@ def _size(given: Any) -> Any:
             raise ValueError('may be a size in bytes such as 4194304 or "4MiB"')
         return int(float(match[1]) * _UNITS[match[2] or "B"])
     return given
+
+
+def _workers(given: Any) -> Any:
+    """A number of processes, or `auto`."""
+    if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_WORKERS):
+        return given
+    raise ValueError(f'has {given!r}, may have 1 to {MOST_WORKERS} or "auto"')
 
 
 def _name(given: str) -> str:
@@ -98,10 +106,10 @@ class ServerSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
     unix_socket: str | None = Field(None, description="Path of a Unix socket to listen on as well.")
-    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = Field(
         1,
-        description="Processes that share the port, each with a spool file of its own and its share of each lane's "
-        'pace; `"auto"`: one for each core.',
+        description="Processes that share the port, 1 to 64, each with a spool file of its own and its share of each "
+        'lane\'s pace; `"auto"`: one for each core.',
     )
     drain_delay: float = Field(
         2.0,

@@ -23,7 +23,7 @@ from gateway.ingest import bind
 from gateway.model import DeadLetter, GatewayError
 from gateway.observe import Snapshot
 from gateway.reloading import may_follow
-from gateway.service import Part, Stop, announce
+from gateway.service import Part, Stop, announce, happens
 from gateway.spool import LetterFilter
 from gateway.workers.channel import Remote, WorkerGone
 from gateway.workers.worker import Orders
@@ -72,7 +72,7 @@ class Worker:
         # Only the loop's thread touches these.
         self.restarts = 0
         self.remote: Remote | None = None  # while it serves
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, started: asyncio.Future[None]) -> None:
@@ -85,14 +85,17 @@ class Worker:
             if not started.done():
                 started.set_exception(GatewayError(f"worker {self.part.number} could not start; its log line says why"))
                 return
-            if self._stopping or (status == 0 and not self.listening):
+            if self._stopping.is_set() or (status == 0 and not self.listening):
                 return
             self.restarts += 1
-            pause = FIRST_PAUSE if loop.time() - began >= LONG else min(LONGEST_PAUSE, pause * 2)
+            if loop.time() - began >= LONG:
+                pause = FIRST_PAUSE
             log.error(
                 "worker %d ended by itself (status %d) and is started again in %g s", self.part.number, status, pause
             )
-            await asyncio.sleep(pause)
+            if await happens(self._stopping, within=pause):
+                return
+            pause = min(LONGEST_PAUSE, pause * 2)
 
     async def _live(self, started: asyncio.Future[None]) -> int:
         """One process from its start to its end; its exit status."""
@@ -125,7 +128,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Ask it to stop; asked twice, it stops at once."""
-        self._stopping = True
+        self._stopping.set()
         if self.remote is not None:
             with suppress(WorkerGone):
                 await self.remote.call("stop", within=ANSWER_SECONDS)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from gateway.model import ChunkId, Stage
+from gateway.model import ChunkId, Stage, StoredChunk
 from gateway.spool import SpoolUnavailable
 from gateway.spool.sqlite import rescue_file, verify
+from gateway.spool.sqlite.rows import Damaged
+from gateway.spool.sqlite.salvage import _believed, salvage
 from gateway.spool.sqlite.schema import PAGE_SIZE
 from tests.spool.builders import ALL, LANE, NAME, OTHER, START, bulk, chunk, crash, everything, letter, payloads, sqlite
 
@@ -308,3 +312,43 @@ async def test_rescue_by_hand_puts_everything_into_a_fresh_file(tmp_path: Path) 
     await spool.open()
     assert payloads(await spool.read(LANE, START, ALL, ALL)) == kept
     await spool.close()
+
+
+def test_whatever_stands_in_a_row_of_a_spoilt_page_it_is_believed_or_left_out() -> None:
+    rng = Random(3)
+    lane = b'["store","1","tag"]'
+    values = [
+        None,
+        0,
+        1,
+        -1,
+        2**62,
+        1.5,
+        math.inf,
+        math.nan,
+        b"",
+        b"\xff\0",
+        b'{"n":1}',
+        lane,
+        b'"abc"',
+        b"[1,2,3]",
+        "text",
+    ]
+    found = 0
+    for columns in (7, 9):
+        for _ in range(20_000):
+            record = [rng.choice(values) for _ in range(columns)]
+            with suppress(Damaged):
+                found += len(list(_believed(rng.choice([1, 2**40]), record, START)))
+    assert found > 100, "none was even a damaged chunk"
+
+
+def test_a_file_of_random_pages_is_rescued_without_a_word_of_it_believed(tmp_path: Path) -> None:
+    rng = Random(4)
+    for number in range(150):
+        path = tmp_path / f"{number}.sqlite"
+        pages = [
+            bytes([0x0D]) + b"\0\0" + bytes([0, rng.randrange(200)]) + rng.randbytes(PAGE_SIZE - 5) for _ in range(6)
+        ]
+        path.write_bytes(b"".join(pages))
+        assert not any(isinstance(row, StoredChunk) for row in salvage(path, START))

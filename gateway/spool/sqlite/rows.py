@@ -67,7 +67,7 @@ def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
         if _chunk_checksum(row) != checksum:
             raise Damaged("the checksum differs")
         return StoredChunk(id_of(key), Chunk(lane or Lane(*orjson.loads(text)), count, expires_at, payload), stored_at)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Damaged("the row is not a chunk") from error
 
 
@@ -140,7 +140,7 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
             fault=MetaFault(*fault) if fault else None,
             event=event,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Damaged("the row is not a dead letter") from error
 
 

@@ -132,13 +132,18 @@ class _Pages:
 
 def _believed(rowid: int, record: list[Any], now: UnixSeconds) -> Found:
     if len(record) == _CHUNK_COLUMNS and isinstance(record[5], bytes) and isinstance(record[6], bytes):
-        row = [rowid, record[1], record[2], float(record[3] or 0), *record[4:]]
+        row = [rowid, record[1], record[2], _seconds(record[3]), *record[4:]]
         try:
             yield rows.stored_chunk(row)
         except Damaged:
             yield from rows.letters_of_damaged(row, rows.lane_of(row), now)
     elif len(record) == _LETTER_COLUMNS:
-        yield rowid, rows.dead_letter([float(record[1] or 0), *record[2:]])
+        yield rowid, rows.dead_letter([_seconds(record[1]), *record[2:]])
+
+
+def _seconds(value: Any) -> float:
+    """A time as it was kept; SQLite keeps whole ones as integers. Whatever else stands there, the checksum tells."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
