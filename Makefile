@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS   ?=
 
-.PHONY: run test lint soak bench format docs requirements clean
+.PHONY: run test lint soak soak-leaks bench format docs requirements clean
 
 run: $(VENV)/.runtime           ## watch store sales go through the gateway to a stand-in for Meta
 	@$(BIN)/gateway demo $(ARGS)
@@ -18,6 +18,9 @@ lint: $(VENV)/.dev              ## style, types, and which room may know which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak-leaks: $(VENV)/.runtime    ## an even load for five minutes: whether memory grows, `make soak-leaks ARGS="--seconds 3600"`
+	$(BIN)/python -m bench --only soak $(ARGS)
 
 soak: $(VENV)/.dev              ## longer proofs: kills for ten minutes, `make soak ARGS="--seconds 3600"`
 	$(BIN)/python -m tests.crash.kill --seconds 600 $(ARGS)

@@ -3,96 +3,122 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from importlib import import_module
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
 
-from bench.picture import bars
-from bench.result import Result, summary, table
-from bench.rig import FULL, QUICK, REFUSING, Form, Rig, settings
+from bench.machine import machine
+from bench.picture import pictures
+from bench.report import put_into, summary, table
+from bench.result import Result
+from bench.rig import FULL, QUICK, Form, Rig
+from bench.scenarios import ASKED_FOR, SCENARIOS, scenario
+from bench.workload import REFUSING, settings
 
-SCENARIOS = ("mapper", "single", "batches", "lanes", "backlog", "shapes", "workers", "sidecar", "peers", "soak")
-QUICKLY = tuple(one for one in SCENARIOS if one not in {"peers", "soak"})
 RESULTS = Path(__file__).parent / "results"
-PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
-LIBRARIES = ("aiohttp", "uvloop", "orjson", "apsw", "aiolimiter")
+LATEST = RESULTS / "latest.json"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "performance.md"
+PICTURES = DOCS / "pictures"
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="longer, with larger backlogs and a soak")
-    parser.add_argument("--only", help="scenarios, separated by commas: " + ", ".join(SCENARIOS))
-    parser.add_argument("--seconds", type=float, help="for each measurement, and for the soak when only that is run")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--quick", action="store_true", help="under three minutes; the default")
+    forms.add_argument("--full", action="store_true", help="longer, more rounds, backlogs up to 5 million")
+    parser.add_argument("--only", help="scenarios, separated by commas; see --list")
+    parser.add_argument("--list", action="store_true", help="say which scenarios there are")
+    parser.add_argument("--seconds", type=float, help="for each measurement; of the soak, its length")
     parser.add_argument("--seed", type=int, default=1, help="of the generated sales (default: %(default)d)")
+    parser.add_argument("--json", type=Path, help="write the results to this file as well")
     parser.add_argument("--peer", help="address of another service that takes /v1/batch, for the scenario peers")
-    parser.add_argument("--publish", action="store_true", help="write the picture to docs/pictures as well")
+    parser.add_argument("--write-key", help="what the peer is sent as the user name")
+    parser.add_argument(
+        "--publish",
+        nargs="*",
+        type=Path,
+        metavar="RESULTS",
+        help="measure nothing; write these results (default: the latest) and the pictures of the last into docs/",
+    )
     asked = parser.parse_args()
-    names = asked.only.split(",") if asked.only else SCENARIOS if asked.full else QUICKLY
+    if asked.list:
+        for name in SCENARIOS:
+            print(f"{name:10} {(scenario(name).__doc__ or '').splitlines()[0]}")
+        return
+    if asked.publish is not None:
+        publish(asked.publish or [LATEST])
+        return
+    names = asked.only.split(",") if asked.only else [name for name in SCENARIOS if name not in ASKED_FOR]
     if unknown := set(names) - set(SCENARIOS):
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    if asked.seconds is not None and asked.seconds <= 0:
+        parser.error("--seconds should be above 0")
     form = FULL if asked.full else QUICK
     if asked.seconds:
-        form = replace(form, seconds=asked.seconds, soak=asked.seconds if names == ["soak"] else form.soak)
-    results = measure(names, form, asked.seed, asked.peer)
-    write(results, form, asked.seed, publish=asked.publish)
+        form = replace(form, soak=asked.seconds) if names == ["soak"] else replace(form, seconds=asked.seconds)
+    told = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": "python -m bench"
+        + (" --full" if asked.full else "")
+        + (f" --only {asked.only}" if asked.only else ""),
+        "machine": machine(),
+        "form": form,
+        "seed": asked.seed,
+        "settings": settings(REFUSING, Path("bench")),
+    }
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes of the rig end with this one
+    with Rig(asked.seed, asked.peer, asked.write_key) as rig:
+        results = measure(names, rig, form)
+    write({**told, "results": [result.as_json() for result in results]}, results, form, asked.json)
 
 
-def measure(names: tuple[str, ...] | list[str], form: Form, seed: int, peer: str | None) -> list[Result]:
+def measure(names: list[str], rig: Rig, form: Form) -> list[Result]:
     """Run scenarios and print each."""
     console = Console()
     results = []
-    with Rig(seed) as rig:
-        for name in names:
-            begun = time.perf_counter()
-            scenario: Callable[..., Result] = import_module(f"bench.scenarios.{name}").run
-            result = scenario(rig, form, peer) if name == "peers" else scenario(rig, form)
-            results.append(result)
-            console.print(table(result))
-            console.print(f"[dim]{name}: {time.perf_counter() - begun:.0f} s[/dim]\n")
+    begun = time.perf_counter()
+    for name in names:
+        since = time.perf_counter()
+        result = scenario(name).run(rig, form)
+        results.append(result)
+        console.print(table(result))
+        console.print(f"[dim]{name}: {time.perf_counter() - since:.0f} s[/dim]\n")
     console.print(summary(results))
+    console.print(f"[dim]{time.perf_counter() - begun:.0f} s in all[/dim]")
     return results
 
 
-def write(results: list[Result], form: Form, seed: int, *, publish: bool) -> None:
-    """JSON and a picture in `bench/results`."""
+def write(told: dict[str, object], results: list[Result], form: Form, also: Path | None) -> None:
+    """JSON and pictures in `bench/results`."""
     RESULTS.mkdir(exist_ok=True)
-    told = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine(),
-        "form": asdict(form),
-        "seed": seed,
-        "settings": settings(REFUSING, Path("bench")),
-        "results": [result.as_json() for result in results],
-    }
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{form.name}"
-    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
-    picture = bars(results)
-    (RESULTS / f"{name}.svg").write_text(picture)
-    if publish:
-        PICTURES.mkdir(exist_ok=True)
-        (PICTURES / "bars.svg").write_text(picture)
-    print(f"written: bench/results/{name}.json and .svg")
+    encoded = orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
+    for path in (RESULTS / f"{name}.json", LATEST, *([also] if also else [])):
+        path.write_bytes(encoded)
+    made = pictures(results)
+    for picture, text in made.items():
+        (RESULTS / f"{name}-{picture}.svg").write_text(text, encoding="utf-8")
+    print(f"written: bench/results/{name}.json" + (f", pictures: {', '.join(made)}" if made else ""))
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": sys.version,
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
+def publish(paths: list[Path]) -> None:
+    """The tables and pictures of runs, for the documentation."""
+    if missing := [str(path) for path in paths if not path.exists()]:
+        raise SystemExit(f"there are no results at {', '.join(missing)}; run `python -m bench` first")
+    runs = [orjson.loads(path.read_bytes()) for path in paths]
+    put_into(PAGE, runs)
+    PICTURES.mkdir(exist_ok=True)
+    made = pictures([Result.from_json(result) for result in runs[-1]["results"]])
+    for name, text in made.items():
+        (PICTURES / f"{name}.svg").write_text(text, encoding="utf-8")
+    print(f"written: docs/{PAGE.name}, docs/{PICTURES.name}/: {', '.join(made)}")
 
 
 if __name__ == "__main__":

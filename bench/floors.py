@@ -1,7 +1,8 @@
 """Floors: what this machine and these libraries could do at most, measured beside the gateway in the same run.
 
-As a module it is a server for the HTTP floors, `python -m bench.floors read|decode`; it says where it listens in the
-file that GATEWAY_ANNOUNCE names.
+As a module it is a server, `python -m bench.floors bare|read|decode`, which says where it listens in the file that
+GATEWAY_ANNOUNCE names: bare sockets that answer whatever comes (what the load generator could do at most), an aiohttp
+handler that reads the body, and one that decodes it as well.
 """
 
 from __future__ import annotations
@@ -14,13 +15,52 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import orjson
 import uvloop
 from aiohttp import web
 
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 
-async def _serve(decodes: bool, announce: Path) -> None:
+
+class _Bare(asyncio.Protocol):
+    """Answers each request once it is there, and looks at nothing but its length."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        start = received.find(b"Content-Length: ", 0, end) + 16
+        if len(received) < end + 4 + int(received[start : received.find(b"\r", start)]):
+            return
+        received.clear()
+        self._transport.write(ANSWER)
+
+
+async def _serve(kind: str, announce: Path) -> None:
+    if kind == "bare":
+        server = await asyncio.get_running_loop().create_server(_Bare, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()[:2]
+    else:
+        runner = web.AppRunner(_application(decodes=kind == "decode"), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+    announced = orjson.dumps({"server": f"http://{host}:{port}"}) + b"\n"
+    await asyncio.to_thread(announce.write_bytes, announced)
+    await asyncio.Event().wait()
+
+
+def _application(*, decodes: bool) -> web.Application:
     async def handle(request: web.Request) -> web.Response:
         body = await request.read()
         if decodes:
@@ -30,13 +70,7 @@ async def _serve(decodes: bool, announce: Path) -> None:
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/track", handle)
     app.router.add_post("/v1/batch", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    announced = orjson.dumps({"server": f"http://{host}:{port}"}) + b"\n"
-    await asyncio.to_thread(announce.write_bytes, announced)
-    await asyncio.Event().wait()
+    return app
 
 
 def pipeline(body: bytes, hashes: Sequence[int], seconds: float) -> float:
@@ -66,4 +100,4 @@ def pipeline(body: bytes, hashes: Sequence[int], seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1] == "decode", Path(os.environ["GATEWAY_ANNOUNCE"])))
+    uvloop.run(_serve(sys.argv[1], Path(os.environ["GATEWAY_ANNOUNCE"])))

@@ -1,43 +1,13 @@
-"""What a scenario measured: rows with their floors, and whether they meet what was set out to be met."""
+"""What a scenario measured: rows with their floors, lines for pictures, and whether a bar is met."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from rich.table import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What a figure is to reach."""
-
-    what: str
-    least: float
-    aim: float
-    unit: str = "ratio"
-    lower_is_better: bool = False
-
-    def is_met(self, value: float) -> bool:
-        """Whether the figure reaches it."""
-        return value <= self.least if self.lower_is_better else value >= self.least
-
-
-BARS: Mapping[str, Bar] = {
-    "mapper": Bar("mapper on the sample call, cold, against its floor", 2.2, 1.8, lower_is_better=True),
-    "single": Bar("single events, durable, against the bare handler that decodes", 0.55, 0.7),
-    "delivered": Bar("batches of 100, durable until delivered, against the pipeline floor", 0.25, 0.4),
-    "latency": Bar(
-        "p99 latency of a durable single event at half the peak rate", 15.0, 8.0, "ms", lower_is_better=True
-    ),
-    "drain": Bar("drain speed against ingest speed, batches of 100", 1.0, 1.5),
-    "backlog_memory": Bar("resident memory, large backlog against 10 thousand", 1.3, 1.1, lower_is_better=True),
-    "workers": Bar("two workers against one", 1.6, 1.9),
-    "lanes": Bar("256 lanes against 1, same events a second", 0.8, 0.95),
-    "sidecar_memory": Bar("resident memory of an idle gateway", 70.0, 50.0, "MB", lower_is_better=True),
-    "sidecar_start": Bar("start of an idle gateway to ready", 1.0, 0.5, "s", lower_is_better=True),
-}
+from bench.bars import BARS, Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +21,13 @@ class Row:
     """What the ratio is against."""
     floor_value: float | None = None
     bar: str = ""
-    """Key in `BARS` that this row is for: its ratio where it has a floor, else its value."""
+    """Key in `BARS` that this row is for: its ratio where that is one, else its value."""
     note: str = ""
+    lowest: float | None = None
+    """Of the ratios of the single rounds, or of the values where there is no floor."""
+    highest: float | None = None
+    caveat: str = ""
+    """Why the figure is not yet what its bar is about."""
 
     @property
     def ratio(self) -> float | None:
@@ -62,7 +37,50 @@ class Row:
     @property
     def figure(self) -> float:
         """What is held against the bar."""
-        return self.value if self.ratio is None else self.ratio
+        is_ratio = not self.bar or BARS[self.bar].unit == "ratio"
+        return self.ratio if is_ratio and self.ratio is not None else self.value
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the bar's."""
+        told = {**asdict(self), "ratio": self.ratio}
+        if self.bar:
+            bar = BARS[self.bar]
+            told |= {"least": bar.least, "aim": bar.aim, "met": bar.is_met(self.figure)}
+        return told
+
+
+def measured(
+    what: str, values: Sequence[float], unit: str, floor: str = "", floors: Sequence[float] = (), **told: Any
+) -> Row:
+    """The row of several rounds: their medians, and how far the rounds lie apart."""
+    if floors:
+        each = [value / least for value, least in zip(values, floors, strict=True)]
+        return Row(
+            what,
+            statistics.median(values),
+            unit,
+            floor,
+            statistics.median(floors),
+            lowest=min(each),
+            highest=max(each),
+            **told,
+        )
+    return Row(what, statistics.median(values), unit, lowest=min(values), highest=max(values), **told)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Lines for a picture."""
+
+    picture: str
+    """Its file's name."""
+    title: str
+    x_unit: str
+    y_unit: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """Points by what they are of."""
+    is_quantiles: bool = False
+    """The x of a point is a share below 1, drawn so that each further nine takes as much room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,42 +90,22 @@ class Result:
     scenario: str
     rows: Sequence[Row]
     note: str = ""
+    series: Sequence[Series] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        rows = [{**asdict(row), "ratio": row.ratio} for row in self.rows]
-        return {"scenario": self.scenario, "rows": rows, "note": self.note}
+        return {**asdict(self), "rows": [row.as_json() for row in self.rows]}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """The reverse of `as_json`."""
+        derived = {"ratio", "least", "aim", "met"}
+        rows = [Row(**{key: value for key, value in row.items() if key not in derived}) for row in told["rows"]]
+        series = [Series(**one) for one in told["series"]]
+        return cls(told["scenario"], rows, told["note"], series)
 
 
-def table(result: Result) -> Table:
-    """A scenario for people."""
-    made = Table(title=result.scenario, caption=result.note or None, title_justify="left")
-    for heading in ("what", "measured", "unit", "against", "floor", "ratio", "note"):
-        made.add_column(heading, justify="right" if heading in {"measured", "floor", "ratio"} else "left")
-    for row in result.rows:
-        floor = "" if row.floor_value is None else _number(row.floor_value)
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        made.add_row(row.what, _number(row.value), row.unit, row.floor, floor, ratio, row.note)
-    return made
-
-
-def summary(results: Sequence[Result]) -> Table:
-    """Every bar that was measured."""
-    made = Table(title="Bars", title_justify="left")
-    for heading in ("what", "measured", "bar", "aim", "met"):
-        made.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in (row for result in results for row in result.rows if row.bar):
-        bar = BARS[row.bar]
-        unit = "" if bar.unit == "ratio" else f" {bar.unit}"
-        made.add_row(
-            bar.what,
-            f"{row.figure:.2f}{unit}",
-            f"{bar.least:g}{unit}",
-            f"{bar.aim:g}{unit}",
-            "yes" if bar.is_met(row.figure) else "no",
-        )
-    return made
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+def judged(results: Sequence[Result]) -> list[tuple[Bar, Row | None]]:
+    """Every bar, with the row that was measured for it in this run, if there is one."""
+    rows = {row.bar: row for result in results for row in result.rows if row.bar}
+    return [(bar, rows.get(name)) for name, bar in BARS.items()]

@@ -1,38 +1,29 @@
-"""What every scenario runs on: a stand-in for Meta, two floors and gateways, each in a process of its own."""
+"""What every scenario runs on: a stand-in for Meta, floors, gateways and the load generator, each a process."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import re
-import statistics
+import json
 import tempfile
 import time
-import tomllib
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import aiohttp
-import orjson
-import uvloop
-
-from bench import load
-from bench.processes import address
-from gateway.config import parse
+from bench.generator import Generator
+from bench.pacing import Load
+from bench.processes import address, cpu_seconds
+from bench.requests import Requests
+from bench.workload import settings
 from gateway.demo.children import Child
-from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
-from gateway.mapping import compile_mapper
 from gateway.model import JsonObject
 
-WRITE_KEY = "bench"
-AUTHORIZATION = "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode()
-SHA256 = re.compile(rb'"[0-9a-f]{64}"')
-REFUSING = "http://127.0.0.1:9"
-"""Where nobody listens: what waits stays."""
 CONNECTIONS = 32
+DRAIN_SECONDS = 600.0
+POLL = 0.05
+"""Seconds between two looks at `/status`, which cost the gateway something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +35,8 @@ class Form:
     """For each measurement."""
     rounds: int
     """Of gateway and floor in turn, of which the median counts."""
-    few: int
-    """Rounds where each takes a start of the gateway or many seconds."""
+    side_rounds: int
+    """The same where no bar hangs on it."""
     total: int
     """Events of a run until delivered."""
     backlogs: Sequence[int]
@@ -54,7 +45,7 @@ class Form:
     """Seconds."""
 
 
-QUICK = Form("quick", 1.0, 3, 1, 15_000, (10_000, 500_000), 20.0)
+QUICK = Form("quick", 0.8, 3, 1, 15_000, (10_000, 200_000), 300.0)
 FULL = Form("full", 5.0, 5, 3, 200_000, (10_000, 1_000_000, 5_000_000), 300.0)
 
 
@@ -75,18 +66,32 @@ class Gateway:
         """Of the process, or of the supervisor of several."""
         return self.child.process.pid
 
-    async def status(self) -> JsonObject:
-        """What `/status` says."""
-        async with aiohttp.ClientSession() as session, session.get(self.child.addresses["admin"] + "/status") as answer:
-            return dict(await answer.json())
+    def get(self, path: str) -> bytes:
+        """A page of the admin address."""
+        with urllib.request.urlopen(self.child.addresses["admin"] + path) as answer:  # noqa: S310 (our own process)
+            return bytes(answer.read())
 
-    async def drained(self) -> JsonObject:
+    def status(self) -> JsonObject:
+        """What `/status` says. Ends the bench when events were not taken as new ones: then a figure would be false."""
+        status: JsonObject = json.loads(self.get("/status"))
+        for what in ("repeated", "rejected", "ignored"):
+            if status[what]:
+                raise SystemExit(f"the gateway counts events as {what}: {status[what]}")
+        return status
+
+    def drained(self) -> JsonObject:
         """Wait until nothing waits; the status then."""
+        deadline = time.monotonic() + DRAIN_SECONDS
         while True:
-            status = await self.status()
-            if status["account"]["waiting"] == 0:
+            status = self.status()
+            account = status["account"]
+            if account["waiting"] == 0:
+                if account["accepted"] + account["recovered"] != account["delivered"]:
+                    raise SystemExit(f"not all was delivered: {account}")
                 return status
-            await asyncio.sleep(0.1)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not drained within {DRAIN_SECONDS:g} s: {account}")
+            time.sleep(POLL)
 
 
 @dataclass(slots=True)
@@ -94,36 +99,52 @@ class Rig:
     """The processes around the gateways. Use as a context."""
 
     seed: int
+    peer: str | None = None
+    """Address of another service."""
+    peer_key: str | None = None
+    """Its write key."""
     folder: Path = field(default_factory=Path)
     _stack: ExitStack = field(default_factory=ExitStack)
     _children: dict[str, Child] = field(default_factory=dict)
+    _generator: Generator | None = None
     _gateways: int = 0
 
     def __enter__(self) -> Self:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
-        for name, arguments in {
-            "meta": ["gateway", "sandbox", "--port", "0", "--validate-share", "0.01"],
-            "read": ["bench.floors", "read"],
-            "decode": ["bench.floors", "decode"],
-        }.items():
-            self._children[name] = self._stack.enter_context(Child(self.folder, name, arguments)).started()
+        try:
+            for name, arguments in {
+                "meta": ["gateway", "sandbox", "--port", "0", "--validate-share", "0.01"],
+                "bare": ["bench.floors", "bare"],
+                "read": ["bench.floors", "read"],
+                "decode": ["bench.floors", "decode"],
+            }.items():
+                self._children[name] = self._stack.enter_context(Child(self.folder, name, arguments)).started()
+            self._generator = self._stack.enter_context(Generator(self.folder))
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
+    def generator(self) -> Generator:
+        """The load generator."""
+        assert self._generator is not None  # noqa: S101 (entered)
+        return self._generator
+
+    @property
     def meta(self) -> str:
         """The stand-in's address."""
         return self._children["meta"].addresses["server"]
 
-    @property
-    def meta_pid(self) -> int:
-        """The stand-in's process."""
-        return self._children["meta"].process.pid
+    def pid(self, name: str) -> int:
+        """The process of the stand-in (`meta`) or of a floor."""
+        return self._children[name].process.pid
 
     def floor(self, name: str) -> tuple[str, int]:
-        """Where the handler listens that only reads, or also decodes."""
+        """Where a floor listens: `bare`, `read` or `decode`."""
         return address(self._children[name].addresses["server"])
 
     def folder_of_next(self) -> Path:
@@ -140,101 +161,52 @@ class Rig:
         (folder / "gateway.toml").write_text(settings(options.pop("meta", self.meta), folder, **options))
         arguments = ["gateway", "serve", "--config", str(folder / "gateway.toml")]
         with Child(folder, "gateway", arguments) as child:
+            # Killed at the end: an orderly stop would wait for uploads that are not to succeed here.
             yield Gateway(child.started(), folder)
 
-    def run(self, work: Any) -> Any:
-        """Run a coroutine of the load generator, which has this process to itself."""
-        return uvloop.run(work)
+    def closed(self, place: tuple[str, int], sent: Requests, size: int, seconds: float) -> Load:
+        """As many requests as are answered in so many seconds."""
+        return self.generator.run(place, sent, size, seconds=seconds, connections=CONNECTIONS)
+
+    def every(self, place: tuple[str, int], sent: Requests, size: int, *, times: int = 1) -> Load:
+        """Each request so many times."""
+        return self.generator.run(place, sent, size, seconds=DRAIN_SECONDS, connections=16, most=times * len(sent))
+
+    def evenly(self, place: tuple[str, int], sent: Requests, size: int, seconds: float, rate: float) -> Load:
+        """`rate` requests a second, whatever the answers do."""
+        return self.generator.run(place, sent, size, seconds=seconds, connections=CONNECTIONS, rate=rate)
 
 
-def settings(
-    meta: str,
-    folder: Path,
-    *,
-    engine: str = "sqlite",
-    workers: int = 1,
-    lanes: int = 1,
-    max_age: float = 5.0,
-) -> str:
-    """A gateway that uploads as fast as the stand-in answers. `lanes`: event sets, each with a source of its own."""
-    standard = ", ".join(f'"{name}" = ["{wanted}"]' for name, wanted in EVENTS_TO_STANDARD.items())
-    several = lanes > 1
-    parts = [
-        f"""
-[server]
-port = 0
-drain_delay = 0
-workers = {workers}
-[admin]
-port = 0
-[spool]
-engine = "{engine}"
-path = "{folder / "spool"}"
-[repeats]
-events = 0
-"""
-    ]
-    for number in range(lanes):
-        mark = f"-{number}" if several else ""
-        sets = {name: f"{int(value) + number}" for name, value in EVENT_SETS.items()} if several else EVENT_SETS
-        event_sets = ", ".join(f'{name} = ["{value}"]' for name, value in sets.items())
-        parts.append(
-            f"""
-[sources.bench{mark}]
-write_key = "{WRITE_KEY}{mark}"
-destinations = ["store{mark}"]
-[destinations.store{mark}]
-api = "conversions"
-access_token = "bench"
-events_to_standard = {{ {standard} }}
-standard_to_event_sets = {{ {event_sets} }}
-batch.max_age = {max_age}
-upload.graph_url = "{meta}"
-upload.requests_per_second = 1000
-"""
-        )
-    return "".join(parts)
+@dataclass(slots=True)
+class Shares:
+    """Processor time that processes use while something is measured. Use as a context, several times over."""
+
+    pids: dict[str, int]
+    seconds: dict[str, float] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self._begun = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, pid in self.pids.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + cpu_seconds(pid) - self._begun[name]
+
+    def told(self, events: int) -> str:
+        """For a row's note."""
+        each = ", ".join(f"{name} {spent / events * 1e6:.0f}" for name, spent in self.seconds.items())
+        return f"us of processor an event: {each}"
 
 
-def bodies(seed: int, size: int, count: int, *, padding: int = 0) -> list[bytes]:
-    """Requests' bodies with `size` sales each: single calls for 1, else batches."""
-    events = Sales(seed, bad_share=0.0).events(size * count)
-    if padding:
-        for event in events:
-            event["properties"] = {**event["properties"], "note": "x" * padding}
-    if size == 1:
-        return [orjson.dumps(event) for event in events]
-    return [orjson.dumps({"batch": events[start : start + size]}) for start in range(0, len(events), size)]
+def in_turn(rounds: int, *measures: Callable[[], float]) -> list[list[float]]:
+    """What each measure gave, round after round, so that a slow spell of the machine meets all of them.
 
-
-def requests(given: Sequence[bytes], size: int, *, mark: str = "", encoding: str = "") -> list[bytes]:
-    """Whole requests of bodies."""
-    key = base64.b64encode(f"{WRITE_KEY}{mark}:".encode()).decode()
-    path = "/v1/track" if size == 1 else "/v1/batch"
-    return [load.request(path, body, f"Basic {key}", encoding) for body in given]
-
-
-def hashes_of(body: bytes, folder: Path) -> list[int]:
-    """How many personal values each event of a batch has, as the gateway itself maps it."""
-    destination = parse(tomllib.loads(settings(REFUSING, folder))).destinations["store"]
-    mapper = compile_mapper("store", destination)
-    now = int(time.time())
-    mapped = (mapper.map(event, now) for event in orjson.loads(body)["batch"])
-    return [len(SHA256.findall(one[0].body)) if isinstance(one, list) else 0 for one in mapped]
-
-
-def in_turn(rounds: int, *measures: Callable[[], float]) -> list[float]:
-    """The median of each measure, taken in turn, so that a slow spell of the machine meets all of them."""
+    Every other round goes backwards: nobody is always the one that comes first.
+    """
     found: list[list[float]] = [[] for _ in measures]
-    for _ in range(rounds):
-        for values, measure in zip(found, measures, strict=True):
+    for number in range(rounds):
+        pairs = list(zip(found, measures, strict=True))
+        for values, measure in reversed(pairs) if number % 2 else pairs:
             values.append(measure())
-    return [statistics.median(values) for values in found]
-
-
-async def rate(place: tuple[str, int], sent: Sequence[bytes], size: int, seconds: float) -> load.Load:
-    """A closed loop for so many seconds, of which nothing may be refused."""
-    run = await load.closed_loop(*place, sent, connections=CONNECTIONS, seconds=seconds, events_per_request=size)
-    if run.refused:
-        raise SystemExit(f"{run.refused} of {run.answered} requests were refused")
-    return run
+    return found

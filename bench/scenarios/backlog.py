@@ -1,4 +1,4 @@
-"""What a backlog costs: start, memory, ingest beside it, and how fast it drains."""
+"""What a backlog costs: start, memory, taking events in beside it, and how fast it drains."""
 
 from __future__ import annotations
 
@@ -6,94 +6,140 @@ import asyncio
 import time
 from pathlib import Path
 
-import orjson
-
-from bench import load
-from bench.processes import resident_bytes
-from bench.result import Result, Row
-from bench.rig import REFUSING, Form, Rig, bodies, in_turn, rate, requests
+from bench.processes import peak_resident_bytes, resident_bytes
+from bench.requests import Requests
+from bench.result import Result, Row, Series, measured
+from bench.rig import Form, Gateway, Rig
+from bench.workload import REFUSING, bodies, mapped, requests
 from gateway.demo.sales import EVENT_SETS
 from gateway.model import Chunk, Lane
 from gateway.spool.sqlite import SqliteSpool
 
 EVENTS_A_CHUNK = 1000
 SIZE = 100
+DISTINCT = 200
+"""Requests: 20,000 distinct sales, each sending with message IDs of its own."""
+MOST_A_CALL = 1000
+DRAINED = 2
+"""Times the form's total: so many that the ends of the spell weigh little."""
+ASKED = 5_000_000
+"""What the bar is about."""
 
 
-async def fill(path: Path, events: int) -> None:
-    """Put so many mapped events of 600 bytes into a spool."""
+def run(rig: Rig, form: Form) -> Result:
+    """Gateways before small and large backlogs; then draining against taking in."""
+    rows: list[Row] = []
+    sent = requests(bodies(rig.seed, SIZE, DISTINCT), SIZE)
+    least: dict[str, float] = {}
+    peaks: list[tuple[float, float]] = []
+    for events in form.backlogs:
+        found = _beside(rig, form, sent, events)
+        caveat = "" if events == ASKED else f"at {events:,}; --full has {ASKED:,}"
+        is_last = events == form.backlogs[-1]
+        for what, unit in UNITS.items():
+            bar = "backlog_memory" if what == "peak resident" and is_last else ""
+            rows.append(
+                Row(
+                    f"{what}, {events:,} waiting",
+                    found[what],
+                    unit,
+                    f"{form.backlogs[0]:,} waiting" if least else "",
+                    least.get(what),
+                    bar,
+                    caveat=caveat if bar else "",
+                )
+            )
+        peaks.append((events, found["peak resident"]))
+        least = least or found
+    rows.append(_drain(rig, form))
+    lines = {"gateway, peak": peaks}
+    series = Series("backlog", "Peak resident memory by events that wait", "events waiting", "MB", lines)
+    return Result(
+        "backlog",
+        rows,
+        "peak resident: from the start, through taking events in, to the end of a spell of draining",
+        [series],
+    )
+
+
+UNITS = {
+    "start to ready": "s",
+    "resident at rest": "MB",
+    "ingest": "events/s",
+    "peak resident": "MB",
+    "drain": "events/s",
+}
+
+
+def _beside(rig: Rig, form: Form, sent: Requests, events: int) -> dict[str, float]:
+    """One gateway with nobody to upload to; then one that drains."""
+    folder = rig.folder_of_next()
+    asyncio.run(_fill(folder / "spool" / "spool.sqlite", events, mapped(rig.seed, EVENTS_A_CHUNK, rig.folder)))
+    begun = time.perf_counter()
+    with rig.gateway(folder, meta=REFUSING) as gateway:
+        ready = time.perf_counter() - begun
+        time.sleep(1.0)
+        resident = resident_bytes(gateway.pid)
+        ingest = rig.closed(gateway.server, sent, SIZE, form.seconds).events_per_second
+        peak = peak_resident_bytes(gateway.pid)
+    with rig.gateway(folder, max_age=0.05) as gateway:
+        drained = _draining(gateway, 4 * form.seconds)
+        peak = max(peak, peak_resident_bytes(gateway.pid))
+    return {
+        "start to ready": ready,
+        "resident at rest": resident / 1e6,
+        "ingest": ingest,
+        "peak resident": peak / 1e6,
+        "drain": drained,
+    }
+
+
+async def _fill(path: Path, events: int, mapped_events: list[bytes]) -> None:
+    """Put so many mapped sales into a spool."""
     spool = SqliteSpool(path, max_bytes=20 * 2**30, wall=time.time)
     await spool.open()
-    event = {"event_name": "Purchase", "event_time": int(time.time()), "action_source": "physical_store"}
-    body = orjson.dumps({**event, "x": "x" * 510})
-    payload = b"\n".join([body] * EVENTS_A_CHUNK)
-    chunk = Chunk(Lane("store", EVENT_SETS["Purchase"], "rudderstack"), EVENTS_A_CHUNK, 2**31, payload)
-    for _ in range(events // EVENTS_A_CHUNK):
+    count = EVENTS_A_CHUNK
+    lane = Lane("store", EVENT_SETS["Purchase"], "rudderstack")
+    chunk = Chunk(lane, count, 2**31, b"\n".join(mapped_events[:count]))
+    for _ in range(events // count):
         await spool.append([chunk], [])
     await spool.close()
 
 
-def run(rig: Rig, form: Form) -> Result:
-    """Starts before small and large backlogs; then draining one, against taking events in."""
-    rows: list[Row] = []
-    sent = requests(bodies(rig.seed, SIZE, 40), SIZE)
-    least: dict[str, float] = {}
-    for events in form.backlogs:
-        folder = rig.folder_of_next()
-        asyncio.run(fill(folder / "spool" / "spool.sqlite", events))
-        ready, resident, ingest = [], 0.0, 0.0
-        for number in range(form.few + 1):
-            begun = time.perf_counter()
-            with rig.gateway(folder, meta=REFUSING) as gateway:
-                ready.append(time.perf_counter() - begun)
-                time.sleep(2.0)
-                resident = resident_bytes(gateway.pid) / 1e6
-                if number == form.few:
-                    taken: load.Load = rig.run(rate(gateway.server, sent, SIZE, form.seconds))
-                    ingest = taken.events_per_second
-        found = {"start to ready": min(ready), "resident": resident, "ingest": ingest}
-        units = {"start to ready": "s", "resident": "MB", "ingest": "events/s"}
-        against = f"{form.backlogs[0]:,} waiting" if least else ""
-        rows += [
-            Row(
-                f"{what}, {events:,} waiting",
-                value,
-                units[what],
-                against,
-                least.get(what),
-                "backlog_memory" if what == "resident" and events == form.backlogs[-1] else "",
-            )
-            for what, value in found.items()
-        ]
-        least = least or found
-    rows.append(_drain(rig, form))
-    return Result("backlog", rows)
+def _draining(gateway: Gateway, seconds: float) -> float:
+    """Events delivered a second, until nothing waits or for so long.
+
+    It drains from its start, so what is delivered or in a call by the first look is left out, as full calls.
+    """
+    begun = time.perf_counter()
+    status = gateway.status()
+    in_flight = sum(lane["in_flight"] for lane in status["lanes"]) * MOST_A_CALL
+    before = status["account"]["delivered"] + min(in_flight, status["account"]["waiting"])
+    while True:
+        time.sleep(0.05)
+        account = gateway.status()["account"]
+        elapsed = time.perf_counter() - begun
+        if account["waiting"] == 0 or elapsed > seconds:
+            return float(max(0, account["delivered"] - before) / elapsed)
 
 
 def _drain(rig: Rig, form: Form) -> Row:
     """How fast what waits leaves, beside how fast the same sales are taken in batches."""
     given = requests(bodies(rig.seed, SIZE, form.total // SIZE), SIZE)
-    events = len(given) * SIZE
+    folders: list[Path] = []
 
     def ingest() -> float:
         folder = rig.folder_of_next()
-        filled.append(folder)
+        folders.append(folder)
         with rig.gateway(folder, meta=REFUSING) as gateway:
-            begun = time.perf_counter()
-            rig.run(
-                load.closed_loop(
-                    *gateway.server, given, connections=16, seconds=300, events_per_request=SIZE, most=len(given)
-                )
-            )
-            return events / (time.perf_counter() - begun)
+            return rig.every(gateway.server, given, SIZE, times=DRAINED).events_per_second
 
-    def drain() -> float:
-        folder = filled.pop()
+    def drain(folder: Path) -> float:
         with rig.gateway(folder, max_age=0.05) as gateway:
-            begun = time.perf_counter()
-            rig.run(gateway.drained())
-            return events / (time.perf_counter() - begun)
+            return _draining(gateway, 600.0)
 
-    filled: list[Path] = []
-    taken, left = in_turn(form.rounds, ingest, drain)
-    return Row("draining", left, "events/s", "taking the same in, batches of 100", taken, "drain")
+    taken, left = [], []
+    for _ in range(form.rounds):
+        taken.append(ingest())
+        left.append(drain(folders.pop()))
+    return measured("draining", left, "events/s", "taking the same in, batches of 100", taken, bar="drain")

@@ -1,88 +1,67 @@
-"""Many lanes against one, and a sick lane beside a healthy one."""
+"""Many lanes against one: the same sales spread over upload tags, sustained while they are uploaded."""
 
 from __future__ import annotations
 
-import asyncio
-import json
+import statistics
 import time
-import urllib.request
+from dataclasses import dataclass
+from functools import partial
 
-import orjson
-
-from bench import load
-from bench.result import Result, Row
-from bench.rig import Form, Gateway, Rig, bodies, in_turn, rate, requests
-from gateway.demo.sales import EVENT_SETS, Sales
+from bench.result import Result, Row, measured
+from bench.rig import CONNECTIONS, Form, Rig, in_turn
+from bench.workload import bodies, requests
 
 LANES = (1, 16, 256)
+FEW = (1, 256)
+"""In a quick run."""
 SIZE = 100
-DISTINCT = 25_600
-"""Sales that are sent over and over."""
-LONG_ENOUGH = 11.0
-"""Seconds of load: with the default `batch.max_age` of 5, every lane flushes more than once."""
+DISTINCT = 256
+"""Requests: every tag has a hundred of their sales."""
+RAMP = 5.5
+"""Seconds of load before the clock starts: longer than the default `batch.max_age`, so that every lane has flushed."""
+SPELL = 4.0
+"""Seconds of load that count."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Events a second within the spell."""
+
+    taken: float
+    delivered: float
 
 
 def run(rig: Rig, form: Form) -> Result:
-    """The same sales, with so many upload tags; then with an event set that Meta does not know beside them."""
-    sent = {}
-    for lanes in LANES:
-        events = Sales(rig.seed, bad_share=0.0).events(DISTINCT)
-        for number, event in enumerate(events):
-            event["properties"] = {**event["properties"], "upload_tag": f"tag-{number % lanes}"}
-        given = [orjson.dumps({"batch": events[start : start + SIZE]}) for start in range(0, DISTINCT, SIZE)]
-        sent[lanes] = requests(given, SIZE)
+    """Closed loop with so many upload tags; what counts is the lower of what is taken in and what is delivered."""
+    wanted = LANES if form.side_rounds > 1 else FEW
+    sent = {lanes: requests(bodies(rig.seed, SIZE, DISTINCT, tags=lanes), SIZE) for lanes in wanted}
+    paces: dict[int, list[_Pace]] = {lanes: [] for lanes in wanted}
+    notes: dict[int, str] = {}
 
-    def speed(lanes: int) -> float:
+    def sustained(lanes: int) -> float:
         with rig.gateway() as gateway:
-            found: load.Load = rig.run(rate(gateway.server, sent[lanes], SIZE, LONG_ENOUGH))
-            return found.events_per_second
+            seconds = RAMP + SPELL + 0.5
+            rig.generator.start(gateway.server, sent[lanes], SIZE, seconds=seconds, connections=CONNECTIONS)
+            time.sleep(RAMP)
+            begun, before = time.perf_counter(), gateway.status()
+            time.sleep(SPELL)
+            elapsed, after = time.perf_counter() - begun, gateway.status()
+            rig.generator.ended()
+        taken, left = ((after["account"][key] - before["account"][key]) / elapsed for key in ("accepted", "delivered"))
+        paces[lanes].append(_Pace(taken, left))
+        notes[lanes] = f"{len(after['lanes'])} lanes, {after['events_per_batch']:.0f} events a call"
+        return float(min(taken, left))
 
-    one, few, many = (speed(lanes) for lanes in LANES)
-    rows = [
-        Row("1 upload tag", one, "events/s"),
-        Row("16 upload tags", few, "events/s", "1 upload tag", one),
-        Row("256 upload tags", many, "events/s", "1 upload tag", one, "lanes"),
-    ]
-    rows.append(_beside_a_sick_one(rig, form))
-    return Result("lanes", rows)
-
-
-def _beside_a_sick_one(rig: Rig, form: Form) -> Row:
-    """Two destinations; every event set of the second is refused, so its lanes fill and wait."""
-    sick = [str(int(value) + 1) for value in EVENT_SETS.values()]
-    sent = requests(bodies(rig.seed, SIZE, form.total // SIZE), SIZE, mark="-0")
-    ill = requests(bodies(rig.seed + 1, SIZE, form.total // SIZE // 2), SIZE, mark="-1")
-
-    def speed(*, with_sick: bool) -> float:
-        _faults(rig, [{"event_set": one, "status": 500} for one in sick] if with_sick else [])
-        with rig.gateway(lanes=2, max_age=0.5) as gateway:
-            if with_sick:
-                rig.run(_taken(gateway.server, ill))
-            found: float = rig.run(_healthy(gateway, sent))
-        _faults(rig, [])
-        return found
-
-    beside, alone = in_turn(form.few, lambda: speed(with_sick=True), lambda: speed(with_sick=False))
-    return Row("a healthy destination beside a sick one, until delivered", beside, "events/s", "alone", alone)
-
-
-async def _taken(place: tuple[str, int], sent: list[bytes]) -> None:
-    await load.closed_loop(*place, sent, connections=16, seconds=300, events_per_request=SIZE, most=len(sent))
-
-
-async def _healthy(gateway: Gateway, sent: list[bytes]) -> float:
-    """Events a second of the healthy destination until all of them are delivered."""
-    begun = time.perf_counter()
-    await _taken(gateway.server, sent)
-    while True:
-        lanes = (await gateway.status())["lanes"]
-        if not any(lane["waiting"] for lane in lanes if lane["destination"] == "store-0"):
-            return len(sent) * SIZE / (time.perf_counter() - begun)
-        await asyncio.sleep(0.1)
-
-
-def _faults(rig: Rig, faults: list[dict[str, object]]) -> None:
-    url = f"{rig.meta}/_sandbox/faults"
-    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()  # noqa: S310 (our own process)
-    for fault in faults:
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(fault).encode())).close()  # noqa: S310
+    found = in_turn(form.side_rounds, *(partial(sustained, lanes) for lanes in wanted))
+    rows: list[Row] = []
+    for lanes, values in zip(wanted, found, strict=True):
+        taken = statistics.median(pace.taken for pace in paces[lanes])
+        left = statistics.median(pace.delivered for pace in paces[lanes])
+        note = f"taken in {taken:,.0f}/s, delivered {left:,.0f}/s; {notes[lanes]}"
+        if lanes == LANES[0]:
+            rows.append(measured("1 upload tag, sustained", values, "events/s", note=note))
+            continue
+        bar = "lanes" if lanes == LANES[-1] else ""
+        what = f"{lanes} upload tags, sustained"
+        rows.append(measured(what, values, "events/s", "1 upload tag", found[0], bar=bar, note=note))
+    return Result("lanes", rows, "sustained: the lower of taken in and delivered, once every lane has flushed")

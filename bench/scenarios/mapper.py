@@ -32,7 +32,7 @@ NOTED = {
 
 CUSTOMERS = 400
 """Distinct events in a round."""
-ROUNDS = 10
+ROUNDS = 3
 """Short ones, for each round of the form."""
 SHA256 = re.compile(rb'"([0-9a-f]{64})"')
 
@@ -161,9 +161,8 @@ def _measure(name: str, make: Callable[[int], JsonObject], rounds: int, *, cold:
     for number in range(rounds):
         first = number * CUSTOMERS if cold else 0
         raws = [orjson.dumps(make(first + one)) for one in range(CUSTOMERS)]
-        twin = (
-            destination_mapper()
-        )  # the floor's values come from a mapper of its own: nothing here warms the one that is timed
+        # The floor's values come from a mapper of its own: nothing here warms the one that is timed.
+        twin = destination_mapper()
         bodies = []
         for raw in raws:
             made = twin.map(orjson.loads(raw), now)

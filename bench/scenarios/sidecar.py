@@ -6,23 +6,36 @@ import statistics
 import time
 
 from bench.processes import resident_bytes
-from bench.result import Result, Row
+from bench.result import Result, measured
 from bench.rig import Form, Rig
+from gateway.demo.children import Child
 
 
 def run(rig: Rig, form: Form) -> Result:
-    """Medians of a few starts."""
-    seconds, resident = [], []
-    for _ in range(form.rounds):
+    """Medians of a few starts, in turn with starts of the bare handler."""
+    seconds, resident, handler, its = [], [], [], []
+    for number in range(form.rounds):
         begun = time.perf_counter()
         with rig.gateway() as gateway:
             seconds.append(time.perf_counter() - begun)
             time.sleep(1.0)
             resident.append(resident_bytes(gateway.pid) / 1e6)
+        begun = time.perf_counter()
+        with Child(rig.folder, f"handler-{number}", ["bench.floors", "decode"]) as child:
+            child.started()
+            handler.append(time.perf_counter() - begun)
+            its.append(resident_bytes(child.process.pid) / 1e6)
+    note = f"the bare aiohttp handler: {statistics.median(handler):.2f} s"
     return Result(
-        "an idle gateway",
+        "an idle sidecar",
         [
-            Row("start to ready", statistics.median(seconds), "s", bar="sidecar_start"),
-            Row("resident memory", statistics.median(resident), "MB", bar="sidecar_memory"),
+            measured("start to ready", seconds, "s", bar="sidecar_start", note=note),
+            measured(
+                "resident memory",
+                resident,
+                "MB",
+                bar="sidecar_memory",
+                note=f"the bare aiohttp handler: {statistics.median(its):.0f} MB",
+            ),
         ],
     )

@@ -1,44 +1,57 @@
-"""Load for long: whether memory grows. Not part of the quick form."""
+"""An even load for long: whether memory grows. Not part of the other forms; `--seconds` says for how long."""
 
 from __future__ import annotations
 
 import statistics
 import time
 
-from bench import load
 from bench.processes import resident_bytes
-from bench.result import Result, Row
-from bench.rig import CONNECTIONS, Form, Gateway, Rig, bodies, requests
+from bench.result import Result, Row, Series
+from bench.rig import CONNECTIONS, Form, Rig
+from bench.workload import bodies, requests
 
 SIZE = 20
 RATE = 100.0
-"""Requests a second: well below what it takes."""
-STEPS = 20
+"""Requests a second: well below what the gateway takes."""
+DISTINCT = 300
+SAMPLES = 300
+WARM = 0.7
+"""Of the run, after which it counts: 210 s of five minutes."""
+WINDOW = 400_000
+"""Events until the window of message IDs, which is two generations, has its full size."""
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """By how much y grows for each x, as the least squares have it."""
+    return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
 
 
 def run(rig: Rig, form: Form) -> Result:
-    """Resident memory after a warm-up of a tenth, and at the end."""
-    sent = requests(bodies(rig.seed, SIZE, 300), SIZE)
-    resident: list[float] = []
+    """Resident memory, sampled through the load."""
+    sent = requests(bodies(rig.seed, SIZE, DISTINCT), SIZE)
+    points: list[tuple[float, float]] = []
     with rig.gateway() as gateway:
-        step = form.soak / STEPS
-        for _ in range(STEPS):
-            run_ = rig.run(_step(gateway, sent, step))
-            if run_.refused:
-                raise SystemExit(f"{run_.refused} requests were refused")
-            resident.append(resident_bytes(gateway.pid) / 1e6)
         begun = time.perf_counter()
-        rig.run(gateway.drained())
+        rig.generator.start(gateway.server, sent, SIZE, seconds=form.soak, connections=CONNECTIONS, rate=RATE)
+        while (elapsed := time.perf_counter() - begun) < form.soak:
+            points.append((elapsed, resident_bytes(gateway.pid) / 1e6))
+            time.sleep(form.soak / SAMPLES)
+        load = rig.generator.ended()
+        begun = time.perf_counter()
+        gateway.drained()
         drained = time.perf_counter() - begun
-    tenth = max(1, STEPS // 10)
-    early, late = statistics.median(resident[tenth : 3 * tenth]), statistics.median(resident[-2 * tenth :])
+    late = [point for point in points if point[0] >= WARM * form.soak]
+    growth = slope(late)
+    note = f"{growth * 3600:+.1f} MB an hour, least squares of the rest; drained {drained:.1f} s after the end"
+    if WARM * form.soak * RATE * SIZE < WINDOW:
+        note += "; too short for the window of message IDs to be full, so growth is expected"
+    middle = len(late) // 2
+    early_half, late_half = (statistics.median(y for _, y in part) for part in (late[:middle], late[middle:]))
     return Result(
         f"soak of {form.soak:.0f} s at {SIZE * RATE:,.0f} events a second",
-        [Row("resident at the end", late, "MB", "after a tenth", early, note=f"drained {drained:.1f} s after the end")],
-    )
-
-
-async def _step(gateway: Gateway, sent: list[bytes], seconds: float) -> load.Load:
-    return await load.fixed_rate(
-        *gateway.server, sent, connections=CONNECTIONS, seconds=seconds, rate=RATE, events_per_request=SIZE
+        [
+            Row("resident, end of what counts", late_half, "MB", "its first half", early_half, note=note),
+            Row("p99", load.percentile(0.99) * 1e3, "ms", note=f"of batches of {SIZE}, due times kept"),
+        ],
+        series=[Series("soak", "Resident memory under an even load", "seconds", "MB", {"gateway": points})],
     )

@@ -1,80 +1,109 @@
-"""The load generator measures what it says: quantiles, due times, refusals."""
+"""The load generator against real sockets, and as a process of its own. Short loads on the loopback."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from bench import load
-from bench.picture import bars
-from bench.result import BARS, Result, Row
+from bench.generator import Generator
+from bench.processes import address
+from bench.requests import Requests, request
+from gateway.demo.children import Child
 
-
-def test_quantiles_are_within_a_bucket_of_the_exact_ones() -> None:
-    rng = random.Random(1)
-    seconds = [rng.expovariate(100) for _ in range(20_000)]
-    histogram = load.Latencies()
-    for one in seconds:
-        histogram.observe(one)
-    seconds.sort()
-    for share in (0.01, 0.5, 0.9, 0.99, 0.999):
-        exact = seconds[int(share * len(seconds))]
-        assert histogram.quantile(share) == pytest.approx(exact, rel=0.05)
-    assert load.Latencies().quantile(0.5) == 0.0
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def server(status: str, pause: float) -> AsyncIterator[int]:
-    """Answers every request, one at a time a connection."""
-    writers = []
+async def server(*pieces: bytes) -> AsyncIterator[tuple[str, int]]:
+    """Answers every request with the same pieces; none: closes the connection."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
         try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(2)
-                await asyncio.sleep(pause)
-                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+                if not pieces:
+                    break
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    yield listening.sockets[0].getsockname()[1]
-    listening.close()
-    for writer in writers:
-        writer.close()
-    await asyncio.sleep(0.05)
+    made = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield made.sockets[0].getsockname()[:2]
+    finally:
+        made.close()
 
 
-async def test_at_a_fixed_rate_a_slow_server_shows_in_the_latency_and_not_in_the_rate() -> None:
-    async with server("200 OK", 0.02) as port:
-        run = await load.fixed_rate(
-            "127.0.0.1", port, [load.request("/", b"{}", "x")], connections=1, seconds=0.5, rate=100.0
-        )
-    assert run.answered == 50
-    assert run.refused == 0
-    # Fifty requests fall due in half a second, and one connection answers them in a whole one: the last waits.
-    assert run.percentile(1.0) > 0.3, "coordinated omission: late requests were counted from when they were sent"
+def some(count: int = 3) -> Requests:
+    return Requests([request("/v1/track", b'{"n":%d}' % number, "") for number in range(count)])
 
 
-async def test_refusals_are_no_events() -> None:
-    async with server("503 No", 0.0) as port:
-        run = await load.closed_loop(
-            "127.0.0.1", port, [load.request("/", b"{}", "x")], connections=2, seconds=5, events_per_request=10, most=20
-        )
-    assert (run.answered, run.refused, run.events_per_second) == (20, 20, 0.0)
+async def test_a_closed_loop_counts_every_answer() -> None:
+    async with server(GOOD) as place:
+        found = await load.closed_loop(*place, some(), connections=4, seconds=10, most=50, events_per_request=7)
+    assert found.answered == found.latencies.count == 50
+    assert found.events_per_second == pytest.approx(350 / found.seconds)
 
 
-def test_a_bar_is_met_in_its_own_direction_and_the_picture_says_so() -> None:
-    good = Row("workers", 19.0, "events/s", "one", 10.0, "workers")
-    short = Row("p99", 99.0, "ms", bar="latency")
-    assert BARS["workers"].is_met(good.figure)
-    assert not BARS["latency"].is_met(short.figure)
-    picture = bars([Result("r", [good, short])])
-    assert picture.count('class="good"') == picture.count('class="short"') == 1
-    assert "1.90 (at least 1.6" in picture
+async def test_an_even_rate_sends_as_many_as_fall_due() -> None:
+    async with server(GOOD) as place:
+        found = await load.fixed_rate(*place, some(), connections=4, seconds=0.2, rate=200.0)
+    assert found.answered == 40
+    assert found.seconds >= 39 / 200
+
+
+async def test_an_answer_in_pieces_is_one_answer() -> None:
+    async with server(GOOD[:9], GOOD[9:38], GOOD[38:]) as place:
+        found = await load.closed_loop(*place, some(), connections=1, seconds=10, most=5)
+    assert found.answered == 5
+
+
+async def test_requests_that_cannot_be_stamped_are_sent_once_each() -> None:
+    payloads = [request("/v1/track", b"{}", "", "gzip")] * 5
+    async with server(GOOD) as place:
+        found = await load.closed_loop(*place, Requests(payloads, stamps=False), connections=2, seconds=10)
+    assert found.answered == 5
+
+
+async def test_refusals_are_not_passed_over() -> None:
+    async with server(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as place:
+        with pytest.raises(load.RefusedError, match=r"4 of 4 requests were refused, first: HTTP/1\.1 503"):
+            await load.closed_loop(*place, some(), connections=2, seconds=10, most=4)
+
+
+async def test_a_server_that_hangs_up_ends_the_load_with_a_word() -> None:
+    async with server() as place:
+        with pytest.raises(ConnectionError, match="closed a connection with a request under way"):
+            await load.closed_loop(*place, some(), connections=1, seconds=10, most=4)
+
+
+async def test_an_answer_without_a_length_ends_the_load_with_a_word() -> None:
+    async with server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") as place:
+        with pytest.raises(ConnectionError, match="no Content-Length"):
+            await load.fixed_rate(*place, some(), connections=1, seconds=0.1, rate=20.0)
+
+
+def test_the_generator_is_another_process_and_numbers_its_sendings_through(tmp_path: Path) -> None:
+    with Child(tmp_path, "bare", ["bench.floors", "bare"]) as floor, Generator(tmp_path) as generator:
+        place = address(floor.started().addresses["server"])
+        sent = some()
+        one = generator.run(place, sent, 2, seconds=10.0, connections=2, most=20)
+        other = generator.run(place, sent, 1, seconds=0.1, connections=2, rate=100.0)
+        assert (one.answered, other.answered) == (20, 10)
+        assert one.latencies.count == 20
+        assert one.cpu_seconds > 0
+
+
+def test_a_load_that_cannot_be_sent_ends_the_bench_with_a_word(tmp_path: Path) -> None:
+    with Generator(tmp_path) as generator, pytest.raises(SystemExit, match="the load could not be sent"):
+        generator.run(("127.0.0.1", 9), some(), 1, seconds=0.1, connections=1)
