@@ -26,7 +26,6 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
     """By code."""
     requests: int = 0
-    retried: int = 0
 
 
 class Sender:
@@ -86,7 +85,6 @@ class Sender:
             self.counts.requests += 1
             if response.status not in RETRIED:
                 break
-            self.counts.retried += 1
             await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
         response.raise_for_status()
         said = orjson.loads(answer)

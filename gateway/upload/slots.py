@@ -41,11 +41,6 @@ class Slots:
         """Calls that may be under way now."""
         return int(self._limit)
 
-    @property
-    def taken(self) -> int:
-        """Calls that are under way."""
-        return self._taken
-
     def went_well(self, seconds: float) -> None:
         """A call passed in this time: one more for every round of them, unless calls take longer than they did."""
         usual = self._usual

@@ -32,7 +32,6 @@ from tests.mapping.values import (
     junk,
     madid,
     name,
-    once_settled,
     phones,
     state,
     url,
@@ -187,8 +186,6 @@ def properties(rng: random.Random, put: Put, density: float) -> JsonObject:
     )
     for key in META_NAMES:
         put(made, key, lambda _: rng.choice(("in_store", 5, 2.5, ["a", "b"], ["a", 5], {"a": 1}, True, None)), 0.05)
-    if not isinstance(made.get("delivery_category"), str) and not once_settled("delivery category", 1):
-        made.pop("delivery_category", None)
     for _ in range(rng.randrange(3)):
         put(
             made,

@@ -13,7 +13,6 @@ from gateway.config import DestinationSettings
 from gateway.model import MappedEvent
 from gateway.upload.graph import CallShape
 from tests.mapping.builders import NOW, bodies, body, code, destination, identity, mapper, sale
-from tests.mapping.values import once_settled
 
 APIS = ("conversions", "offline")
 SAMPLE = {
@@ -199,7 +198,6 @@ def test_milliseconds_are_not_sent_as_seconds(given: Any) -> None:
     assert body(mapper(), sale(timestamp=given))["event_time"] == NOW
 
 
-@pytest.mark.skipif(not once_settled("milliseconds that look like a date", 1), reason="open question")
 def test_milliseconds_as_text_are_no_date_whatever_their_digits() -> None:
     """`1801010112345` is a moment in January 2027, and not the first of January 1801."""
     seconds = 1_801_010_112

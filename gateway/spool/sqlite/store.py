@@ -41,8 +41,6 @@ class Store:
     def __init__(self, database: Database, wall: Callable[[], UnixSeconds]) -> None:
         self.database = database
         self._wall = wall
-        self.buried = 0
-        """Events of damaged chunks that became dead letters."""
         self.lost_up_to = 0
         """IDs up to this may be missing: a rescue while we served could not read them."""
 
@@ -203,7 +201,6 @@ class Store:
         with self.database.commit() as transaction:
             transaction.remove(lane, [rows.id_of(row[0])])
             transaction.keep_letters(letters)
-        self.buried += len(letters)
         log.error(
             "a chunk of %s is damaged: its %d events are dead letters with the code %s now",
             lane, len(letters), rows.CORRUPT,
