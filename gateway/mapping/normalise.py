@@ -119,11 +119,11 @@ def phone(text: str, country: str | None) -> str | None:
     if text.isascii() and "(0" not in text:
         digits = text.encode().translate(None, PHONE_NOISE).decode()
         if digits[:1] == "+":
-            if (national := digits[1:]).isdecimal() and is_complete(national[:4], len(national)):
+            if (national := digits[1:]).isdecimal() and is_complete(national):
                 return national
         elif digits.isdecimal():
             if digits[:2] == "00":
-                if text[:2] == "00" and is_complete(digits[2:6], len(digits) - 2):
+                if text[:2] == "00" and is_complete(digits[2:]):
                     return digits[2:]
             elif country in {"US", "CA"} and len(digits) == 10 and digits[0] not in "01":
                 return "1" + digits
@@ -212,8 +212,9 @@ def _tight(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char)[0] in "LMN")
 
 
-_LENGTHS: dict[str, frozenset[int]] = {}
-"""Calling code to the lengths that a number with it may have, code included. Filled as codes are met."""
+_CODES: dict[str, tuple[frozenset[int], Callable[[str], object] | None]] = {}
+"""Calling code to the lengths that a number with it may have, code included, and what finds a carrier's prefix after
+it, which is cut. Filled as codes are met."""
 _KEEPS_ZERO = frozenset({"39", "378", "225", "241", "242"})
 """Calling codes after which a zero may belong to the number; those go to the library."""
 
@@ -221,21 +222,28 @@ _KEEPS_ZERO = frozenset({"39", "378", "225", "241", "242"})
 _NEVER = re.compile(r"(?!)").fullmatch
 
 
-def is_complete(beginning: str, length: int) -> bool:
-    """Whether digits that begin so are surely calling code and national number: nothing has to be cut or refused.
+def is_complete(digits: str) -> bool:
+    """Whether these are surely calling code and national number: nothing has to be cut or refused."""
+    verdict = completeness(digits[:4], len(digits))
+    return verdict is True or (verdict is not False and not verdict(digits))
+
+
+def completeness(beginning: str, length: int) -> bool | Callable[[str], object]:
+    """Whether digits that begin so are complete; a function: unless it finds something in the whole of them.
 
     `beginning` is the first four digits, which hold any code and the digit after it.
     """
     for size in (1,) if beginning[:1] in "17" else (2, 3):
         code = beginning[:size]
-        if code in _LENGTHS or _learn(code):
+        if code in _CODES or _learn(code):
+            lengths, cut = _CODES[code]
             after = beginning[size : size + 1]
-            return length in _LENGTHS[code] and after not in {"0", ""} and code not in _KEEPS_ZERO
+            return length in lengths and after not in {"0", ""} and code not in _KEEPS_ZERO and (cut or True)
     return False
 
 
 def _learn(code: str) -> bool:
-    """Enter a calling code into `_LENGTHS`; whether it is one."""
+    """Enter a calling code into `_CODES`; whether it is one."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata  # noqa: PLC0415
 
     regions = COUNTRY_CODE_TO_REGION_CODE.get(int(code)) if code[:1] not in {"0", ""} else None
@@ -246,7 +254,11 @@ def _learn(code: str) -> bool:
         metadata = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
         if metadata is not None and metadata.general_desc is not None:
             lengths.update(length + len(code) for length in metadata.general_desc.possible_length)
-    _LENGTHS[code] = frozenset(lengths)
+    main = PhoneMetadata.metadata_for_region_or_calling_code(int(code), regions[0])
+    prefix = (main.national_prefix_for_parsing if main is not None else None) or ""
+    # A plain prefix ends in a zero, which is looked for already, or is no beginning of a number with its code.
+    cut = re.compile(f"{code}(?:{prefix})", re.ASCII).match if prefix and not prefix.isdecimal() else None
+    _CODES[code] = frozenset(lengths), cut
     return True
 
 

@@ -54,8 +54,6 @@ class Rules:
             Hashing.OFFLINE: not conversions,
         }
         self.email = self._email()
-        self.first_name = self._plain("first_name", normalise.name)
-        self.last_name = self._plain("last_name", normalise.name)
         self.external_id = self._external_id()
         self.madid = self._plain("madid", normalise.madid)
         self.phone = self._phone()
@@ -63,12 +61,16 @@ class Rules:
         # What repeats, and the functions that look there.
         state, zip_code = self._by_country("state", normalise.state), self._by_country("zip", normalise.zip_code)
         self.genders = Remembered(self._plain("gender", normalise.gender), CACHED)
+        self.first_names = Remembered(self._plain("first_name", normalise.name), CACHED)
+        self.last_names = Remembered(self._plain("last_name", normalise.name), CACHED)
         self.cities = Remembered(self._plain("city", normalise.city), CACHED)
         self.countries = Remembered(self._country, CACHED)
         self.states = Remembered[tuple[str, str | None], str | None](lambda key: state(*key), CACHED)
         self.zips = Remembered[tuple[str, str | None], str | None](lambda key: zip_code(*key), CACHED)
         self.birthdays = Remembered(self._long_past_birthday, CACHED)
         self.gender = self.genders.__getitem__
+        self.first_name = self.first_names.__getitem__
+        self.last_name = self.last_names.__getitem__
         self.city = self.cities.__getitem__
         self.country = self.countries.__getitem__
         self.state = lambda text, country: self.states[text, country]
@@ -179,14 +181,19 @@ class Rules:
         thorough = self._by_country("phone", normalise.phone)
         if not self.hashing:
             return thorough
-        complete = Remembered[tuple[str, int], bool](lambda key: normalise.is_complete(*key), CACHED)
+        complete = Remembered[tuple[str, int], Any](lambda key: normalise.completeness(*key), CACHED)
 
         def hashed(text: str, country: str | None) -> str | None:
             if text[:1] == "+" and len(text) < 24 and text.isascii() and "(0" not in text:
                 digits = text[1:].encode().translate(None, normalise.PHONE_NOISE)
-                if digits.isdigit() and complete[digits[:4].decode(), len(digits)]:
-                    return sha256(digits).hexdigest()
-            return thorough(text, country)
+                if digits.isdigit():
+                    verdict = complete[digits[:4].decode(), len(digits)]
+                    if verdict is True or (verdict is not False and not verdict(digits.decode())):
+                        return sha256(digits).hexdigest()
+            if len(text) >= 32:
+                return thorough(text, country)  # it may be a hash
+            normal = normalise.phone(text, country)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
 
         return hashed
 

@@ -1,9 +1,13 @@
-"""Who the customer is, read in straight lines: every value a text of the usual kind, or the quick function gives up."""
+"""Who the customer is, read in straight lines: every value a text of the usual kind, or the quick function gives up.
+
+A text that is no usable value of its kind is usual enough (a phone number without a country, a gender Meta does not
+know): it is noted, and counted once nothing can make the function give up any more.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from gateway.mapping.compiler.function import Function
@@ -16,9 +20,15 @@ from gateway.mapping.rules import words_of
 
 PLAIN_EMAIL = re.compile(r"[a-z0-9._%+\-]{1,64}@(?:[a-z0-9\-]{1,63}\.){1,2}[a-z0-9\-]{2,24}", re.ASCII).fullmatch
 
+LONGEST_DROPPED = 30
+"""Characters of a dropped text; of longer ones, written-out numbers among them, careful decides."""
+
+Dropped = tuple[tuple[str, str], ...]
+"""Field and cause of each value that was dropped."""
+
 _WORD = "sha256(x.lower().encode()).hexdigest() if x.isascii() and x.isalpha() and len(x) < 32 else "
 SHORT_CUTS: Mapping[str, str] = {
-    "email": "sha256(lower.encode()).hexdigest() if is_plain_email(lower := x.lower()) else ",
+    "email": "sha256(plain.encode()).hexdigest() if len(x) < 99 and is_plain_email(plain := x.strip().lower()) else ",
     "first_name": _WORD,
     "last_name": _WORD,
     "external_id": "sha256(x.strip().encode()).hexdigest() if 0 < len(x) < 64 and not x.isspace() else ",
@@ -26,6 +36,8 @@ SHORT_CUTS: Mapping[str, str] = {
 """Where a usual text needs no more than this expression, which is what the rule would make of it."""
 
 REMEMBERED: Mapping[str, str] = {
+    "first_name": "FIRST_NAMES[x]",
+    "last_name": "LAST_NAMES[x]",
     "gender": "GENDERS[x]",
     "city": "CITIES[x]",
     "state": "STATES[x, where]",
@@ -45,17 +57,21 @@ def write(function: Function, plan: Plan) -> None:
         "CITIES": rules.cities,
         "COUNTRIES": rules.countries,
         "DEFAULT_COUNTRY": rules.default_country,
+        "FIRST_NAMES": rules.first_names,
         "GENDERS": rules.genders,
+        "LAST_NAMES": rules.last_names,
         "STATES": rules.states,
         "ZIPS": rules.zips,
         "click_id": click_id,
+        "count_dropped": _counting(plan),
+        "drop": _dropping(plan),
         "is_weak": is_weak,
         "is_plain_email": PLAIN_EMAIL,
         "sha256": sha256,
         "words_of": words_of,
         **{f"make_{field.name}": getattr(rules, field.name, None) for field in IDENTITY},
     }
-    function.add("m = {}")
+    function.add("m = {}\ndropped = ()")
     function.chain("x", plan.paths["country"])
     function.add(
         """
@@ -105,13 +121,18 @@ def _text(function: Function, plan: Plan, field: str, key: str) -> None:
         function.names["make_client_ip_address"] = lambda text: rules.text("client_ip_address", text, None)
     made = REMEMBERED.get(field) or f"make_{field}({'x, where' if field == 'phone' else 'x'})"
     short_cut = SHORT_CUTS.get(field, "") if rules.hashing and rules.is_hashed(field) else ""
-    sent = f"{short_cut}{made} or unusual()"
     listed = field in {"email", "phone"} or (plan.is_conversions and field == "external_id")
     function.chain("x", plan.paths[field])
     with function.block("if x is not None:"):
         if field in NUMERIC:
             function.add("if x.__class__ is int: x = str(x)")
-        function.add(f"m[{key!r}] = {f'[{sent}]' if listed else sent}")
+        function.add(
+            f"""
+h = {short_cut}{made}
+if h is None: dropped = drop(dropped, {field!r}, x, where)
+else: m[{key!r}] = {"[h]" if listed else "h"}
+"""
+        )
 
 
 def _click_id(function: Function, plan: Plan, key: str) -> None:
@@ -151,4 +172,27 @@ if whole is not None:
         if variable == "y":
             function.add("x = y")
         short_cut = SHORT_CUTS[field] if plan.rules.hashing else ""
-        function.add(f"if x is not None: m[{key!r}] = {short_cut}make_{field}(x) or unusual()")
+        function.add(f"if x is not None: m[{key!r}] = {short_cut}{REMEMBERED[field]} or unusual()")
+
+
+def _dropping(plan: Plan) -> Callable[[Dropped, str, str, str | None], Dropped]:
+    """A function that notes one more value that gave nothing to send; at what is no plain text it gives up."""
+    cause = plan.rules.cause
+
+    def drop(others: Dropped, field: str, text: str, country: str | None) -> Dropped:
+        if text.isspace() or not 0 < len(text) <= LONGEST_DROPPED:
+            raise ValueError(field)
+        return (*others, (field, cause(field, text, country)))
+
+    return drop
+
+
+def _counting(plan: Plan) -> Callable[[Dropped], None]:
+    """A function that counts what was noted."""
+    counts = plan.counters.dropped
+
+    def count_dropped(dropped: Dropped) -> None:
+        for one in dropped:
+            counts[one] += 1
+
+    return count_dropped

@@ -135,5 +135,5 @@ if currency is None: NOTES["default_currency_used"] += 1
 """
     )
     if function.name == "quick":
-        function.add("SEEN[tuple(m)] += 1")
+        function.add("if dropped: count_dropped(dropped)\nSEEN[tuple(m)] += 1")
     function.add("return made")
