@@ -130,7 +130,7 @@ class EvenRate:
         self._free.append(connection)
 
     def tick(self) -> None:
-        """Send what has fallen due by now, or put it in line. Runs every half millisecond."""
+        """Send what has fallen due by now, or put it in line. Runs every millisecond."""
         now = self._clock()
         while self._fallen_due < self._total and (due := self.due(self._fallen_due)) <= now:
             self._fallen_due += 1
