@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 
-from gateway.model import StoredChunk
+from gateway.model import ChunkId, Lane, StoredChunk
 from gateway.spool import EVERY, SpoolFull, SpoolUnavailable
-from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.sqlite import SqliteSpool, store, together
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.keeper import Keeper
 from gateway.spool.sqlite.medium import Medium, pages_of
 from gateway.spool.sqlite.schema import PAGE_SIZE
+from gateway.spool.sqlite.totals import load_totals
 from tests.spool.builders import ALL, LANE, MIB, NAME, START, bulk, chunk, fill, letter, payloads, sqlite
 
 
@@ -71,7 +73,10 @@ async def test_a_start_is_refused_where_the_disk_cannot_hold_the_cap(tmp_path: P
         await start(needed - there - 1)
 
 
-async def test_the_last_of_the_disk_is_kept_for_what_has_to_leave(tmp_path: Path) -> None:
+async def test_the_last_of_the_disk_is_kept_for_what_has_to_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LOOK", 0.0)
     free = 2**40
     spool = SqliteSpool(tmp_path / NAME, max_bytes=64 * MIB, wall=lambda: 0.0, free_disk=lambda _: free)
     await spool.open()
@@ -85,7 +90,8 @@ async def test_the_last_of_the_disk_is_kept_for_what_has_to_leave(tmp_path: Path
     await spool.close()
 
 
-async def test_a_file_that_is_moved_away_takes_nothing_more(tmp_path: Path) -> None:
+async def test_a_file_that_is_moved_away_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LOOK", 0.0)
     spool = sqlite(tmp_path)
     await spool.open()
     (stored,) = await spool.append([chunk()], [])
@@ -135,10 +141,60 @@ def test_what_is_reckoned_to_fit_fits(events: int, size: int, tmp_path: Path) ->
         with database.commit() as transaction:
             transaction.keep(chunks, 0.0)
             transaction.keep_letters(letters)
+        database.measure()
         taken = database.used_pages - before
         reckoned = pages_of(chunks, letters)
         assert taken <= reckoned
         assert reckoned <= 2 * taken + 12
+    database.close()
+
+
+@pytest.mark.parametrize("chunks", [1, 2, together.AT_ONCE, together.AT_ONCE + 1, 700])
+def test_what_a_commit_says_of_the_log_and_the_file_is_so_without_looking(chunks: int, tmp_path: Path) -> None:
+    database = Database(Medium(tmp_path / NAME, 512 * MIB))
+    ids: list[ChunkId] = []
+    for round_ in range(4):
+        with database.commit() as transaction:
+            ids += [one.id for one in transaction.keep([bulk(3, 900) for _ in range(chunks)], 0.0)]
+        with database.commit() as transaction:
+            transaction.remove(LANE, [ids.pop(0)])
+            transaction.keep_letters([letter()])
+        told, used = database.log_pages, database.used_pages
+        database.checkpoint("NOOP")
+        assert told == database.log_pages > 0
+        database.measure()
+        assert used >= database.used_pages
+        if round_ % 2:
+            database.checkpoint()
+            assert database.log_pages == 0
+    database.close()
+
+
+def test_a_transaction_that_the_cache_cannot_hold_is_counted_in_the_log(tmp_path: Path) -> None:
+    database = Database(Medium(tmp_path / NAME, 512 * MIB))
+    with database.commit() as transaction:
+        transaction.keep([bulk(100, 10_000) for _ in range(20)], 0.0)
+        transaction.keep_letters([letter(event=b'"' + b"x" * 100_000 + b'"') for _ in range(200)])
+    assert database.connection.status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)[0]
+    told = database.log_pages
+    database.checkpoint("NOOP")
+    assert told == database.log_pages
+    database.close()
+
+
+@pytest.mark.parametrize(("lanes", "steps"), [(1, 1), (together.AT_ONCE, 1), (together.AT_ONCE + 1, 3)])
+def test_a_commit_takes_few_steps_of_the_database(lanes: int, steps: int, tmp_path: Path) -> None:
+    database = Database(Medium(tmp_path / NAME, 64 * MIB))
+    chunks = [chunk(lane=Lane("store", str(number), "tag")) for number in range(lanes)]
+    counted: list[str] = []
+    for _ in range(2):  # the first time lanes are new
+        database.connection.exec_trace = partial(_count, counted)
+        counted.clear()
+        with database.commit() as transaction:
+            transaction.keep(chunks, 0.0)
+    assert len(counted) == steps, counted
+    database.connection.exec_trace = None
+    assert load_totals(database.connection) == database.totals
     database.close()
 
 
@@ -236,6 +292,11 @@ def test_a_page_has_the_size_that_was_measured(tmp_path: Path) -> None:
     assert (pragma("auto_vacuum"), pragma("journal_mode"), pragma("synchronous")) == (2, "wal", 2)
     assert pragma("locking_mode") == "exclusive"
     database.close()
+
+
+def _count(statements: list[str], _: object, sql: str, __: object) -> bool:
+    statements.append(sql)
+    return True
 
 
 def _size(path: Path) -> int:

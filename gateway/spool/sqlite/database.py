@@ -31,10 +31,12 @@ class Database:
         self.connection = apsw.Connection(str(medium.path), flags=flags, vfs=medium.vfs or None)
         self.totals = Totals()
         # As they stand after the last commit.
+        self.log_pages = 0  # in the log and not written back
+        self.commits = 0
+        # As they stood when they were last looked at, and what was written since.
         self.file_pages = 0
         self.free_pages = 0
-        self.log_pages = 0  # in the log and not written back; the hook and `checkpoint` change it
-        self.commits = 0
+        self.unmeasured_pages = 0
         try:
             prepare(self.connection)
             self.connection.pragma("max_page_count", medium.last_page)
@@ -43,7 +45,6 @@ class Database:
             self.abandon()
             raise
         self.checkpoint("NOOP")  # what an earlier connection left in the log
-        self.connection.set_wal_hook(self._note_log)
         self._inode = medium.path.stat().st_ino
 
     def close(self) -> None:
@@ -60,23 +61,29 @@ class Database:
         """One transaction; what it changed is mirrored when it is durable, and not before."""
         connection = self.connection
         transaction = Transaction(connection, self.totals)
-        connection.execute("BEGIN IMMEDIATE")
+        written, spilt = self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE), self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)
         try:
             yield transaction
-            transaction.write_totals()
-            connection.execute("COMMIT")
+            transaction.finish()
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         transaction.note_totals()
         self.commits += 1
-        self.measure()
+        # What was written went into the log, each page once, but for a transaction that the cache could not hold. A
+        # hook would be told the same, at the price of a hold-up in each commit.
+        written = self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE) - written
+        self.unmeasured_pages += written
+        if self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL) == spilt:
+            self.log_pages += written
+        else:
+            self.checkpoint("NOOP")
 
     @property
     def used_pages(self) -> int:
-        """Pages of the file that hold something."""
-        return self.file_pages - self.free_pages
+        """Pages of the file that hold something, at most: what was written since the last look counts as new."""
+        return self.file_pages - self.free_pages + self.unmeasured_pages
 
     @property
     def log_length(self) -> int:
@@ -104,6 +111,7 @@ class Database:
         connection = self.connection
         self.file_pages = connection.execute("PRAGMA page_count").get
         self.free_pages = connection.execute("PRAGMA freelist_count").get
+        self.unmeasured_pages = 0
 
     def backlogs(self) -> list[Backlog]:
         """What waits, by lane."""
@@ -143,6 +151,5 @@ class Database:
         ).get
         return found
 
-    def _note_log(self, _: apsw.Connection, __: str, pages: int) -> int:
-        self.log_pages = pages
-        return apsw.SQLITE_OK
+    def _status(self, what: int) -> int:
+        return self.connection.status(what)[0]

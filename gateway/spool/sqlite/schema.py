@@ -28,7 +28,7 @@ CREATE TABLE lane(
     destination TEXT NOT NULL,
     event_set TEXT NOT NULL,
     upload_tag TEXT NOT NULL,
-    events INTEGER NOT NULL,      -- that wait; kept in the transactions of the chunks, so that a start counts nothing
+    events INTEGER NOT NULL,      -- that wait; kept with the chunks (COUNTING), so that a start counts nothing
     bytes INTEGER NOT NULL,       -- of their payloads
     last_id INTEGER NOT NULL      -- the highest that was ever given here: IDs grow although chunks leave
 ) STRICT;
@@ -65,6 +65,17 @@ CREATE VIEW waiting AS            -- for people with a database shell
 
 _TABLES: Final = SCHEMA.count("CREATE ")
 
+COUNTING: Final = """
+CREATE TEMP TRIGGER chunk_came AFTER INSERT ON main.chunk BEGIN
+    UPDATE lane SET events = events + NEW.count, bytes = bytes + length(NEW.payload),
+                    last_id = max(last_id, NEW.key & 0xfffffffffff) WHERE number = NEW.key >> 44;
+END;
+CREATE TEMP TRIGGER chunk_went AFTER DELETE ON main.chunk BEGIN
+    UPDATE lane SET events = events - OLD.count, bytes = bytes - length(OLD.payload) WHERE number = OLD.key >> 44;
+END;
+"""
+"""Keeps the totals of lanes in the step that changes their chunks. Of the connection, not of the file."""
+
 ALONE: Final = "PRAGMA locking_mode = EXCLUSIVE"
 """Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
 with our checkpoints cannot come near."""
@@ -99,6 +110,7 @@ def prepare(connection: apsw.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
+        connection.execute(COUNTING)
         return
     if application != APPLICATION_ID:
         raise SpoolUnavailable(
@@ -111,3 +123,4 @@ def prepare(connection: apsw.Connection) -> None:
             f"{connection.filename} was written by a newer gateway (its form is {version}, this one knows up to "
             f"{VERSION}): start that version, or let it drain the spool first"
         )
+    connection.execute(COUNTING)

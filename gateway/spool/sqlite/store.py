@@ -6,6 +6,7 @@ Two limits: `append` stops at the cap, `settle` may go on into the reserve, whic
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSec
 from gateway.spool.letters import LetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
 from gateway.spool.sizes import up_to
-from gateway.spool.sqlite import rows
+from gateway.spool.sqlite import rows, together
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.medium import pages_of
 from gateway.spool.sqlite.rows import Damaged, key_of
@@ -31,6 +32,8 @@ _MATCHING = (
 )
 _SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
+LOOK = 0.05
+"""Seconds between two looks at the file's place and the disk's room: each is a hold-up, as every step is."""
 SCAN = 5000
 """Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
 
@@ -41,6 +44,7 @@ class Store:
     def __init__(self, database: Database, wall: Callable[[], UnixSeconds]) -> None:
         self.database = database
         self._wall = wall
+        self._looked_at = -LOOK  # when, on the monotonic clock, file and disk were last found well
         self.lost_up_to = 0
         """IDs up to this may be missing: a rescue while we served could not read them."""
 
@@ -58,11 +62,19 @@ class Store:
         if totals is None:
             return []
         span = key_of(totals.number, max(0, after)), key_of(totals.number + 1, 0)
+        limits = max_events, max_bytes
+        found = together.read(self.database.connection, span, limits, lane, totals.text)
+        if found is not None:
+            return found
+        return self._read_one_by_one(span, limits, lane)
+
+    def _read_one_by_one(self, span: tuple[int, int], limits: tuple[int, int], lane: Lane) -> list[StoredChunk]:
+        """The same, where a chunk is damaged: it becomes dead letters, and the others are read."""
         while True:
             damaged: list[tuple[Any, ...]] = []
             cursor = self.database.connection.execute(_READ, span)
             try:
-                return list(up_to((max_events, max_bytes), _believed(cursor, lane, damaged)))
+                return list(up_to(limits, _believed(cursor, lane, damaged)))
             except Damaged:
                 cursor.close()
                 self._bury(lane, damaged[0])
@@ -166,11 +178,13 @@ class Store:
 
     def _need_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         database, medium = self.database, self.database.medium
-        if database.used_pages + pages_of(chunks, letters) > medium.cap_pages:
+        if not self._fits(chunks, letters, medium.cap_pages):
             raise SpoolFull(
                 f"the spool may hold spool.max_bytes = {medium.max_bytes} bytes and holds "
                 f"{database.used_pages * PAGE_SIZE}. Send again when events have left, or raise spool.max_bytes"
             )
+        if self._looked_at + LOOK > (now := time.monotonic()):
+            return
         if not database.is_ours:
             raise SpoolUnavailable(
                 f"{medium.path} was moved or removed while in use: what is taken now would be gone after the next "
@@ -181,12 +195,21 @@ class Store:
                 f"the disk of {medium.path.parent} has {free} bytes free and the last {medium.beside} are kept for "
                 f"what has to leave. Send again when events have left, or make room on the disk"
             )
+        self._looked_at = now
+
+    def _fits(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], most: int) -> bool:
+        """Whether the file has no more than `most` pages with these. It is measured only where that may be in doubt."""
+        database, more = self.database, pages_of(chunks, letters)
+        if database.used_pages + more > most and database.unmeasured_pages:
+            database.measure()
+        return database.used_pages + more <= most
 
     def _make_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         """Let the oldest dead letters go where even the reserve is full of them: else it could never empty again."""
         database = self.database
         gone = 0
-        while (excess := database.used_pages + pages_of(chunks, letters) - database.medium.last_page) > 0:
+        while not self._fits(chunks, letters, database.medium.last_page):
+            excess = database.used_pages + pages_of(chunks, letters) - database.medium.last_page
             step = self.retain(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
             if not step:
                 break

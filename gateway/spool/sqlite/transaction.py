@@ -1,23 +1,25 @@
-"""What can be written inside one transaction, with the totals that it changes noted as it goes."""
+"""What can be written inside one transaction, with the totals that it changes noted as it goes.
+
+Each step of the database lets go of the interpreter's lock, and under load it takes longer to get that back from the
+loop than to write a row. So rows of chunks are collected, and where they are all that there is, they are one statement,
+which is a transaction by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.spool.sqlite import rows
-from gateway.spool.sqlite.rows import key_of, lane_text
+from gateway.spool.sqlite import rows, together
+from gateway.spool.sqlite.rows import ChunkRow, key_of, lane_text
 from gateway.spool.sqlite.totals import LaneTotals, Totals
 
 _INSERT_LANE = "INSERT INTO lane VALUES (?, ?, ?, ?, 0, 0, 0)"
-_COUNT_LANE = "UPDATE lane SET events = events + ?, bytes = bytes + ?, last_id = max(last_id, ?) WHERE number = ?"
-_INSERT_CHUNK = "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SELECT_CHUNK = "SELECT key, count, length(payload), stored_at FROM chunk WHERE key = ?"
-_SELECT_CHUNKS = "SELECT key, count, length(payload), stored_at FROM chunk WHERE key BETWEEN ? AND ? LIMIT ?"
 _INSERT_LETTER = (
     "INSERT INTO dead_letter(at, stage, code, destination, size, about, checksum, event)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
@@ -30,7 +32,6 @@ class _LaneChange:
     totals: LaneTotals
     events: int = 0
     bytes: int = 0
-    last_id: int = 0
 
 
 class Transaction:
@@ -46,12 +47,23 @@ class Transaction:
         self._last_letter = totals.last_letter
         self._letters = 0
         self._letter_bytes = 0
+        # Of this transaction.
+        self._has_begun = False
+        self._chunks: list[ChunkRow] = []  # to be written at its end
+
+    def finish(self) -> None:
+        """Write what was collected, and make all of it durable."""
+        if self._has_begun or len(self._chunks) > together.AT_ONCE:
+            execute = self._begun()
+            together.insert_chunks(self._connection, self._chunks)
+            if self._letters or self._letter_bytes:
+                execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
+            execute("COMMIT")
+        elif self._chunks:
+            together.insert_chunks(self._connection, self._chunks)
 
     def keep(self, chunks: Sequence[Chunk], now: UnixSeconds) -> list[StoredChunk]:
         """Keep chunks under new IDs. Hot: once a commit, a few microseconds a chunk beside the database's own."""
-        if not chunks:
-            return []
-        execute = self._connection.execute
         number = self._last_id
         stored = []
         for chunk in chunks:
@@ -59,9 +71,8 @@ class Transaction:
             change = self._change(chunk.lane)
             change.events += chunk.count
             change.bytes += len(chunk.payload)
-            change.last_id = number
             totals = change.totals
-            execute(_INSERT_CHUNK, rows.chunk_row(key_of(totals.number, number), chunk, now, totals.text))
+            self._chunks.append(rows.chunk_row(key_of(totals.number, number), chunk, now, totals.text))
             stored.append(StoredChunk(ChunkId(number), chunk, now))
         self._last_id = number
         return stored
@@ -71,11 +82,10 @@ class Transaction:
         change = self._change(stored.chunk.lane)
         change.events += stored.chunk.count
         change.bytes += len(stored.chunk.payload)
-        change.last_id = max(change.last_id, stored.id)
         self._last_id = max(self._last_id, stored.id)
         totals = change.totals
-        row = rows.chunk_row(key_of(totals.number, stored.id), stored.chunk, stored.stored_at, totals.text)
-        self._connection.execute(_INSERT_CHUNK, row)
+        key = key_of(totals.number, stored.id)
+        self._chunks.append(rows.chunk_row(key, stored.chunk, stored.stored_at, totals.text))
 
     def remove(self, lane: Lane, ids: Sequence[ChunkId], lost_up_to: int = 0) -> UnixSeconds:
         """Remove chunks; when the oldest of them was stored.
@@ -86,30 +96,31 @@ class Transaction:
             raise KeyError(f"nothing waits in {lane}: {list(ids)} were settled before")
         change = self._change(lane)
         keys = [key_of(change.totals.number, number) for number in ids]
-        execute = self._connection.execute
         # Mostly the IDs are all that lies between the first and the last: one statement removes them.
-        found: list[Any] = execute(_SELECT_CHUNKS, (min(keys), max(keys), len(keys) + 1)).fetchall()
-        if {row[0] for row in found} == set(keys) and len(found) == len(keys):
-            execute("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
-        else:
-            found = [row for key in keys for row in self._remove_one(lane, key, lost_up_to)]
-        for _, count, size, _ in found:
+        if found := together.removable(self._connection, keys):
+            self._begun()("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
+            events, size, stored_at = found
+            change.events -= events
+            change.bytes -= size
+            return stored_at
+        gone = [row for key in keys for row in self._remove_one(lane, key, lost_up_to)]
+        for _, count, size, _ in gone:
             change.events -= count
             change.bytes -= size
-        return min((float(row[3]) for row in found), default=0.0)
+        return min((float(row[3]) for row in gone), default=0.0)
 
     def _remove_one(self, lane: Lane, key: int, lost_up_to: int) -> list[Any]:
         found = self._connection.execute(_SELECT_CHUNK, (key,)).fetchall()
         if not found and rows.id_of(key) > lost_up_to:
             raise KeyError(f"chunk {rows.id_of(key)} does not wait in {lane}: it was settled before")
-        self._connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
+        self._begun()("DELETE FROM chunk WHERE key = ?", (key,))
         return found
 
     def keep_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters under new numbers."""
         for letter in letters:
             row = rows.letter_row(letter)
-            self._connection.execute(_INSERT_LETTER, row)
+            self._begun()(_INSERT_LETTER, row)
             self._letters += 1
             self._letter_bytes += row[4]
         if letters:
@@ -118,7 +129,7 @@ class Transaction:
     def put_letter_back(self, number: int, letter: DeadLetter) -> None:
         """Keep a dead letter under the number that it had."""
         row = rows.letter_row(letter)
-        self._connection.execute("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        self._begun()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
         self._letters += 1
         self._letter_bytes += row[4]
         self._last_letter = max(self._last_letter, number)
@@ -127,20 +138,11 @@ class Transaction:
         """Let dead letters go; how many of them were there."""
         gone = 0
         for number in numbers:
-            for (size,) in self._connection.execute(
-                "DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)
-            ):
+            for (size,) in self._begun()("DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)):
                 gone += 1
                 self._letters -= 1
                 self._letter_bytes -= size
         return gone
-
-    def write_totals(self) -> None:
-        """Bring the totals in the database up to what was written."""
-        for change in self._lanes.values():
-            self._connection.execute(_COUNT_LANE, (change.events, change.bytes, change.last_id, change.totals.number))
-        if self._letters or self._letter_bytes:
-            self._connection.execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
 
     def note_totals(self) -> None:
         """Bring the mirror up to what became durable."""
@@ -163,5 +165,12 @@ class Transaction:
 
     def _new_lane(self, lane: Lane) -> LaneTotals:
         self._last_lane += 1
-        self._connection.execute(_INSERT_LANE, (self._last_lane, *lane))
+        self._begun()(_INSERT_LANE, (self._last_lane, *lane))
         return LaneTotals(self._last_lane, lane_text(lane))
+
+    def _begun(self) -> Callable[..., apsw.Cursor]:
+        """What executes a statement of this transaction."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection.execute

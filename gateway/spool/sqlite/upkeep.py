@@ -15,7 +15,8 @@ from gateway.spool.sqlite.schema import PAGE_SIZE
 log = logging.getLogger("gateway.spool")
 
 STEP = 256
-"""Pages that one step gives back: a few milliseconds, the longest that a commit waits for it."""
+"""Pages that one step gives back, a few milliseconds, the longest that a commit waits for it; and the most that may be
+written before the file is measured again."""
 
 SLACK = 2 * 2**20 // PAGE_SIZE
 """Free pages that stay in the file: the next events take them without growing it again."""
@@ -30,7 +31,9 @@ class Upkeep:
         self._retry_at = 0  # pages in the log at which a failed checkpoint is tried again
 
     def after_call(self) -> None:
-        """Write the log back when it is long."""
+        """Write the log back when it is long, and look at the file's size when it may have changed by much."""
+        if self._database.unmeasured_pages >= STEP:
+            self._database.measure()
         if self._database.log_pages >= max(self._database.medium.log_pages, self._retry_at):
             self._checkpoint("PASSIVE")
 
@@ -39,6 +42,8 @@ class Upkeep:
         database = self._database
         if self._failing:
             return self._checkpoint("PASSIVE")
+        if database.unmeasured_pages:
+            database.measure()
         # A quarter of what is in use stays as well, so that a file which breathes is not cut and grown in turns.
         excess = database.free_pages - max(SLACK, database.used_pages // 4)
         if excess > 0:
