@@ -8,22 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from gateway.model import Backlog, Batch, BatchLimits, ChunkId, FlushReason, Lane, StoredChunk, UnixSeconds
 from gateway.spool import Spool
 
 START = ChunkId(0)
-
-
-@dataclass(frozen=True, slots=True)
-class BufferStatistics:
-    """A snapshot of what waits, in the spool, for its turn; what is on its way is not in it."""
-
-    events: int
-    bytes: int
-    oldest_age: float | None
-    """Seconds that the oldest has waited; None when nothing waits."""
 
 
 class Buffer:
@@ -38,11 +27,11 @@ class Buffer:
         "_filling_bytes",
         "_filling_events",
         "_lane",
+        "_limits",
         "_oldest",
         "_patience",
         "_spool",
         "_wall",
-        "limits",
     )
 
     def __init__(
@@ -55,8 +44,7 @@ class Buffer:
         first_patience: float = 1.0,
     ) -> None:
         self._lane = lane
-        self.limits = limits
-        """May be replaced; the next batch goes by them."""
+        self._limits = limits
         self._spool = spool
         self._wall = wall
         # Only the loop's thread touches these. `stored` adds, `next` takes. Below 0 for the moment in which a chunk
@@ -78,14 +66,19 @@ class Buffer:
         self._bytes += backlog.bytes
         if backlog.oldest_stored_at is not None:
             self._oldest = self._loop_time(backlog.oldest_stored_at)
-        self._filling_events, self._filling_bytes = self.limits.max_events, self.limits.max_bytes
+        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
+        self._changed.set()
+
+    def retune(self, limits: BatchLimits) -> None:
+        """From the next batch on, go by these."""
+        self._limits = limits
         self._changed.set()
 
     def rewind(self, events: int) -> None:
         """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
         self._cursor = START
         self._events, self._bytes = events, 0  # bytes are not known again before they are read
-        self._filling_events, self._filling_bytes = self.limits.max_events, self.limits.max_bytes
+        self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
         self._changed.set()
 
@@ -95,19 +88,21 @@ class Buffer:
         self._bytes += size + 1
         if self._events <= 0:
             return  # it was read before it was told, and is on its way
+        limits = self._limits
         if self._oldest is None:
             self._oldest = asyncio.get_running_loop().time()
-        limits = self.limits
+            self._changed.set()  # the reader waits for its age from now on
+        elif self._events >= limits.max_events or self._bytes > limits.max_bytes or self._draining:
+            self._changed.set()
         self._filling_events += events
         self._filling_bytes += size + 1
         if self._filling_events > limits.max_events or self._filling_bytes > limits.max_bytes + 1:
             self._filling_events, self._filling_bytes = events, size + 1
-        self._changed.set()
 
     @property
     def room(self) -> tuple[int, int]:
         """Events and bytes that the batch being filled still takes; a whole batch's when it is full."""
-        limits = self.limits
+        limits = self._limits
         events, size = limits.max_events - self._filling_events, limits.max_bytes - self._filling_bytes
         return (events, size) if events > 0 and size > 0 else (limits.max_events, limits.max_bytes)
 
@@ -120,13 +115,13 @@ class Buffer:
         """Why a batch should leave at this loop time; None: nothing should."""
         if self._events <= 0 or self._oldest is None:
             return None
-        if self._events >= self.limits.max_events:
+        if self._events >= self._limits.max_events:
             return FlushReason.COUNT
-        if self._bytes - 1 >= self.limits.max_bytes:
+        if self._bytes - 1 >= self._limits.max_bytes:
             return FlushReason.BYTES
         if self._draining:
             return FlushReason.DRAIN
-        if now - self._oldest >= self.limits.max_age * self._patience:
+        if now - self._oldest >= self._limits.max_age * self._patience:
             return FlushReason.AGE
         return None
 
@@ -148,17 +143,27 @@ class Buffer:
             else:
                 await self._wait(loop)
 
-    def statistics(self) -> BufferStatistics:
-        """A snapshot."""
-        age = None if self._oldest is None else max(0.0, asyncio.get_running_loop().time() - self._oldest)
-        return BufferStatistics(max(0, self._events), max(0, self._bytes), age)
+    @property
+    def events(self) -> int:
+        """That wait for their turn; what is on its way is not among them."""
+        return max(0, self._events)
+
+    @property
+    def bytes(self) -> int:
+        """Of the events that wait."""
+        return max(0, self._bytes)
+
+    @property
+    def oldest_age(self) -> float | None:
+        """Seconds that the oldest has waited; None when nothing waits."""
+        return None if self._oldest is None else max(0.0, asyncio.get_running_loop().time() - self._oldest)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until something changes or the oldest has waited long enough."""
         if self._oldest is None:
             await self._changed.wait()
             return
-        left = self._oldest + self.limits.max_age * self._patience - loop.time()
+        left = self._oldest + self._limits.max_age * self._patience - loop.time()
         timer = loop.call_later(max(0.0, left), self._changed.set)
         try:
             await self._changed.wait()
@@ -166,7 +171,7 @@ class Buffer:
             timer.cancel()
 
     async def _take(self, reason: FlushReason) -> Batch | None:
-        limits = self.limits
+        limits = self._limits
         events, size = self._events, self._bytes
         read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
         chunks, following = _leading(read, limits)

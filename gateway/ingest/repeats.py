@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 
 log = logging.getLogger("gateway.ingest")
@@ -21,7 +21,7 @@ KEY_BYTES = 12
 
 def key_of(message_id: str) -> bytes:
     """What stands for a message ID."""
-    return blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+    return sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
 class Repeats:

@@ -13,15 +13,17 @@ import binascii
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
 
 from gateway.config import ServerSettings
-from gateway.ingest.calls import IGNORED_TYPES, Refused, Source, Taken, refuse, take
+from gateway.ingest.answer import Answer
+from gateway.ingest.calls import IGNORED_TYPES, Source, Taken, refuse, take
 from gateway.ingest.decode import BadRequest, decode, too_large, unzip
 from gateway.ingest.sockets import Bound, bind
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
@@ -42,7 +44,7 @@ BACKLOG = 1024
 """Connections that wait to be accepted."""
 SLICE = 128
 """Events that are mapped before others get a turn on the loop."""
-RETRY_AFTER = "1"
+RETRY_AFTER = "Retry-After: 1\r\n"
 KEEP_ALIVE = 75.0
 """Seconds that an idle connection is kept: above what load balancers keep theirs (60 s, mostly)."""
 STOPPING = BadRequest(503, "stopping", "The gateway is stopping. Send again to its successor.")
@@ -53,7 +55,9 @@ REMEMBERED = 4096
 class Intake(Protocol):
     """What makes events durable."""
 
-    async def commit(self, mapped: Sequence[MappedEvent], letters: Sequence[DeadLetter]) -> None:
+    def commit(
+        self, mapped: Sequence[MappedEvent], letters: Sequence[DeadLetter], durable: Callable[[], None], /
+    ) -> Awaitable[None]:
         """See `gateway.spool.Intake`."""
         ...
 
@@ -97,9 +101,10 @@ class Ingest:
     async def start(self, listening: Sequence[socket.socket] | None = None) -> None:
         """Listen, on these sockets where they are given. Raises `GatewayError` when an address cannot be had."""
         settings = self._settings
+        loop = asyncio.get_running_loop()
         server = web.Server(
             self.handle,
-            request_factory=self._request,
+            request_factory=partial(web.BaseRequest, loop=loop, client_max_size=settings.max_request_bytes),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE,
             lingering_time=2.0,
@@ -111,7 +116,6 @@ class Ingest:
             self._bound = bind(settings, 1)
             self._port = self._bound.port
             listening = self._bound.of(0)
-        loop = asyncio.get_running_loop()
         for one in listening:
             if one.family == socket.AF_UNIX:
                 self._servers.append(await loop.create_unix_server(server, sock=one, backlog=BACKLOG))
@@ -138,30 +142,31 @@ class Ingest:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, whatever it is. Runs once a request."""
-        route = request.path
+        route = request.raw_path
+        if route not in ROUTES:
+            route = request.path  # without the query, and unquoted
         try:
-            status, answer = await self._answer(request, route)
+            status, content = await self._answer(request, route)
         except BadRequest as refusal:
-            status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
+            status, content = refusal.status, _refused(refusal.code, str(refusal))
         except Overloaded as refusal:
-            status, answer = 429, {"code": "overloaded", "message": str(refusal)}
+            status, content = 429, _refused("overloaded", str(refusal))
         except SpoolFull as refusal:
-            status, answer = 503, {"code": "spool_full", "message": str(refusal)}
+            status, content = 503, _refused("spool_full", str(refusal))
         except SpoolUnavailable as refusal:
-            status, answer = 503, {"code": "spool_unavailable", "message": str(refusal)}
+            status, content = 503, _refused("spool_unavailable", str(refusal))
         except Exception:
             # A defect of this process; the sender keeps its events and comes again.
             log.exception("a request could not be answered", extra={"route": route})
-            status, answer = 500, {"code": "internal_error", "message": "A defect of the gateway; its log says more."}
+            status, content = 500, _refused("internal_error", "A defect of the gateway; its log says more.")
         self._ledger.requests[route if route in ROUTES else "other", status] += 1
-        response = web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
-        if status in {429, 503}:
-            response.headers["Retry-After"] = RETRY_AFTER
-        if status >= 400 and (self._refusing or status in {408, 413}):
-            response.force_close()
-        return response
+        if status == 200:
+            return Answer(200, content)
+        close = status >= 400 and (self._refusing or status in {408, 413})
+        headers = RETRY_AFTER if status in {429, 503} else ""
+        return Answer(status, content, close=close, headers=headers)
 
-    async def _answer(self, request: web.BaseRequest, route: str) -> tuple[int, JsonObject]:
+    async def _answer(self, request: web.BaseRequest, route: str) -> tuple[int, bytes]:
         if route not in ROUTES:
             raise BadRequest(404, "unknown_route", f"There are {', '.join(ROUTES)}.")
         if request.method != "POST":
@@ -175,7 +180,7 @@ class Ingest:
         finally:
             self._in_flight -= len(body)
 
-    async def _take_body(self, request: web.BaseRequest, kind: str | None, body: bytes) -> tuple[int, JsonObject]:
+    async def _take_body(self, request: web.BaseRequest, kind: str | None, body: bytes) -> tuple[int, bytes]:
         settings = self._settings
         headers = request.headers
         encoding = headers.get("Content-Encoding")
@@ -196,7 +201,7 @@ class Ingest:
             raise BadRequest(413, "event_too_large", f"An event may have {settings.max_event_bytes} bytes.")
         return await self._take_single(source, kind, tree, now)
 
-    async def _take_single(self, source: Source, kind: str, event: JsonObject, now: int) -> tuple[int, JsonObject]:
+    async def _take_single(self, source: Source, kind: str, event: JsonObject, now: int) -> tuple[int, bytes]:
         taken = Taken()
         if kind in IGNORED_TYPES:
             taken.ignored = 1
@@ -205,10 +210,10 @@ class Ingest:
         await self._commit(source, taken, 1)
         if taken.refused:
             (one,) = taken.refused
-            return 400, {"status": "rejected", "code": one.rejection.code, "message": one.rejection.message}
+            return 400, _refused(one.rejection.code, one.rejection.message, status="rejected")
         return 200, _accepted(taken)
 
-    async def _take_batch(self, source: Source, envelope: JsonObject, now: int) -> tuple[int, JsonObject]:
+    async def _take_batch(self, source: Source, envelope: JsonObject, now: int) -> tuple[int, bytes]:
         events = envelope.get("batch")
         if events.__class__ is not list:
             raise BadRequest(400, "no_batch", "`batch` is not there, or not a list of events.")
@@ -236,12 +241,11 @@ class Ingest:
     async def _commit(self, source: Source, taken: Taken, events: int) -> None:
         """Make it durable, then count it. A sender that goes away meanwhile does not undo either."""
         if taken.mapped or taken.letters:
-            await asyncio.shield(self._committed(source, taken, events))
+            await self._intake.commit(taken.mapped, taken.letters, partial(self._durable, source, taken, events))
         else:
             self._count(source, taken, events)
 
-    async def _committed(self, source: Source, taken: Taken, events: int) -> None:
-        await self._intake.commit(taken.mapped, taken.letters)
+    def _durable(self, source: Source, taken: Taken, events: int) -> None:
         for destination, keys in taken.keys.items():
             source.repeats[destination].add(keys, self._wall())
         self._count(source, taken, events)
@@ -262,14 +266,15 @@ class Ingest:
     async def _read(self, request: web.BaseRequest) -> bytes:
         """The body as it was sent, or a refusal."""
         settings = self._settings
-        length = request.content_length
-        if length is not None and length > settings.max_request_bytes:
-            raise too_large(settings.max_request_bytes)
-        if self._in_flight + (length or 0) > settings.max_in_flight_bytes and self._in_flight:
-            raise BadRequest(429, "overloaded", "Too much is being received at once. Send again soon.")
         content = request.content
-        if content.is_eof():
-            return content.read_nowait(-1) if content.total_bytes else b""
+        is_here = content.is_eof()  # mostly: a request that is not large comes with its head
+        length = content.total_bytes if is_here else request.content_length or 0
+        if length > settings.max_request_bytes:
+            raise too_large(settings.max_request_bytes)
+        if self._in_flight + length > settings.max_in_flight_bytes and self._in_flight:
+            raise BadRequest(429, "overloaded", "Too much is being received at once. Send again soon.")
+        if is_here:
+            return content.read_nowait(-1) if length else b""
         read = bytearray()
         try:
             async with asyncio.timeout(settings.read_timeout):
@@ -330,10 +335,6 @@ class Ingest:
                 if now - first_seen[key] >= self._settings.read_timeout:
                     connection.force_close()
 
-    def _request(self, *arguments: Any) -> web.BaseRequest:
-        make: Callable[..., web.BaseRequest] = web.BaseRequest
-        return make(*arguments, asyncio.get_running_loop(), client_max_size=self._settings.max_request_bytes)
-
 
 NOT_AN_OBJECT = Rejection("not_an_object", "The event is not a JSON object. Send each event as an object.")
 UNKNOWN_TYPE = Rejection(
@@ -341,14 +342,13 @@ UNKNOWN_TYPE = Rejection(
 )
 
 
-def _accepted(taken: Taken) -> JsonObject:
-    rejected: Sequence[Refused] = taken.refused
-    return {
-        "status": "ok",
-        "accepted": taken.accepted,
-        "ignored": taken.ignored,
-        "rejected": [one.as_json() for one in rejected],
-    }
+def _accepted(taken: Taken) -> bytes:
+    rejected = orjson.dumps([one.as_json() for one in taken.refused]) if taken.refused else b"[]"
+    return b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":%b}' % (taken.accepted, taken.ignored, rejected)
+
+
+def _refused(code: str, message: str, **more: str) -> bytes:
+    return orjson.dumps({**more, "code": code, "message": message})
 
 
 def _merged(shared: Mapping[str, JsonObject], event: JsonObject) -> JsonObject:

@@ -50,7 +50,7 @@ class LaneUploader:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in hand."""
-        return not self._in_hand and not self.buffer.statistics().events
+        return not self._in_hand and not self.buffer.events
 
     @property
     def is_hopeless(self) -> bool:
@@ -64,7 +64,7 @@ class LaneUploader:
 
     def retune(self) -> None:
         """Go by the settings that the surroundings have now."""
-        self.buffer.limits = self._around.destination.limits
+        self.buffer.retune(self._around.destination.limits)
         self._caller.retune()
         self._put_down.set()
 
@@ -75,13 +75,13 @@ class LaneUploader:
 
     def statistics(self) -> LaneStatistics:
         """A snapshot."""
-        waits = self.buffer.statistics()
+        age = self.buffer.oldest_age
         shut = self._gate.shut
         return LaneStatistics(
             lane=self.lane,
             waiting_events=self._account.waiting,
-            waiting_bytes=waits.bytes,
-            oldest_at=None if waits.oldest_age is None else self._around.wall() - waits.oldest_age,
+            waiting_bytes=self.buffer.bytes,
+            oldest_at=None if age is None else self._around.wall() - age,
             in_flight=self._caller.under_way,
             last_outcome=self._caller.last_outcome,
             pace=self._caller.calls_per_second,

@@ -103,7 +103,7 @@ class Uploads:
     def waiting_bytes(self, lane: Lane) -> int:
         """Of the lane's events that wait for their turn."""
         found = self._lanes.get(lane)
-        return found.buffer.statistics().bytes if found is not None else 0
+        return found.buffer.bytes if found is not None else 0
 
     def limits(self, lane: Lane) -> BatchLimits:
         """What a batch of the lane may hold."""
@@ -230,7 +230,7 @@ class Uploads:
         if self._tasks.get(lane.lane) is task:
             del self._tasks[lane.lane]
             # What came while it was ending.
-            if not task.cancelled() and lane.buffer.statistics().events and not lane.is_hopeless:
+            if not task.cancelled() and lane.buffer.events and not lane.is_hopeless:
                 self._start(lane)
 
     async def _carry(self, lane: LaneUploader) -> None:

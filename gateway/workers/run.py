@@ -12,7 +12,7 @@ from gateway.config import Settings, SpoolEngine
 from gateway.model import GatewayError
 from gateway.observe.logs import setup
 from gateway.reloading import reloading
-from gateway.service import Service, Stop, calm_collector, leaves
+from gateway.service import Service, Stop, leaves, set_up_interpreter
 from gateway.spool import spool_numbers
 
 log = logging.getLogger("gateway.service")
@@ -45,7 +45,7 @@ async def _until_signalled(settings: Settings, config: Path, *, watch: bool) -> 
     processes = count(settings)
     left = [number for number in _left(settings) if number >= processes]
     if processes == 1 and not left:
-        calm_collector()
+        set_up_interpreter()
         service = Service(settings)
         async with reloading(config, settings, service, watch=watch):
             await service.run(stop)

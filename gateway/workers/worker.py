@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gateway.config import Settings
 from gateway.model import GatewayError
 from gateway.observe.logs import setup
-from gateway.service import Part, Service, Stop, calm_collector, leaves
+from gateway.service import Part, Service, Stop, leaves, set_up_interpreter
 from gateway.spool import forget_spool
 from gateway.workers.channel import Handler, answer_calls, receive
 
@@ -42,7 +42,7 @@ def main() -> int:
     except EOFError:
         return 1
     setup(orders.settings.logging, worker=orders.part.number)
-    calm_collector()
+    set_up_interpreter()
     faults: list[GatewayError] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -71,7 +71,7 @@ class House:
 
 async def test_a_sender_waits_until_its_events_are_durable() -> None:
     async with House() as house:
-        sender = asyncio.create_task(house.intake.commit([event()], []))
+        sender = house.intake.commit([event()], [])
         await house.spool.begun.wait()
 
         assert not sender.done()
@@ -84,9 +84,9 @@ async def test_a_sender_waits_until_its_events_are_durable() -> None:
 
 async def test_what_arrives_while_a_commit_runs_shares_the_next_one() -> None:
     async with House() as house:
-        first = asyncio.create_task(house.intake.commit([event()], []))
+        first = house.intake.commit([event()], [])
         await house.spool.begun.wait()
-        others = [asyncio.create_task(house.intake.commit([event()], [letter()])) for _ in range(5)]
+        others = [asyncio.ensure_future(house.intake.commit([event()], [letter()])) for _ in range(5)]
         await asyncio.sleep(0)
         house.spool.gate.set()
         await asyncio.gather(first, *others)
@@ -123,9 +123,9 @@ async def test_a_refused_commit_is_told_to_every_sender_and_the_next_one_is_trie
 
 async def test_more_than_may_wait_is_refused_and_taken_again_after_the_commit() -> None:
     async with House(max_pending=100) as house:
-        first = asyncio.create_task(house.intake.commit([event(body=b"x" * 90)], []))
+        first = house.intake.commit([event(body=b"x" * 90)], [])
         await house.spool.begun.wait()
-        second = asyncio.create_task(house.intake.commit([event(body=b"x" * 90)], []))
+        second = house.intake.commit([event(body=b"x" * 90)], [])
         await asyncio.sleep(0)
 
         with pytest.raises(Overloaded):
@@ -140,9 +140,9 @@ async def test_more_than_may_wait_is_refused_and_taken_again_after_the_commit() 
 async def test_one_commit_takes_a_bounded_share_of_what_waits() -> None:
     third = b"x" * (COMMIT_BYTES // 3 + 1)
     async with House() as house:
-        first = asyncio.create_task(house.intake.commit([event()], []))
+        first = house.intake.commit([event()], [])
         await house.spool.begun.wait()
-        others = [asyncio.create_task(house.intake.commit([event(body=third)], [])) for _ in range(4)]
+        others = [asyncio.ensure_future(house.intake.commit([event(body=third)], [])) for _ in range(4)]
         await asyncio.sleep(0)
         house.spool.gate.set()
         await asyncio.gather(first, *others)
@@ -152,9 +152,9 @@ async def test_one_commit_takes_a_bounded_share_of_what_waits() -> None:
 
 async def test_closing_keeps_what_was_taken_and_takes_nothing_more() -> None:
     async with House() as house:
-        sender = asyncio.create_task(house.intake.commit([event()], []))
+        sender = house.intake.commit([event()], [])
         await house.spool.begun.wait()
-        waiting = asyncio.create_task(house.intake.commit([event()], []))
+        waiting = house.intake.commit([event()], [])
         await asyncio.sleep(0)
         house.intake.close()
 
@@ -168,9 +168,9 @@ async def test_closing_keeps_what_was_taken_and_takes_nothing_more() -> None:
 
 async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
     async with House() as house:
-        gone = asyncio.create_task(house.intake.commit([event()], []))
+        gone = house.intake.commit([event()], [])
         await house.spool.begun.wait()
-        stays = asyncio.create_task(house.intake.commit([event()], []))
+        stays = house.intake.commit([event()], [])
         gone.cancel()
         house.spool.gate.set()
         await stays
@@ -179,9 +179,9 @@ async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
 
 async def test_no_sender_hangs_when_the_commits_end_unexpectedly() -> None:
     async with House() as house:
-        sender = asyncio.create_task(house.intake.commit([event()], []))
+        sender = house.intake.commit([event()], [])
         await house.spool.begun.wait()
-        queued = asyncio.create_task(house.intake.commit([event()], []))
+        queued = house.intake.commit([event()], [])
         await asyncio.sleep(0)
         house.runner.cancel()
         answers = await asyncio.gather(sender, queued, return_exceptions=True)
