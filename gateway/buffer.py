@@ -1,18 +1,22 @@
-"""A lane's buffer: knows how much waits and when it is due, and reads it from the spool when it is.
+"""A lane's buffer: knows how much waits and when it is due, and makes a batch of it when it is.
 
-It holds counts, never events: the spool has those, and a cursor says how far they were read. So ten million waiting
-events cost the memory of the batches that are on their way. It does not send and does not settle.
+What became durable just now is still at hand; a backlog is only counted: the spool has it, and a cursor says how far it
+was read. So ten million waiting events cost the memory of the batches that are on their way. It does not send and does
+not settle.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from gateway.model import Backlog, Batch, BatchLimits, ChunkId, FlushReason, Lane, StoredChunk, UnixSeconds
+from gateway.recent import Memory, Recent
 from gateway.spool import Spool
 
 START = ChunkId(0)
+FLOWING = 2
+"""Batches that may wait in a lane which is sent from what is at hand; beyond that it has a backlog."""
 
 
 class Buffer:
@@ -30,6 +34,7 @@ class Buffer:
         "_limits",
         "_oldest",
         "_patience",
+        "_recent",
         "_spool",
         "_wall",
     )
@@ -40,6 +45,7 @@ class Buffer:
         limits: BatchLimits,
         spool: Spool,
         wall: Callable[[], UnixSeconds],
+        memory: Memory,
         *,
         first_patience: float = 1.0,
     ) -> None:
@@ -52,7 +58,8 @@ class Buffer:
         self._events = 0
         self._bytes = 0  # joined: one line feed for each chunk but the first, counted for each
         self._oldest: float | None = None  # loop time at which the oldest became durable; None when nothing waits
-        self._cursor = START  # everything up to here was read
+        self._cursor = START  # everything up to here was taken
+        self._recent = Recent(memory)  # some of what waits; all of it when it has as many events
         self._filling_events = 0  # of the batch that the next chunk would join
         self._filling_bytes = 0
         self._draining = False  # set once
@@ -77,18 +84,24 @@ class Buffer:
     def rewind(self, events: int) -> None:
         """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
         self._cursor = START
+        self._recent.forget()
         self._events, self._bytes = events, 0  # bytes are not known again before they are read
         self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
         self._changed.set()
 
-    def stored(self, events: int, size: int) -> None:
+    def stored(self, stored: StoredChunk) -> None:
         """A chunk became durable. Runs once a chunk."""
+        events, size = stored.chunk.count, len(stored.chunk.payload)
         self._events += events
         self._bytes += size + 1
         if self._events <= 0:
             return  # it was read before it was told, and is on its way
         limits = self._limits
+        if self._events > FLOWING * limits.max_events or self._bytes > FLOWING * limits.max_bytes:
+            self._recent.forget()
+        else:
+            self._recent.add(stored)
         if self._oldest is None:
             self._oldest = asyncio.get_running_loop().time()
             self._changed.set()  # the reader waits for its age from now on
@@ -171,19 +184,15 @@ class Buffer:
             timer.cancel()
 
     async def _take(self, reason: FlushReason) -> Batch | None:
-        limits = self._limits
-        events, size = self._events, self._bytes
-        read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
-        chunks, following = _leading(read, limits)
-        if not chunks:
-            # The spool has less than was counted: what it could not read it has set aside and told. What became
-            # durable while it read is not forgotten with the rest.
-            self._events -= events
-            self._bytes -= size
-            self._oldest = asyncio.get_running_loop().time() if self._events > 0 else None
-            return None
+        if self._recent.events == self._events:
+            chunks, following = _leading(self._recent.chunks, self._limits)
+        else:
+            chunks, following = await self._read()
+            if not chunks:
+                return None
         self._patience = 1.0
         self._cursor = chunks[-1].id
+        self._recent.drop(self._cursor)
         self._events -= sum(stored.chunk.count for stored in chunks)
         self._bytes -= sum(len(stored.chunk.payload) + 1 for stored in chunks)
         if self._events <= 0:
@@ -197,15 +206,30 @@ class Buffer:
             self._oldest = asyncio.get_running_loop().time()
         return Batch(self._lane, chunks, reason)
 
+    async def _read(self) -> tuple[list[StoredChunk], StoredChunk | None]:
+        """A batch of the spool's, and the chunk that follows it."""
+        limits = self._limits
+        events, size = self._events, self._bytes
+        read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
+        chunks, following = _leading(read, limits)
+        if not chunks:
+            # The spool has less than was counted: what it could not read it has set aside and told. What became
+            # durable while it read is not forgotten with the rest.
+            self._recent.forget()
+            self._events -= events
+            self._bytes -= size
+            self._oldest = asyncio.get_running_loop().time() if self._events > 0 else None
+        return chunks, following
+
     def _loop_time(self, stored_at: UnixSeconds) -> float:
         return asyncio.get_running_loop().time() - max(0.0, self._wall() - stored_at)
 
 
-def _leading(read: Sequence[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
+def _leading(waiting: Iterable[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
     """The leading chunks that are a batch, and the one that follows it."""
     chunks: list[StoredChunk] = []
     events, size = 0, -1
-    for stored in read:
+    for stored in waiting:
         events += stored.chunk.count
         size += len(stored.chunk.payload) + 1
         if chunks and (events > limits.max_events or size > limits.max_bytes):

@@ -13,6 +13,7 @@ from gateway.config import DestinationSettings
 from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
 from gateway.observe import LaneStatistics, Ledger
 from gateway.observe.alerts import Alert
+from gateway.recent import Memory
 from gateway.spool import Spool
 from gateway.upload.backoff import pause
 from gateway.upload.caller import Surroundings
@@ -58,6 +59,7 @@ class Uploads:
         self._retired: set[asyncio.Task[None]] = set()  # transports that still carry calls of earlier settings
         # Only the loop's thread touches these.
         self._lanes: dict[Lane, LaneUploader] = {}
+        self._memory = Memory()
         self._idle_since: dict[Lane, float] = {}
         self._group: asyncio.TaskGroup | None = None  # while `run` runs
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
@@ -90,7 +92,7 @@ class Uploads:
         for stored in chunks:
             chunk = stored.chunk
             self._ledger.lanes[chunk.lane].accepted += chunk.count
-            self._lane(chunk.lane).buffer.stored(chunk.count, len(chunk.payload))
+            self._lane(chunk.lane).buffer.stored(stored)
 
     def room(self, lane: Lane) -> tuple[int, int]:
         """Events and bytes that the batch which the lane is filling still takes."""
@@ -212,7 +214,8 @@ class Uploads:
         if found is None:
             around = self._around[lane.destination]
             share = self._random.uniform(0.25, 1.0)
-            buffer = Buffer(lane, around.destination.limits, self._spool, self._wall, first_patience=share)
+            limits = around.destination.limits
+            buffer = Buffer(lane, limits, self._spool, self._wall, self._memory, first_patience=share)
             found = self._lanes[lane] = LaneUploader(lane, buffer, around)
             if self._draining:
                 found.drain()

@@ -1,0 +1,58 @@
+"""What became durable last, still at hand: a lane that flows is sent from here; only a backlog is read from the spool.
+
+All of it is a copy of what the spool has. What there is no room for is let go, and read from the spool in its turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from gateway.model import ChunkId, StoredChunk
+
+MOST = 32 * 2**20
+"""Bytes that the lanes of one process hold together."""
+
+OVERHEAD = 300
+"""Bytes of a chunk beside its payload."""
+
+
+class Memory:
+    """The room that the lanes share."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, most: int = MOST) -> None:
+        self.left = most
+
+
+class Recent:
+    """Chunks of one lane that were not taken yet, oldest first. When it has as many events as wait, it has them all."""
+
+    __slots__ = ("_memory", "chunks", "events")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.chunks: deque[StoredChunk] = deque()
+        self.events = 0
+        """In these chunks."""
+
+    def add(self, stored: StoredChunk) -> None:
+        """One that became durable after all others; left out where there is no room for it. Runs once a chunk."""
+        size = len(stored.chunk.payload) + OVERHEAD
+        if size > self._memory.left:
+            return
+        self._memory.left -= size
+        self.chunks.append(stored)
+        self.events += stored.chunk.count
+
+    def drop(self, up_to: ChunkId) -> None:
+        """Those up to this ID were taken."""
+        while self.chunks and self.chunks[0].id <= up_to:
+            stored = self.chunks.popleft()
+            self.events -= stored.chunk.count
+            self._memory.left += len(stored.chunk.payload) + OVERHEAD
+
+    def forget(self) -> None:
+        """They are to be read from the spool."""
+        if self.chunks:
+            self.drop(self.chunks[-1].id)
