@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +39,13 @@ def peak_resident_bytes(pid: int) -> int:
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process and those under it have used, all threads."""
     return sum(_ticks(one) for one in family(pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def hold(pid: int, cores: Iterable[int]) -> None:
+    """Let a process and those under it, all threads, run on these cores only."""
+    for one in family(pid):
+        for task in Path(f"/proc/{one}/task").iterdir():
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def _ticks(pid: int) -> int:

@@ -28,15 +28,17 @@ def settings(
     *,
     engine: str = "sqlite",
     workers: int = 1,
-    lanes: int = 1,
+    destinations: int = 1,
+    one_event_set: bool = False,
     max_age: float = 5.0,
 ) -> str:
     """A gateway as its defaults make it, that may upload as fast as the stand-in answers.
 
-    `lanes`: destinations, each with event sets and a source of its own.
+    Each destination has event sets and a source of its own, or a single event set for everything.
     """
     standard = ", ".join(f'"{name}" = ["{wanted}"]' for name, wanted in EVENTS_TO_STANDARD.items())
-    several = lanes > 1
+    several = destinations > 1
+    given = dict.fromkeys(EVENT_SETS, next(iter(EVENT_SETS.values()))) if one_event_set else EVENT_SETS
     parts = [
         f"""
 [server]
@@ -50,9 +52,9 @@ engine = "{engine}"
 path = "{folder / "spool"}"
 """
     ]
-    for number in range(lanes):
+    for number in range(destinations):
         mark = f"-{number}" if several else ""
-        sets = {name: f"{int(value) + number}" for name, value in EVENT_SETS.items()} if several else EVENT_SETS
+        sets = {name: f"{int(value) + number}" for name, value in given.items()}
         event_sets = ", ".join(f'{name} = ["{value}"]' for name, value in sets.items())
         parts.append(
             f"""

@@ -46,8 +46,8 @@ def _size(rig: Rig, form: Form, size: int, rounds: int) -> list[Row]:
 
         floor = partial(pipeline, given[0], hashes_of(given[0], rig.folder), form.seconds)
         all_delivered, least = in_turn(rounds, ours, floor)
-        status = gateway.status()
-    note = f"{shares.told(rounds * len(sent) * size)}; {status['events_per_batch']:.0f} events a call"
+        status, lag = gateway.status(), gateway.loop_lag()
+    note = f"{shares.told(rounds * len(sent) * size)}; {status['events_per_batch']:.0f} events a call; {lag}"
     bar = "delivered" if size == 100 else ""
     return [
         measured(f"batches of {size}, until durable", durable, "events/s", FLOOR, least),

@@ -32,14 +32,14 @@ class _Pace:
 
 
 def run(rig: Rig, form: Form) -> Result:
-    """Closed loop with so many upload tags; what counts is the lower of what is taken in and what is delivered."""
+    """One event set with so many upload tags; what counts is the lower of what is taken in and what is delivered."""
     wanted = LANES if form.side_rounds > 1 else FEW
     sent = {lanes: requests(bodies(rig.seed, SIZE, DISTINCT, tags=lanes), SIZE) for lanes in wanted}
     paces: dict[int, list[_Pace]] = {lanes: [] for lanes in wanted}
     notes: dict[int, str] = {}
 
     def sustained(lanes: int) -> float:
-        with rig.gateway() as gateway:
+        with rig.gateway(one_event_set=True) as gateway:
             seconds = RAMP + SPELL + 0.5
             rig.generator.start(gateway.server, sent[lanes], SIZE, seconds=seconds, connections=CONNECTIONS)
             time.sleep(RAMP)
@@ -49,7 +49,9 @@ def run(rig: Rig, form: Form) -> Result:
             rig.generator.ended()
         taken, left = ((after["account"][key] - before["account"][key]) / elapsed for key in ("accepted", "delivered"))
         paces[lanes].append(_Pace(taken, left))
-        notes[lanes] = f"{len(after['lanes'])} lanes, {after['events_per_batch']:.0f} events a call"
+        if len(after["lanes"]) != lanes:
+            raise SystemExit(f"there should be {lanes} lanes, and there are {len(after['lanes'])}")
+        notes[lanes] = f"{after['events_per_batch']:.0f} events a call"
         return float(min(taken, left))
 
     found = in_turn(form.side_rounds, *(partial(sustained, lanes) for lanes in wanted))
@@ -59,9 +61,9 @@ def run(rig: Rig, form: Form) -> Result:
         left = statistics.median(pace.delivered for pace in paces[lanes])
         note = f"taken in {taken:,.0f}/s, delivered {left:,.0f}/s; {notes[lanes]}"
         if lanes == LANES[0]:
-            rows.append(measured("1 upload tag, sustained", values, "events/s", note=note))
+            rows.append(measured("1 lane, sustained", values, "events/s", note=note))
             continue
         bar = "lanes" if lanes == LANES[-1] else ""
-        what = f"{lanes} upload tags, sustained"
-        rows.append(measured(what, values, "events/s", "1 upload tag", found[0], bar=bar, note=note))
+        what = f"{lanes} lanes, sustained"
+        rows.append(measured(what, values, "events/s", "1 lane", found[0], bar=bar, note=note))
     return Result("lanes", rows, "sustained: the lower of taken in and delivered, once every lane has flushed")

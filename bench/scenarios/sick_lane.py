@@ -24,7 +24,7 @@ def run(rig: Rig, form: Form) -> Result:
 
     def speed(*, with_sick: bool) -> float:
         _faults(rig, sick if with_sick else [])
-        with rig.gateway(lanes=2, max_age=0.5) as gateway:
+        with rig.gateway(destinations=2, max_age=0.5) as gateway:
             if with_sick:
                 rig.every(gateway.server, ill, SIZE)
             found = _healthy(rig, gateway, sent)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bench.pacing import Load
 from bench.result import Result, Row, Series, measured
-from bench.rig import Form, Rig, Shares, in_turn
+from bench.rig import CONNECTIONS, MANY, Form, Rig, Shares, in_turn
 from bench.workload import bodies, requests
 
 CALLS = 20_000
 """Distinct sales, so that caches see customers come back as sales have it, not because the ring is short."""
+DECODES = "aiohttp handler that decodes"
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
@@ -19,18 +20,19 @@ def run(rig: Rig, form: Form) -> Result:
     with rig.gateway(max_age=1.0) as gateway:
         shares = Shares({"gateway": gateway.pid, "stand-in": rig.pid("meta")})
 
-        def ours() -> float:
+        def ours(connections: int = MANY) -> float:
             with shares:
-                found = rig.closed(gateway.server, sent, 1, form.seconds)
+                found = rig.closed(gateway.server, sent, 1, form.seconds, connections)
             used.append(found.generator_share)
             gateway.drained()  # so that no upload runs beside the floors
             return found.events_per_second
 
-        def floor(name: str) -> float:
-            return rig.closed(rig.floor(name), sent, 1, form.seconds).events_per_second
+        def floor(name: str, connections: int = MANY) -> float:
+            return rig.closed(rig.floor(name), sent, 1, form.seconds, connections).events_per_second
 
         rates, decodes, reads = in_turn(form.rounds, ours, lambda: floor("decode"), lambda: floor("read"))
-        row = measured("durable", rates, "events/s", "aiohttp handler that decodes", decodes, bar="single")
+        few, decodes_of_few = in_turn(form.rounds, lambda: ours(CONNECTIONS), lambda: floor("decode", CONNECTIONS))
+        row = measured(f"durable, {MANY} connections", rates, "events/s", DECODES, decodes, bar="single")
         half = row.value / 2
         steady, bare = Load(1), Load(1)
         quantiles: list[float] = []
@@ -40,14 +42,15 @@ def run(rig: Rig, form: Form) -> Result:
             steady.latencies.add(found.latencies)
             bare.latencies.add(rig.evenly(rig.floor("decode"), sent, 1, form.seconds, half).latencies)
         gateway.drained()
-    accepted = sum(rates) * form.seconds
+    accepted = (sum(rates) + sum(few)) * form.seconds
     note = f"{shares.told(int(accepted))}; the generator used {max(used):.2f} of a core"
     at_rate = f"at {half:,.0f} events a second; the handler's: {bare.percentile(0.99) * 1e3:.2f} ms"
     return Result(
         "single events, durable",
         [
             row,
-            measured("durable", rates, "events/s", "aiohttp handler that reads", reads, note=note),
+            measured(f"durable, {MANY} connections", rates, "events/s", "aiohttp handler that reads", reads, note=note),
+            measured(f"durable, {CONNECTIONS} connections", few, "events/s", DECODES, decodes_of_few),
             Row("p50", steady.percentile(0.5) * 1e3, "ms", note=f"the handler's: {bare.percentile(0.5) * 1e3:.2f} ms"),
             Row(
                 "p99",

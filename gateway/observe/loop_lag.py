@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.observe.histogram import LAG, Histogram
 
-INTERVAL = 0.25
+INTERVAL = 0.05
 """Seconds between measurements."""
 
 
