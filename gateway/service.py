@@ -122,6 +122,8 @@ class Service:
             max_pending_bytes=settings.spool.max_pending_bytes,
             crowded=self._crowded,
         )
+        spool = settings.spool
+        self._lane_bytes = spool.max_bytes * part.room * spool.lane_share  # the most that may wait in one
         self._keeping = Housekeeping(settings, self._spool, self._ledger, wall, part.number)
         self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, wall)
         self._admin = Admin(settings.admin, self)
@@ -193,9 +195,8 @@ class Service:
 
     def _crowded(self, lane: Lane) -> str | None:
         """Why a lane may not have more of the spool for now."""
-        spool = self._settings.spool
         waiting = self._uploads.waiting_bytes(lane)
-        if waiting < spool.max_bytes * self._part.room * spool.lane_share:
+        if waiting < self._lane_bytes:
             return None
         return (
             f"{waiting} bytes wait for {lane}, which is its share of the spool (spool.lane_share). "

@@ -17,7 +17,7 @@ from gateway.spool import SpoolUnavailable
 from gateway.spool.sqlite import rescue_file, verify
 from gateway.spool.sqlite.rows import Damaged
 from gateway.spool.sqlite.salvage import _believed, salvage
-from gateway.spool.sqlite.schema import PAGE_SIZE
+from gateway.spool.sqlite.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA, VERSION
 from tests.spool.builders import ALL, LANE, NAME, OTHER, START, bulk, chunk, crash, everything, letter, payloads, sqlite
 
 
@@ -260,6 +260,18 @@ async def test_a_spool_of_a_newer_version_is_refused_and_left_alone(tmp_path: Pa
     with pytest.raises(SpoolUnavailable, match="newer gateway"):
         await sqlite(tmp_path).open()
     assert (tmp_path / NAME).read_bytes() == before
+    assert set_aside(tmp_path) == []
+
+
+async def test_a_spool_with_pages_of_another_size_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / NAME) as connection:
+        connection.execute(f"PRAGMA page_size = {2 * PAGE_SIZE}")
+        connection.executescript(SCHEMA)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.close()
+    with pytest.raises(SpoolUnavailable, match=f"pages of {2 * PAGE_SIZE} bytes"):
+        await sqlite(tmp_path).open()
     assert set_aside(tmp_path) == []
 
 
