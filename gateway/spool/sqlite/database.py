@@ -21,6 +21,10 @@ from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
 from gateway.spool.sqlite.transaction import Transaction
 
 
+STATUS_RANGE = 0x7FFFFFFF
+"""A status of the database begins at 0 again beyond this."""
+
+
 class Database:
     """An open database. After any exception it is as it was before."""
 
@@ -73,7 +77,7 @@ class Database:
         self.commits += 1
         # What was written went into the log, each page once, but for a transaction that the cache could not hold. A
         # hook would be told the same, at the price of a hold-up in each commit.
-        written = self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE) - written
+        written = (self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE) - written) & STATUS_RANGE
         self.unmeasured_pages += written
         if self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL) == spilt:
             self.log_pages += written
