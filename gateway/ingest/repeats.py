@@ -18,6 +18,9 @@ log = logging.getLogger("gateway.ingest")
 KEY_BYTES = 12
 """Of a message ID's hash: among a million IDs the chance that two share one is below 1e-17."""
 
+PARTS = 16
+"""Sets of a generation."""
+
 
 def key_of(message_id: str) -> bytes:
     """What stands for a message ID."""
@@ -25,7 +28,11 @@ def key_of(message_id: str) -> bytes:
 
 
 class Repeats:
-    """The window of one destination. `path` is where it outlives the process; None: nowhere."""
+    """The window of one destination. `path` is where it outlives the process; None: nowhere.
+
+    A generation is several small sets: one large one would hold up the loop for 10 ms when it grows, and for twice that
+    when it is let go.
+    """
 
     def __init__(self, events: int, age: float, now: float, path: Path | None = None) -> None:
         """`now` is in unix seconds, as everywhere here."""
@@ -33,61 +40,87 @@ class Repeats:
         self._age = age
         self._path = path
         # Only the loop's thread touches these.
-        self._younger: set[bytes] = set()
-        self._elder: set[bytes] = set()
+        self._younger = _generation()
+        self._count = 0  # of keys in the younger generation
+        self._elder = _generation()
+        self._leaving: list[set[bytes]] = []  # of a generation that is forgotten; let go one by one
         self._began = now  # when the younger generation began
-        self._unsaved: list[bytes] = []
-        self._turned = False  # since the last save a generation has gone
+        self._unsaved: list[bytes] = []  # of the younger generation
+        self._closing: list[bytes] | None = None  # of the elder one, where it was the younger at the last save
+        self._is_behind = False  # whether two generations have ended since then
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._younger or key in self._elder
+        part = key[0] % PARTS
+        return key in self._younger[part] or key in self._elder[part]
 
     def add(self, keys: Iterable[bytes], now: float) -> None:
         """Remember events that became durable. Runs once a request."""
-        if len(self._younger) >= self._events or now - self._began >= self._age:
-            self._elder, self._younger = self._younger, set()
-            self._began = now
-            self._unsaved.clear()
-            self._turned = True
-        before = len(self._younger)
-        self._younger.update(keys)
-        if self._path is not None and len(self._younger) > before:
-            self._unsaved += keys
+        if self._count >= self._events or now - self._began >= self._age:
+            self._turn(now)
+        elif self._leaving:
+            self._leaving.pop()
+        for key in keys:
+            part = self._younger[key[0] % PARTS]
+            if key not in part:
+                part.add(key)
+                self._count += 1
+                if self._path is not None:
+                    self._unsaved.append(key)
+
+    def _turn(self, now: float) -> None:
+        self._leaving += self._elder
+        self._elder, self._younger, self._count = self._younger, _generation(), 0
+        self._began = now
+        self._is_behind = self._closing is not None
+        self._closing, self._unsaved = self._unsaved, []
 
     def to_save(self) -> Save | None:
         """What is to be written, taken out on the loop's thread; None: nothing, or nowhere."""
-        if self._path is None or not (self._unsaved or self._turned):
+        if self._path is None or (not self._unsaved and self._closing is None):
             return None
-        save = Save(self._path, b"".join(self._unsaved), b"".join(self._elder) if self._turned else None)
-        self._unsaved = []
-        self._turned = False
+        closing = None if self._closing is None else b"".join(self._closing)
+        save = Save(self._path, b"".join(self._unsaved), closing, is_behind=self._is_behind)
+        self._unsaved, self._closing = [], None
         return save
 
     def load(self, now: float) -> int:
         """Remember what an earlier process saved; how many. What cannot be read is not known, which is no loss."""
         if self._path is None:
             return 0
-        self._younger = _read(self._path, now - self._age)
-        self._elder = _read(_elder(self._path), now - 2 * self._age)
-        return len(self._younger) + len(self._elder)
+        younger, elder = _read(self._path, now - self._age), _read(_elder(self._path), now - 2 * self._age)
+        for generation, keys in ((self._younger, younger), (self._elder, elder)):
+            for key in keys:
+                generation[key[0] % PARTS].add(key)
+        self._count = len(younger)
+        return len(younger) + len(elder)
+
+
+def _generation() -> list[set[bytes]]:
+    return [set() for _ in range(PARTS)]
 
 
 class Save:
-    """One write of a window, done on a thread that may wait for the disk."""
+    """One write of a window, done on a thread that may wait for the disk.
 
-    def __init__(self, path: Path, more: bytes, elder: bytes | None) -> None:
+    The younger generation's file is only added to; when the generation ends, the file becomes the elder one's.
+    """
+
+    def __init__(self, path: Path, more: bytes, closing: bytes | None, *, is_behind: bool) -> None:
+        """`closing`: the rest of a generation that has ended, or all of it when the file is of one before that."""
         self._path = path
         self._more = more
-        self._whole_elder = elder
+        self._closing = closing
+        self._is_behind = is_behind
 
     def write(self) -> None:
         """Write it. A disk that refuses costs the memory across a restart, and nothing else."""
         try:
-            if self._whole_elder is not None:
-                _put(_elder(self._path), self._whole_elder, os.O_TRUNC)
-                _put(self._path, self._more, os.O_TRUNC)
-            else:
+            if self._closing is None:
                 _put(self._path, self._more, os.O_APPEND)
+                return
+            _put(self._path, self._closing, os.O_TRUNC if self._is_behind else os.O_APPEND)
+            self._path.replace(_elder(self._path))
+            _put(self._path, self._more, os.O_TRUNC)
         except OSError as error:
             log.warning("the message IDs of repeats cannot be saved: %s", error.strerror)
 

@@ -56,6 +56,33 @@ def test_it_outlives_the_process_whatever_was_saved_when(tmp_path: Path) -> None
     assert b"message" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
+def test_generations_that_end_between_two_saves_leave_the_last_two(tmp_path: Path) -> None:
+    path = tmp_path / "repeats-store"
+    window = Repeats(events=10, age=1e9, now=0.0, path=path)
+    for number in range(75):
+        window.add(keys(number, number + 1), 0.0)
+        if number == 4:
+            saved(window)
+    saved(window)
+
+    after = Repeats(events=10, age=1e9, now=0.0, path=path)
+    assert after.load(0.0) == 15
+    assert known(after, 60, 75) == 15
+
+
+def test_what_is_loaded_counts_for_the_generation_that_it_goes_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "repeats-store"
+    window = Repeats(events=10, age=1e9, now=0.0, path=path)
+    window.add(keys(0, 8), 0.0)
+    saved(window)
+    after = Repeats(events=10, age=1e9, now=0.0, path=path)
+    after.load(0.0)
+    for number in range(8, 31):
+        after.add(keys(number, number + 1), 0.0)
+    assert known(after, 0, 20) == 0
+    assert known(after, 20, 31) == 11
+
+
 def test_what_is_too_old_or_cut_or_not_there_is_not_known_and_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "repeats-store"
     assert Repeats(100, 60.0, 0.0, path).load(0.0) == 0

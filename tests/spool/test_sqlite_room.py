@@ -6,6 +6,7 @@ import os
 import stat
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import apsw
 import pytest
@@ -268,6 +269,35 @@ def test_a_start_reads_as_much_for_a_long_backlog_as_for_a_short_one(tmp_path: P
 
     few, many = reads(tmp_path / "few", 100), reads(tmp_path / "many", 10_000)
     assert 0 < many <= few + 6
+
+
+def test_what_was_written_is_read_in_few_steps_whatever_the_time_and_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were a time or a text not given back to the last bit, each batch would be read row by row, and none the wiser."""
+
+    def row_by_row(*_: object) -> list[StoredChunk]:
+        raise AssertionError("read row by row")
+
+    monkeypatch.setattr(store.Store, "_read_one_by_one", row_by_row)
+    random = Random(7)
+    now = [0.0]
+    house = Keeper(Medium(tmp_path / NAME, 64 * MIB, free_disk=lambda _: 2**60), lambda: now[0])
+    house.open()
+    expected = []
+    for number in range(400):
+        now[0] = random.uniform(0, 4e9)
+        text = "".join(random.choices("aé漢😀\\", k=random.randint(0, 40)))
+        given = chunk(f'{{"n":"{text}"}}'.encode(), expires_at=number)
+        expected += house.do(lambda store: store.append([given], []))  # noqa: B023 (done when it returns)
+    found: list[StoredChunk] = []
+    step = expected
+    while step:
+        after = found[-1].id if found else START
+        step = house.do(lambda store: store.read(LANE, after, 90, ALL))  # noqa: B023 (done when it returns)
+        found += step
+    assert found == expected
+    house.close()
 
 
 async def test_a_filter_that_matches_nothing_looks_at_all_letters_in_short_calls(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from gateway.spool.sqlite.schema import PAGE_SIZE, prepare
 from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
 from gateway.spool.sqlite.transaction import Transaction
 
-
 STATUS_RANGE = 0x7FFFFFFF
 """A status of the database begins at 0 again beyond this."""
 
