@@ -9,8 +9,8 @@ from bench.result import Result
 from bench.rig import Form, Rig
 
 SCENARIOS = (
+    "mapper",  # runs in this process, so before the others fill its memory
     "limits",
-    "mapper",
     "single",
     "batches",
     "lanes",
