@@ -7,7 +7,6 @@ the gateway is sent: batches of 100 at `/v1/batch` with the write key as the use
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import itertools
 import time
 from collections.abc import Callable
@@ -29,13 +28,16 @@ DISTINCT = 40
 
 def run(rig: Rig, form: Form) -> Result:
     """The mapper beside `facebook_business`, and another service beside the gateway."""
-    rows = []
-    if importlib.util.find_spec("facebook_business"):
+    rows, notes = [], []
+    try:
         rows.append(_sdk(form))
+    except ImportError as error:
+        notes.append(f"facebook_business is not installed, or not whole ({error})")
     if rig.peer:
         rows.append(_service(rig, form, rig.peer))
-    note = "" if rows else "facebook_business is not installed, and no --peer was named: nothing to measure"
-    return Result("peers", rows, note)
+    else:
+        notes.append("no --peer was named")
+    return Result("peers", rows, "; ".join(notes))
 
 
 def _sdk(form: Form) -> Row:
