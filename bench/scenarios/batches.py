@@ -12,6 +12,8 @@ from bench.rig import Form, Gateway, Rig, Shares, in_turn
 from bench.workload import bodies, hashes_of, requests
 
 SIZES = (10, 100, 500)
+BARRED = 100
+"""The size that a bar is about."""
 FLOOR = "decode, hash, encode, append, fsync"
 
 
@@ -27,12 +29,15 @@ def delivered(rig: Rig, gateway: Gateway, sent: Requests, size: int) -> tuple[fl
 
 def run(rig: Rig, form: Form) -> Result:
     """Each size in turn with the floor."""
-    rows = [row for size in SIZES for row in _size(rig, form, size, form.rounds if size == 100 else form.side_rounds)]
+    rows = [
+        row for size in SIZES for row in _size(rig, form, size, form.rounds if size == BARRED else form.side_rounds)
+    ]
     return Result("batches, until durable and until delivered", rows)
 
 
 def _size(rig: Rig, form: Form, size: int, rounds: int) -> list[Row]:
-    given = bodies(rig.seed, size, form.total // size)
+    total = form.total if size == BARRED else form.total // 2
+    given = bodies(rig.seed, size, total // size)
     sent = requests(given, size)
     durable: list[float] = []
     with rig.gateway(max_age=0.2) as gateway:
@@ -48,7 +53,7 @@ def _size(rig: Rig, form: Form, size: int, rounds: int) -> list[Row]:
         all_delivered, least = in_turn(rounds, ours, floor)
         status, lag = gateway.status(), gateway.loop_lag()
     note = f"{shares.told(rounds * len(sent) * size)}; {status['events_per_batch']:.0f} events a call; {lag}"
-    bar = "delivered" if size == 100 else ""
+    bar = "delivered" if size == BARRED else ""
     return [
         measured(f"batches of {size}, until durable", durable, "events/s", FLOOR, least),
         measured(f"batches of {size}, until delivered", all_delivered, "events/s", FLOOR, least, bar=bar, note=note),
