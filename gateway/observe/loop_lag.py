@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.observe.histogram import LAG, Histogram
 
-INTERVAL = 0.05
+INTERVAL = 0.1
 """Seconds between measurements."""
 
 
