@@ -68,7 +68,7 @@ class Repeats:
                     self._unsaved.append(key)
 
     def _turn(self, now: float) -> None:
-        self._leaving += self._elder
+        self._leaving = self._elder  # what is left of an earlier one goes at once: a short generation is small
         self._elder, self._younger, self._count = self._younger, _generation(), 0
         self._began = now
         self._is_behind = self._closing is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ingest.repeats import KEY_BYTES, Repeats, key_of
+from gateway.ingest.repeats import KEY_BYTES, PARTS, Repeats, key_of
 
 
 def keys(first: int, last: int) -> list[bytes]:
@@ -81,6 +81,14 @@ def test_what_is_loaded_counts_for_the_generation_that_it_goes_on_with(tmp_path:
         after.add(keys(number, number + 1), 0.0)
     assert known(after, 0, 20) == 0
     assert known(after, 20, 31) == 11
+
+
+@pytest.mark.parametrize(("events", "each"), [(1, 1), (100, 100), (1000, 100)])
+def test_short_generations_leave_nothing_behind(events: int, each: int) -> None:
+    window = Repeats(events, age=1e9, now=0.0)
+    for number in range(200):
+        window.add(keys(number * each, (number + 1) * each), 0.0)
+    assert len(window._leaving) <= PARTS
 
 
 def test_what_is_too_old_or_cut_or_not_there_is_not_known_and_no_fault(tmp_path: Path) -> None:
