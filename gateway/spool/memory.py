@@ -15,7 +15,7 @@ from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk
 from gateway.observe import SpoolStatistics
 from gateway.spool.letters import EVERY, LetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
-from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve, size_of, up_to
+from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve, size_of, up_to, weight_of
 
 log = logging.getLogger("gateway.spool")
 
@@ -80,7 +80,7 @@ class MemorySpool:
             return []
         start = bisect_right(found.ids, after)
         ahead = (found.chunks[found.ids[index]] for index in range(start, len(found.ids)))
-        return list(up_to((max_events, max_bytes), ahead))
+        return list(up_to((max_events, max_bytes), ahead, weight_of))
 
     async def settle(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from gateway.model import Chunk, DeadLetter, StoredChunk
+
+T = TypeVar("T")
 
 CHUNK_OVERHEAD = 160
 """Bytes that a chunk takes beside its payload: its row, its lane's name, its share of the tree above."""
@@ -35,14 +38,23 @@ def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
     return size
 
 
-def up_to(limits: tuple[int, int], chunks: Iterable[StoredChunk]) -> Iterator[StoredChunk]:
-    """The leading chunks that fit both limits (events, joined bytes), the first in any case, and one more to follow."""
+def weight_of(stored: StoredChunk) -> tuple[int, int]:
+    """Events and bytes of a chunk."""
+    return stored.chunk.count, len(stored.chunk.payload)
+
+
+def up_to(limits: tuple[int, int], chunks: Iterable[T], weight: Callable[[T], tuple[int, int]]) -> Iterator[T]:
+    """The leading chunks that fit both limits (events, joined bytes), the first in any case, and one more to follow.
+
+    `weight` says events and bytes of one.
+    """
     max_events, max_bytes = limits
     events, size = 0, -1  # there is one line feed less than there are chunks
-    for position, stored in enumerate(chunks):
-        yield stored
-        events += stored.chunk.count
-        size += len(stored.chunk.payload) + 1
+    for position, one in enumerate(chunks):
+        yield one
+        its_events, its_bytes = weight(one)
+        events += its_events
+        size += its_bytes + 1
         if position and (events > max_events or size > max_bytes):
             return
         if events > max_events or size > max_bytes:

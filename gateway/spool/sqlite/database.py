@@ -16,7 +16,7 @@ from gateway.observe import SpoolStatistics
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rows import key_of
-from gateway.spool.sqlite.schema import PAGE_SIZE, prepare
+from gateway.spool.sqlite.schema import COUNTING, PAGE_SIZE, prepare
 from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
 from gateway.spool.sqlite.transaction import Transaction
 
@@ -42,6 +42,7 @@ class Database:
         self.unmeasured_pages = 0
         try:
             prepare(self.connection)
+            self.connection.execute(COUNTING)
             self.connection.pragma("max_page_count", medium.last_page)
             self._load()
         except BaseException:

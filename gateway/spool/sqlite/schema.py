@@ -111,7 +111,6 @@ def prepare(connection: apsw.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
-        connection.execute(COUNTING)
         return
     if application != APPLICATION_ID:
         raise SpoolUnavailable(
@@ -129,4 +128,3 @@ def prepare(connection: apsw.Connection) -> None:
             f"{connection.filename} has pages of {size} bytes, and this gateway writes pages of {PAGE_SIZE}: let the "
             "version that wrote it drain the spool first"
         )
-    connection.execute(COUNTING)

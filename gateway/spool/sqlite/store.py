@@ -13,7 +13,7 @@ from typing import Any
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.letters import LetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
-from gateway.spool.sizes import up_to
+from gateway.spool.sizes import up_to, weight_of
 from gateway.spool.sqlite import rows, together
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.medium import pages_of
@@ -74,7 +74,7 @@ class Store:
             damaged: list[tuple[Any, ...]] = []
             cursor = self.database.connection.execute(_READ, span)
             try:
-                return list(up_to(limits, _believed(cursor, lane, damaged)))
+                return list(up_to(limits, _believed(cursor, lane, damaged), weight_of))
             except Damaged:
                 cursor.close()
                 self._bury(lane, damaged[0])

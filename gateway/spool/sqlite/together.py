@@ -6,15 +6,16 @@ row, a batch of a few hundred chunks would hold up the commits behind it for ten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, TypeAlias
 
 import apsw
 import orjson
 
 from gateway.model import Lane, StoredChunk
+from gateway.spool.sizes import up_to
 from gateway.spool.sqlite import rows
 from gateway.spool.sqlite.rows import ChunkRow, Damaged
 
@@ -53,7 +54,7 @@ def read(
     None where any is not what was written: then look at them one by one.
     """
     try:
-        wanted = _wanted(connection, span, limits, text)
+        wanted = list(up_to(limits, _rows(connection, span, text), lambda about: (about[1], about[5])))
         if not wanted:
             return []
         payloads: Any = connection.execute(_PAYLOADS, (wanted[0][0], wanted[-1][0])).get
@@ -68,29 +69,18 @@ def read(
     return found
 
 
-def _wanted(connection: apsw.Connection, span: tuple[int, int], limits: tuple[int, int], text: bytes) -> list[About]:
-    """The first rows that fit the limits (events, joined bytes), the first in any case, and one more."""
+def _rows(connection: apsw.Connection, span: tuple[int, int], text: bytes) -> Iterator[About]:
+    """What there is between two keys, looked at as it is asked for. Raises `Damaged`."""
     after, end = span
-    wanted: list[About] = []
-    events, size, is_full = 0, -1, False
-    looks = iter(LOOKS)
-    while True:
-        look = next(looks, LOOKS[-1])
+    for look in chain(LOOKS, repeat(LOOKS[-1])):
         found: Any = connection.execute(_ABOUT, (after, end, look, text)).fetchone()
         of_others, json = found
         if of_others:
             raise Damaged("a row names another lane")
         seen: list[About] = orjson.loads(json)
-        for one in seen:
-            wanted.append(one)
-            was_full = is_full
-            events += one[1]
-            size += one[5] + 1
-            is_full = events > limits[0] or size > limits[1]
-            if was_full or (is_full and len(wanted) > 1):
-                return wanted
+        yield from seen
         if len(seen) < look:
-            return wanted
+            return
         after = seen[-1][0]
 
 
