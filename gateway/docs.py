@@ -25,8 +25,8 @@ from gateway.mapping.patient import EXTERNAL_IDS, LAST_RESORT
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import BUILT_IN
 from gateway.model import Dialect
-from gateway.observe import Snapshot
-from gateway.observe.metrics import MOST_LANES, Families
+from gateway.telemetry import Snapshot
+from gateway.telemetry.metrics import MAX_LANE_SERIES, Families
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- Made from the code by `make docs`; changes belong there. -->"
@@ -324,7 +324,8 @@ def metrics_page() -> str:
             (
                 "`/metrics` on the admin port, in the Prometheus text format. Counts are read when somebody "
                 "scrapes; nothing of this runs on an event's way. No label holds anything that a sender chose "
-                f"but the upload tag, and at most {MOST_LANES} lanes have series of their own (those with the most "
+                f"but the upload tag, and at most {MAX_LANE_SERIES} lanes have series of their own (those with the most"
+                " "
                 "waiting); the rest share one, `other`."
             ),
             (

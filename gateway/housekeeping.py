@@ -12,8 +12,8 @@ from gateway.config import Settings, SpoolEngine
 from gateway.ingest import Repeats
 from gateway.ingest.repeats import write_all
 from gateway.model import UnixSeconds
-from gateway.observe import Ledger
 from gateway.spool import DeadLetters, SpoolUnavailable
+from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.housekeeping")
 
@@ -91,5 +91,5 @@ class Housekeeping:
             log.warning("dead letters could not be looked through: %s", error)
             return
         if gone:
-            self._ledger.let_go += gone
+            self._ledger.purged += gone
             log.warning("%d dead letters were let go: too old, or beyond what is kept", gone)

@@ -30,11 +30,11 @@ from gateway.housekeeping import Housekeeping
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
 from gateway.model import Backlog, GatewayError, Lane
-from gateway.observe import Ledger, Snapshot
-from gateway.observe.alerts import Alerts
-from gateway.observe.loop_lag import LoopLag
 from gateway.reloading import may_follow
 from gateway.spool import Intake, make_spool
+from gateway.telemetry import Ledger, Snapshot
+from gateway.telemetry.loop_lag import LoopLag
+from gateway.telemetry.webhook import WebhookNotifier
 from gateway.upload import Uploads
 
 log = logging.getLogger("gateway.service")
@@ -108,10 +108,10 @@ class Service:
         self._ledger = Ledger()
         self._mappers = _compiled(settings, {}, {})
         self._lag = LoopLag()
-        self._alerts = Alerts(settings.alerts, self._ledger)
+        self._alerts = WebhookNotifier(settings.alerts, self._ledger)
         self._spool = make_spool(settings.spool, wall, part.number, part.room)
         self._uploads = Uploads(
-            settings.destinations, self._spool, self._ledger, wall=wall, tell=self._alerts.tell, share=part.pace
+            settings.destinations, self._spool, self._ledger, wall=wall, notify=self._alerts.notify, share=part.pace
         )
         self.desk = Desk(self._spool, settings.destinations, self._mappers, stored=self._uploads.stored, wall=wall)
         self._intake = Intake(
@@ -243,7 +243,7 @@ class Service:
                     await self._ingest.stop()
                     await self._uploads.stop()
                     await self._keeping.save()
-                    await self._alerts.told(LAST_ALERTS)
+                    await self._alerts.flush(LAST_ALERTS)
                     for task in (lagging, keeping, alerting, uploading):
                         task.cancel()
         log.info("stopped", extra={"waiting": self._ledger.waiting})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.dead_letters import Letters
-from gateway.observe import Snapshot
+from gateway.telemetry import Snapshot
 
 
 class Gateway(Protocol):

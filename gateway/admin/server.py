@@ -14,8 +14,8 @@ from gateway.admin.letters import BadQuery, act_on, listed, where_of
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
 from gateway.model import GatewayError, JsonObject
-from gateway.observe.metrics import CONTENT_TYPE, render
 from gateway.spool import SpoolFull, SpoolUnavailable
+from gateway.telemetry.metrics import CONTENT_TYPE, render
 
 ROUTES = (
     *("/healthz", "/readyz", "/metrics", "/status", "/lanes/resume"),

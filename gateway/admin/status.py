@@ -6,15 +6,15 @@ from collections import Counter
 
 from gateway import __version__
 from gateway.model import JsonObject, UnixSeconds
-from gateway.observe import Coverage, LaneAccount, LaneStatistics, Snapshot
+from gateway.telemetry import Coverage, LaneCounts, LaneStatistics, Snapshot
 
 
 def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
     """The whole of it. `accepted + recovered = delivered + dead_lettered + waiting`, in every lane and in all."""
     ledger = gateway.ledger
-    total = LaneAccount()
-    for account in ledger.lanes.values():
-        total.add(account)
+    total = LaneCounts()
+    for counts in ledger.lanes.values():
+        total.add(counts)
     rejected: Counter[str] = Counter()
     for (_, _, code), count in ledger.rejected.items():
         rejected[code] += count
@@ -49,7 +49,7 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
             "bytes": spool.size,
             "max_bytes": spool.max_bytes,
             "dead_letters": spool.dead_letters,
-            "dead_letters_let_go": ledger.let_go,
+            "dead_letters_let_go": ledger.purged,
         },
         "orphans": [
             {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in gateway.orphans
@@ -66,24 +66,24 @@ def _flushes(gateway: Snapshot) -> JsonObject:
     return dict(sorted(by_reason.items()))
 
 
-def _lane(numbers: LaneStatistics, account: LaneAccount, now: UnixSeconds) -> JsonObject:
+def _lane(numbers: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> JsonObject:
     oldest = numbers.oldest_at
     return {
         "destination": numbers.lane.destination,
         "event_set": numbers.lane.event_set,
         "upload_tag": numbers.lane.upload_tag,
-        "waiting": account.waiting,
+        "waiting": counts.waiting,
         "oldest_age_seconds": None if oldest is None else round(max(0.0, now - oldest), 3),
         "in_flight": numbers.in_flight,
         "last_outcome": numbers.last_outcome,
         "pace": round(numbers.pace, 3),
         "concurrency": numbers.concurrency,
         "blocked": numbers.blocked,
-        "recovered": account.recovered,
-        "accepted": account.accepted,
-        "delivered": account.delivered,
-        "dead_lettered": account.dead,
-        "batches": account.batches,
+        "recovered": counts.recovered,
+        "accepted": counts.accepted,
+        "delivered": counts.delivered,
+        "dead_lettered": counts.dead,
+        "batches": counts.batches,
     }
 
 

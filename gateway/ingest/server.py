@@ -28,8 +28,8 @@ from gateway.ingest.decode import BadRequest, decode, too_large, unzip
 from gateway.ingest.sockets import Bound, bind
 from gateway.ingest.turns import Turns
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
-from gateway.observe import Ledger
 from gateway.spool import Overloaded, SpoolFull, SpoolUnavailable
+from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.ingest")
 

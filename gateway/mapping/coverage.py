@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.mapping.fields import IDENTITY
 from gateway.model import Dialect
-from gateway.observe import Coverage, KeyCoverage
+from gateway.telemetry import Coverage, KeyCoverage
 
 CAUSES: Mapping[str, str] = {
     "malformed": "No usable value of its kind.",

@@ -13,7 +13,7 @@ from gateway.mapping.custom import DEEPEST
 from gateway.mapping.rejections import rejected
 from gateway.mapping.seal import Sealer
 from gateway.model import Mapped
-from gateway.observe import Coverage
+from gateway.telemetry import Coverage
 
 DEFAULT_MAX_EVENT_BYTES = 32 * 1024
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.observe import SpoolStatistics
 from gateway.spool.letters import EVERY, LetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
 from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve, size_of, up_to, weight_of
+from gateway.telemetry import SpoolStatistics
 
 log = logging.getLogger("gateway.spool")
 

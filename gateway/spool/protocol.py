@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, GatewayError, Lane, StoredChunk
-from gateway.observe import SpoolStatistics
+from gateway.telemetry import SpoolStatistics
 
 
 class SpoolFull(GatewayError):

@@ -15,9 +15,9 @@ from aiolimiter import AsyncLimiter
 
 from gateway.config import DestinationSettings
 from gateway.model import Lane, UnixSeconds
-from gateway.observe import Ledger
-from gateway.observe.alerts import Alert
 from gateway.spool import Spool
+from gateway.telemetry import Ledger
+from gateway.telemetry.webhook import Alert
 from gateway.upload.graph import CallShape, NoReply, Transport
 from gateway.upload.outcome import (
     BatchRefused,
@@ -67,7 +67,7 @@ class Surroundings:
     random: Random
     warnings: dict[str, str] = field(default_factory=dict)
     """By destination, what Meta said last of the version that is called."""
-    tell: Callable[[Alert], None] = lambda _: None
+    notify: Callable[[Alert], None] = lambda _: None
     """Gets the news of the lanes."""
     share: float = 1.0
     """Of `upload.requests_per_second` that is this process's."""

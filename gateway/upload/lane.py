@@ -15,8 +15,8 @@ import orjson
 from gateway.buffer import Buffer
 from gateway.mapping import expires_at
 from gateway.model import Batch, GatewayError, Lane, MetaFault
-from gateway.observe import LaneStatistics
-from gateway.observe.alerts import Alert, Occasion
+from gateway.telemetry import LaneStatistics
+from gateway.telemetry.webhook import Alert, AlertType
 from gateway.upload.backoff import pause
 from gateway.upload.caller import Caller, Surroundings
 from gateway.upload.gate import Gate, Passage, Shut
@@ -38,10 +38,10 @@ class LaneUploader:
         self.lane = lane
         self.buffer = buffer
         self._around = around
-        self._account = around.ledger.lanes[lane]
+        self._counts = around.ledger.lanes[lane]
         self._gate = Gate()
         self._caller = Caller(lane, around)
-        self._settling = Settling(lane, around, self._account)
+        self._settling = Settling(lane, around, self._counts)
         self._suspicion = Suspicion()
         # Only the loop's thread touches these.
         self._in_hand = 0  # batches taken and not settled
@@ -79,7 +79,7 @@ class LaneUploader:
         shut = self._gate.shut
         return LaneStatistics(
             lane=self.lane,
-            waiting_events=self._account.waiting,
+            waiting_events=self._counts.waiting,
             waiting_bytes=self.buffer.bytes,
             oldest_at=None if age is None else self._around.wall() - age,
             in_flight=self._caller.under_way,
@@ -190,7 +190,7 @@ class LaneUploader:
         self._gate.open()
         log.warning("the lane goes on", extra={"lane": str(self.lane)})
         if shut is not None:
-            self._tell(Occasion.RESUMED, shut)
+            self._notify(AlertType.RESUMED, shut)
 
     def _block(self, shut: Shut) -> None:
         if self._gate.close(shut):
@@ -200,11 +200,11 @@ class LaneUploader:
                 shut.code,
                 extra={"lane": str(self.lane)},
             )
-            self._tell(Occasion.BLOCKED, shut)
+            self._notify(AlertType.BLOCKED, shut)
 
-    def _tell(self, occasion: Occasion, shut: Shut) -> None:
+    def _notify(self, alert_type: AlertType, shut: Shut) -> None:
         now = self._around.wall()
-        self._around.tell(Alert(occasion, self.lane, shut.kind, shut.code, self._account.waiting, now))
+        self._around.notify(Alert(alert_type, self.lane, shut.kind, shut.code, self._counts.waiting, now))
 
     async def _refuse(self, parts: Parts, indices: Sequence[int], code: str, fault: MetaFault | None) -> None:
         """Events that Meta refused are dead; where all are refused alike, it is no event's fault and they are kept."""

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from gateway.model import Chunk, ChunkId, DeadLetter, GatewayError, Lane, MetaFault, Stage
-from gateway.observe import LaneAccount
+from gateway.telemetry import LaneCounts
 from gateway.upload.caller import Surroundings
 from gateway.upload.parts import Parts
 from gateway.upload.reasons import reason_of
@@ -28,10 +28,10 @@ def spool_pause(tries: int) -> float:
 class Settling:
     """Settles parts of a lane's batches."""
 
-    def __init__(self, lane: Lane, around: Surroundings, account: LaneAccount) -> None:
+    def __init__(self, lane: Lane, around: Surroundings, counts: LaneCounts) -> None:
         self._lane = lane
         self._around = around
-        self._account = account
+        self._counts = counts
 
     async def delivered(self, parts: Parts, count: int) -> None:
         """Meta took so many events, which are no part of the rest any more."""
@@ -80,9 +80,9 @@ class Settling:
         self, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None, delivered: int
     ) -> None:
         await self._around.spool.settle(self._lane, ids, letters, rest)
-        self._account.delivered += delivered
-        self._account.batches += delivered > 0
-        self._account.dead += len(letters)
+        self._counts.delivered += delivered
+        self._counts.batches += delivered > 0
+        self._counts.dead += len(letters)
         for letter in letters:
             self._around.ledger.dead[letter.destination, letter.stage, letter.code] += 1
 

@@ -11,10 +11,10 @@ from random import Random, SystemRandom
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings
 from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
-from gateway.observe import LaneStatistics, Ledger
-from gateway.observe.alerts import Alert
 from gateway.recent import Memory
 from gateway.spool import Spool
+from gateway.telemetry import LaneStatistics, Ledger
+from gateway.telemetry.webhook import Alert
 from gateway.upload.backoff import pause
 from gateway.upload.caller import Surroundings
 from gateway.upload.graph import CallShape, HttpTransport, Transport
@@ -42,7 +42,7 @@ class Uploads:
         transport: Callable[[DestinationSettings], Transport] = HttpTransport,
         wall: Callable[[], UnixSeconds] = time.time,
         random: Random | None = None,
-        tell: Callable[[Alert], None] = lambda _: None,
+        notify: Callable[[Alert], None] = lambda _: None,
         share: float = 1.0,
     ) -> None:
         self._spool = spool
@@ -50,7 +50,7 @@ class Uploads:
         self._wall = wall
         self._random = random or SystemRandom()
         self._transport = transport
-        self._tell = tell
+        self._notify = notify
         self._share = share  # of every lane's pace, where processes share it
         self._paces: dict[str, Pace] = {}  # by token
         self.version_warnings: dict[str, str] = {}
@@ -136,7 +136,7 @@ class Uploads:
             wall=self._wall,
             random=self._random,
             warnings=self.version_warnings,
-            tell=self._tell,
+            notify=self._notify,
             share=self._share,
         )
 
@@ -271,8 +271,8 @@ class Uploads:
         if task is not None:
             task.cancel()
         del self._lanes[lane], self._idle_since[lane]
-        account = self._ledger.lanes.pop(lane)
-        self._ledger.lanes[Lane(lane.destination, lane.event_set, "")].add(account)
+        counts = self._ledger.lanes.pop(lane)
+        self._ledger.lanes[Lane(lane.destination, lane.event_set, "")].add(counts)
 
 
 async def _retire(transport: Transport, seconds: float) -> None:

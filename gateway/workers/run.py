@@ -10,10 +10,10 @@ from pathlib import Path
 
 from gateway.config import Settings, SpoolEngine
 from gateway.model import GatewayError
-from gateway.observe.logs import setup
 from gateway.reloading import reloading
 from gateway.service import Service, Stop, leaves, set_up_interpreter
 from gateway.spool import spool_numbers
+from gateway.telemetry.logging import configure_logging
 
 log = logging.getLogger("gateway.service")
 
@@ -25,7 +25,7 @@ def serve(settings: Settings, config: Path, *, watch: bool = False) -> int:
     """
     import uvloop  # noqa: PLC0415 (only for serving)
 
-    setup(settings.logging)
+    configure_logging(settings.logging)
     faults: list[GatewayError] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -21,10 +21,10 @@ from gateway.config import Settings
 from gateway.dead_letters import JointDesk, Letters, Replayed
 from gateway.ingest import bind
 from gateway.model import DeadLetter, GatewayError
-from gateway.observe import Snapshot
 from gateway.reloading import may_follow
 from gateway.service import Part, Stop, announce, happens
 from gateway.spool import LetterFilter
+from gateway.telemetry import Snapshot
 from gateway.workers.channel import Remote, WorkerGone
 from gateway.workers.worker import Orders
 

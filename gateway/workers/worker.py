@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from gateway.config import Settings
 from gateway.model import GatewayError
-from gateway.observe.logs import setup
 from gateway.service import Part, Service, Stop, leaves, set_up_interpreter
 from gateway.spool import forget_spool
+from gateway.telemetry.logging import configure_logging
 from gateway.workers.channel import Handler, answer_calls, receive
 
 log = logging.getLogger("gateway.workers")
@@ -41,7 +41,7 @@ def main() -> int:
         orders: Orders = receive(end)
     except EOFError:
         return 1
-    setup(orders.settings.logging, worker=orders.part.number)
+    configure_logging(orders.settings.logging, worker=orders.part.number)
     set_up_interpreter()
     faults: list[GatewayError] = []
     try:

@@ -12,10 +12,10 @@ import orjson
 
 from gateway.config import DestinationSettings
 from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedEvent
-from gateway.observe import Ledger
 from gateway.spool import Engine
 from gateway.spool.intake import cut
 from gateway.spool.memory import MemorySpool
+from gateway.telemetry import Ledger
 from gateway.upload import Call, Reply, Uploads
 
 START = 1_800_000_000.0
@@ -171,10 +171,10 @@ class Field:
 
     @property
     def delivered(self) -> int:
-        return sum(account.delivered for account in self.ledger.lanes.values())
+        return sum(counts.delivered for counts in self.ledger.lanes.values())
 
     def adds_up(self) -> bool:
         return all(
-            account.recovered + account.accepted == account.delivered + account.dead + account.waiting
-            for account in self.ledger.lanes.values()
+            counts.recovered + counts.accepted == counts.delivered + counts.dead + counts.waiting
+            for counts in self.ledger.lanes.values()
         )

@@ -245,24 +245,26 @@ def test_a_token_that_was_replaced_in_its_file_is_used_at_the_next_probe(tmp_pat
     run(work())
 
 
-def refusing(bad: set[int], *, told: bool) -> Callable[[Seen], Reply]:
+def refusing(bad: set[int], *, names_index: bool) -> Callable[[Seen], Reply]:
     """Refuses a whole call for a bad event; says which, or does not."""
 
     def answer(seen: Seen) -> Reply:
         at = next((index for index, number in enumerate(seen.events) if number in bad), None)
         if at is None:
             return ok(len(seen.events))
-        return error(100, 2804050, index=at if told else None)
+        return error(100, 2804050, index=at if names_index else None)
 
     return answer
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["index known", "index unknown"])
+@pytest.mark.parametrize("names_index", [True, False], ids=["index known", "index unknown"])
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_bad_events_among_a_thousand_cost_themselves_and_a_bounded_number_of_calls(count: int, told: bool) -> None:
+def test_bad_events_among_a_thousand_cost_themselves_and_a_bounded_number_of_calls(
+    count: int, names_index: bool
+) -> None:
     async def work(seed: int) -> int:
         bad = set(Random(seed).sample(range(1000), count))
-        field = Field(refusing(bad, told=told), batch={"max_age": 60.0})
+        field = Field(refusing(bad, names_index=names_index), batch={"max_age": 60.0})
         await one_batch(field, 1000)
         assert sorted(await field.dead()) == sorted(bad)
         assert field.delivered == 1000 - count
@@ -273,8 +275,8 @@ def test_bad_events_among_a_thousand_cost_themselves_and_a_bounded_number_of_cal
         return len(field.meta.calls)
 
     used = [run(work(seed)) for seed in range(5)]
-    bound = count + 1 if told else count * (2 * math.ceil(math.log2(1000)) + 1) + 1
-    print(f"{count} bad, {'told' if told else 'untold'}: {used} calls, at most {bound}")
+    bound = count + 1 if names_index else count * (2 * math.ceil(math.log2(1000)) + 1) + 1
+    print(f"{count} bad, {'named' if names_index else 'not named'}: {used} calls, at most {bound}")
     assert max(used) <= bound
 
 

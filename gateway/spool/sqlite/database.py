@@ -12,13 +12,13 @@ from typing import Any
 import apsw
 
 from gateway.model import Backlog, UnixSeconds
-from gateway.observe import SpoolStatistics
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rows import key_of
 from gateway.spool.sqlite.schema import COUNTING, PAGE_SIZE, prepare
 from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
 from gateway.spool.sqlite.transaction import Transaction
+from gateway.telemetry import SpoolStatistics
 
 STATUS_RANGE = 0x7FFFFFFF
 """A status of the database begins at 0 again beyond this."""

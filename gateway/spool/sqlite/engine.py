@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.observe import SpoolStatistics
 from gateway.spool.letters import EVERY, LetterFilter
 from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files
@@ -22,6 +21,7 @@ from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.settling import Settlement, Settler
 from gateway.spool.sqlite.store import Store
 from gateway.spool.sqlite.writer import Writer
+from gateway.telemetry import SpoolStatistics
 
 log = logging.getLogger("gateway.spool")
 

@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 import apsw
 
 from gateway.model import Backlog, UnixSeconds
-from gateway.observe import SpoolStatistics
 from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import check, files
 from gateway.spool.sqlite.database import Database
@@ -21,6 +20,7 @@ from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rescue import finish_rescue, rescue
 from gateway.spool.sqlite.store import Store
 from gateway.spool.sqlite.upkeep import Upkeep
+from gateway.telemetry import SpoolStatistics
 
 log = logging.getLogger("gateway.spool")
 

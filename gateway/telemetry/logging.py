@@ -23,7 +23,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-def setup(settings: LoggingSettings, stream: TextIO | None = None, worker: int | None = None) -> None:
+def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, worker: int | None = None) -> None:
     """Send everything that is logged in this process to one stream, in the form that the settings ask for.
 
     `worker`: the number of this process, which each line then has.
@@ -32,18 +32,18 @@ def setup(settings: LoggingSettings, stream: TextIO | None = None, worker: int |
     as_text = settings.format is LogFormat.TEXT or (settings.format is LogFormat.AUTO and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter(colours=stream.isatty()) if as_text else JsonFormatter())
-    fold = Fold(time.monotonic)
+    fold = DuplicateFilter(time.monotonic)
     handler.addFilter(fold)
     if worker is not None:
-        handler.addFilter(_named(worker))
+        handler.addFilter(_worker_filter(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     logging.captureWarnings(capture=True)
-    atexit.register(fold.tell, handler)
+    atexit.register(fold.flush, handler)
 
 
-class Fold(logging.Filter):
+class DuplicateFilter(logging.Filter):
     """Lets one warning of a kind through, counts the others, and adds the count to the next that passes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -69,7 +69,7 @@ class Fold(logging.Filter):
         self._seen[key] = (now, 0, None)
         return True
 
-    def tell(self, handler: logging.Handler) -> None:
+    def flush(self, handler: logging.Handler) -> None:
         """Write what is still held back, so that no count is lost."""
         for _, held, record in self._seen.values():
             if held and record is not None:
@@ -78,7 +78,7 @@ class Fold(logging.Filter):
         self._seen.clear()
 
 
-def _named(worker: int) -> Callable[[logging.LogRecord], bool]:
+def _worker_filter(worker: int) -> Callable[[logging.LogRecord], bool]:
     def name(record: logging.LogRecord) -> bool:
         record.worker = worker
         return True

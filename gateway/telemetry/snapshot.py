@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.model import Backlog, Lane, UnixSeconds
-from gateway.observe.histogram import LAG, Histogram
-from gateway.observe.ledger import Ledger
+from gateway.telemetry.histogram import LAG, Histogram
+from gateway.telemetry.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.observe.histogram import LAG, Histogram
+from gateway.telemetry.histogram import LAG, Histogram
 
 INTERVAL = 0.1
 """Seconds between measurements."""

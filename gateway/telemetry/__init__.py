@@ -1,14 +1,14 @@
 """What the gateway tells: counts, metrics, logs. Only `metrics` knows prometheus; rooms count in a `Ledger`."""
 
-from gateway.observe.histogram import Histogram
-from gateway.observe.ledger import LaneAccount, Ledger
-from gateway.observe.snapshot import Coverage, KeyCoverage, LaneStatistics, Snapshot, SpoolStatistics
+from gateway.telemetry.histogram import Histogram
+from gateway.telemetry.ledger import LaneCounts, Ledger
+from gateway.telemetry.snapshot import Coverage, KeyCoverage, LaneStatistics, Snapshot, SpoolStatistics
 
 __all__ = [
     "Coverage",
     "Histogram",
     "KeyCoverage",
-    "LaneAccount",
+    "LaneCounts",
     "LaneStatistics",
     "Ledger",
     "Snapshot",

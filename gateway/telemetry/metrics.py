@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway import __version__
-from gateway.observe.histogram import Histogram
-from gateway.observe.snapshot import Snapshot
+from gateway.telemetry.histogram import Histogram
+from gateway.telemetry.snapshot import Snapshot
 
-MOST_LANES = 200
+MAX_LANE_SERIES = 200
 """Lanes with series of their own; the others share one, so that an upload tag for each day does not add up."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -36,13 +36,13 @@ class Families:
     def collect(self) -> Iterable[Metric]:
         """All families, as prometheus_client wants them."""
         yield _gauge("gateway_build_info", "Always 1; the version is in the label.", ["version"], [((__version__,), 1)])
-        told = self._snapshot
-        ledger = told.ledger
-        yield _gauge("gateway_workers", "Processes of the gateway.", [], [((), told.workers)])
-        yield _counter("gateway_worker_restarts", "Processes that ended by themselves.", [], [((), told.restarts)])
-        yield _counter("gateway_reloads", "Settings that were read again.", ["outcome"], _alone(ledger.reloads))
-        yield _counter("gateway_alerts", "Alerts for the webhook.", ["outcome"], _alone(ledger.alerts))
-        warned = [((name,), 1) for name in told.warnings]
+        snapshot = self._snapshot
+        ledger = snapshot.ledger
+        yield _gauge("gateway_workers", "Processes of the gateway.", [], [((), snapshot.workers)])
+        yield _counter("gateway_worker_restarts", "Processes that ended by themselves.", [], [((), snapshot.restarts)])
+        yield _counter("gateway_reloads", "Settings that were read again.", ["outcome"], _single_label(ledger.reloads))
+        yield _counter("gateway_alerts", "WebhookNotifier for the webhook.", ["outcome"], _single_label(ledger.alerts))
+        warned = [((name,), 1) for name in snapshot.warnings]
         yield _gauge("gateway_version_warning", "1 where Meta warns of the Graph version.", ["destination"], warned)
         yield from self._ingest()
         yield from self._uploads()
@@ -95,11 +95,11 @@ class Families:
     def _uploads(self) -> Iterable[Metric]:
         ledger = self._snapshot.ledger
         ends: dict[str, list[int]] = {}
-        for lane, account in ledger.lanes.items():
+        for lane, counts in ledger.lanes.items():
             sums = ends.setdefault(lane.destination, [0, 0, 0])
-            sums[0] += account.delivered
-            sums[1] += account.recovered
-            sums[2] += account.batches
+            sums[0] += counts.delivered
+            sums[1] += counts.recovered
+            sums[2] += counts.batches
         for position, name, text in (
             (0, "gateway_events_delivered", "Mapped events that Meta took."),
             (1, "gateway_events_recovered", "Mapped events that were found in the spool at the start."),
@@ -137,16 +137,16 @@ class Families:
             ("gateway_spool_dead_letters", "Dead letters that are kept.", spool.dead_letters),
         ):
             yield _gauge(name, text, [], [((), value)])
-        let_go = self._snapshot.ledger.let_go
-        yield _counter("gateway_dead_letters_let_go", "Dead letters beyond what is kept.", [], [((), let_go)])
+        purged = self._snapshot.ledger.purged
+        yield _counter("gateway_dead_letters_purged", "Dead letters beyond what is kept.", [], [((), purged)])
         yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
 
     def _lanes(self) -> Iterable[Metric]:
         lanes = sorted(self._snapshot.lanes, key=lambda lane: lane.waiting_events, reverse=True)
         labels = ["destination", "event_set", "upload_tag"]
-        told, others = lanes[:MOST_LANES], lanes[MOST_LANES:]
-        waiting = [(tuple(lane.lane), lane.waiting_events) for lane in told]
-        oldest = [(tuple(lane.lane), lane.oldest_at or 0.0) for lane in told]
+        listed, others = lanes[:MAX_LANE_SERIES], lanes[MAX_LANE_SERIES:]
+        waiting = [(tuple(lane.lane), lane.waiting_events) for lane in listed]
+        oldest = [(tuple(lane.lane), lane.oldest_at or 0.0) for lane in listed]
         if others:
             rest = ("other", "other", "other")
             waiting.append((rest, sum(lane.waiting_events for lane in others)))
@@ -159,12 +159,20 @@ class Families:
             oldest,
         )
         for name, text, values in (
-            ("gateway_lane_calls_in_flight", "Calls under way.", [(tuple(one.lane), one.in_flight) for one in told]),
-            ("gateway_lane_calls_per_second_allowed", "The pace now.", [(tuple(one.lane), one.pace) for one in told]),
+            (
+                "gateway_lane_calls_in_flight",
+                "Calls under way.",
+                [(tuple(one.lane), one.in_flight) for one in listed],
+            ),
+            (
+                "gateway_lane_calls_per_second_allowed",
+                "The pace now.",
+                [(tuple(one.lane), one.pace) for one in listed],
+            ),
             (
                 "gateway_lane_concurrency",
                 "Calls that may be under way.",
-                [(tuple(o.lane), o.concurrency) for o in told],
+                [(tuple(o.lane), o.concurrency) for o in listed],
             ),
         ):
             yield _gauge(name, text, labels, values)
@@ -207,7 +215,7 @@ class Families:
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 
 
-def _alone(counts: Mapping[str, int]) -> Labelled:
+def _single_label(counts: Mapping[str, int]) -> Labelled:
     return (((key,), count) for key, count in counts.items())
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 
 from gateway.model import FlushReason, Lane, Stage
-from gateway.observe.histogram import EVENTS, SECONDS, Histogram
+from gateway.telemetry.histogram import EVENTS, SECONDS, Histogram
 
 
 @dataclass(slots=True)
-class LaneAccount:
+class LaneCounts:
     """One lane's counts since the start. `waiting` follows from them."""
 
     recovered: int = 0
@@ -36,7 +36,7 @@ class LaneAccount:
         """In the spool, in flight included."""
         return self.recovered + self.accepted - self.delivered - self.dead
 
-    def add(self, other: LaneAccount) -> None:
+    def add(self, other: LaneCounts) -> None:
         """Take over the counts of a lane that is dropped from memory."""
         self.recovered += other.recovered
         self.accepted += other.accepted
@@ -49,7 +49,7 @@ class LaneAccount:
 class Ledger:
     """All counts of one process. Only the event loop's thread writes."""
 
-    lanes: dict[Lane, LaneAccount] = field(default_factory=lambda: defaultdict(LaneAccount))
+    lanes: dict[Lane, LaneCounts] = field(default_factory=lambda: defaultdict(LaneCounts))
     received: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events, by source."""
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -62,7 +62,7 @@ class Ledger:
     """Mapped events that became durable, by (source, destination)."""
     dead: dict[tuple[str, Stage, str], int] = field(default_factory=lambda: defaultdict(int))
     """Dead letters written, by (destination, stage, code). Stage `mapping` is outside the account of the lanes."""
-    let_go: int = 0
+    purged: int = 0
     """Dead letters that retention let go."""
     flushes: dict[tuple[str, FlushReason], int] = field(default_factory=lambda: defaultdict(int))
     """Batches formed, by (destination, what flushed them)."""
@@ -77,12 +77,12 @@ class Ledger:
     reloads: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Settings that were read again, by what came of it: taken, refused."""
     alerts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Alerts for the webhook, by what came of them: delivered, lost."""
+    """WebhookNotifier for the webhook, by what came of them: delivered, lost."""
 
     @property
     def waiting(self) -> int:
         """Mapped events in the spool, all lanes."""
-        return sum(account.waiting for account in self.lanes.values())
+        return sum(counts.waiting for counts in self.lanes.values())
 
     def add(self, other: Ledger) -> None:
         """Take over the counts of another process."""

@@ -17,12 +17,12 @@ import orjson
 
 from gateway.config import AlertSettings
 from gateway.model import JsonObject, Lane, UnixSeconds
-from gateway.observe.ledger import Ledger
+from gateway.telemetry.ledger import Ledger
 
 log = logging.getLogger("gateway.alerts")
 
 MOST_WAITING = 1000
-"""Alerts that wait for the webhook; more are only logged."""
+"""WebhookNotifier that wait for the webhook; more are only logged."""
 TRIES = 5
 FIRST_PAUSE = 1.0
 """Seconds before the second try; doubled after each."""
@@ -30,7 +30,7 @@ TIMEOUT = 10.0
 """Seconds for a try."""
 
 
-class Occasion(StrEnum):
+class AlertType(StrEnum):
     """What an alert is about."""
 
     BLOCKED = "lane_blocked"
@@ -41,7 +41,7 @@ class Occasion(StrEnum):
 class Alert:
     """One lane's news."""
 
-    occasion: Occasion
+    alert_type: AlertType
     lane: Lane
     kind: str
     """Why it is, or was, blocked: token, permission, object, version, policy, systematic."""
@@ -53,13 +53,13 @@ class Alert:
 
     def as_json(self) -> JsonObject:
         """The body of the webhook's call; `text` is what chat services show."""
-        if self.occasion is Occasion.BLOCKED:
+        if self.alert_type is AlertType.BLOCKED:
             text = f"{self.lane} is blocked ({self.kind}, {self.code}); {self.waiting} events wait and are kept."
         else:
             text = f"{self.lane} goes on; {self.waiting} events waited."
         return {
             "text": text,
-            "event": self.occasion.value,
+            "event": self.alert_type.value,
             "destination": self.lane.destination,
             "event_set": self.lane.event_set,
             "upload_tag": self.lane.upload_tag,
@@ -70,7 +70,7 @@ class Alert:
         }
 
 
-class Alerts:
+class WebhookNotifier:
     """The way to the webhook. Without one, alerts are only logged, which whoever raises them does."""
 
     def __init__(self, settings: AlertSettings, ledger: Ledger) -> None:
@@ -83,7 +83,7 @@ class Alerts:
         """Use another webhook from the next alert on."""
         self._webhook = settings.webhook
 
-    def tell(self, alert: Alert) -> None:
+    def notify(self, alert: Alert) -> None:
         """Send it when its turn comes."""
         if self._webhook is not None:
             try:
@@ -102,7 +102,7 @@ class Alerts:
                 self._ledger.alerts[outcome] += 1
                 self._waiting.task_done()
 
-    async def told(self, seconds: float) -> None:
+    async def flush(self, seconds: float) -> None:
         """Wait until nothing waits, for so long at most."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), seconds)
