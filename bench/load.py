@@ -33,7 +33,7 @@ class _Wire(asyncio.Protocol):
         self._run = run
         self._received = bytearray()
         self._due = 0.0
-        self._under_way = False
+        self._in_flight = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,7 +42,7 @@ class _Wire(asyncio.Protocol):
     def send(self, number: int, due: float) -> None:
         """Send a request; `due` is when it should have been sent."""
         self._due = due
-        self._under_way = True
+        self._in_flight = True
         if self.transport is not None:
             self.transport.write(self._run.request(number))
 
@@ -67,11 +67,11 @@ class _Wire(asyncio.Protocol):
         if not good and not self._run.first_refusal:
             self._run.first_refusal = bytes(received[: received.find(b"\r")]).decode("latin-1")
         received.clear()
-        self._under_way = False
+        self._in_flight = False
         self._run.answered(self, self._due, good)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._under_way:
+        if self._in_flight:
             self._run.fail(f"the server closed a connection with a request under way ({exc or 'orderly'})")
 
 

@@ -68,7 +68,7 @@ class ClosedLoop:
         self._most = most
         self._begun = self._until = 0.0
         self._sent = 0
-        self._under_way = 0
+        self._in_flight = 0
 
     def begin(self) -> None:
         """The clock runs from here."""
@@ -80,7 +80,7 @@ class ClosedLoop:
         now = self._clock()
         if now < self._until and (self._most is None or self._sent < self._most):
             self._sent += 1
-            self._under_way += 1
+            self._in_flight += 1
             connection.send(self._sent - 1, now)
 
     def answered(self, connection: Connection, due: float, *, good: bool) -> bool:
@@ -90,9 +90,9 @@ class ClosedLoop:
         load.answered += 1
         load.refused += not good
         load.latencies.observe(now - due)
-        self._under_way -= 1
+        self._in_flight -= 1
         self.start(connection)
-        if self._under_way:
+        if self._in_flight:
             return False
         load.seconds = now - self._begun
         return True

@@ -100,13 +100,13 @@ class Desk:
         mappers: Mapping[str, Mapper],
         *,
         stored: Callable[[Sequence[StoredChunk]], None],
-        wall: Callable[[], UnixSeconds],
+        clock: Callable[[], UnixSeconds],
     ) -> None:
         self._spool = spool
         self._destinations = destinations
         self._mappers = mappers
         self._stored = stored
-        self._wall = wall
+        self._clock = clock
 
     def reload(self, destinations: Mapping[str, DestinationSettings], mappers: Mapping[str, Mapper]) -> None:
         """Replay with other settings from now on."""
@@ -119,7 +119,7 @@ class Desk:
 
     async def replay(self, where: LetterFilter) -> Replayed:
         """Send those that match once more. What is refused again comes back as a new letter, not in this run."""
-        now = self._wall()
+        now = self._clock()
         done = Replayed()
         where = replace(where, until=now if where.until is None else min(where.until, now))
         after = 0
@@ -174,7 +174,7 @@ class Desk:
             event = orjson.loads(letter.event)
         except orjson.JSONDecodeError:
             return "no_event"
-        now = int(self._wall())
+        now = int(self._clock())
         if letter.stage is Stage.MAPPING or letter.lane is None:
             mapped = self._mappers[letter.destination].map(event, now)
             if isinstance(mapped, Rejection):

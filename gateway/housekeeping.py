@@ -31,14 +31,14 @@ class Housekeeping:
         settings: Settings,
         letters: DeadLetters,
         ledger: Ledger,
-        wall: Callable[[], UnixSeconds] = time.time,
+        clock: Callable[[], UnixSeconds] = time.time,
         number: int = 0,
     ) -> None:
         """`number`: of the process, whose windows are its own."""
         self._spool = settings.spool
         self._letters = letters
         self._ledger = ledger
-        self._wall = wall
+        self._clock = clock
         self._repeats = settings.repeats
         self._number = number
         self.repeats: dict[str, Repeats] = {}
@@ -48,14 +48,14 @@ class Housekeeping:
     def start(self) -> None:
         """Remember what an earlier process saved. The spool is open, and so its folder is there and ours."""
         for window in self.repeats.values():
-            window.load(self._wall())
+            window.load(self._clock())
 
     async def reload(self, settings: Settings) -> None:
         """Windows for destinations that are new; one that was there before goes on with what it saved."""
         if self._repeats.events:
             for name in settings.destinations.keys() - self.repeats.keys():
                 window = self._window(name)
-                await asyncio.to_thread(window.load, self._wall())
+                await asyncio.to_thread(window.load, self._clock())
                 self.repeats[name] = window
 
     def _window(self, destination: str) -> Repeats:
@@ -63,7 +63,7 @@ class Housekeeping:
         if self._spool.engine is SpoolEngine.SQLITE:
             mark = f"worker-{self._number}-" if self._number else ""
             path = Path(self._spool.path) / f"{mark}repeats-{destination}"
-        return Repeats(self._repeats.events, self._repeats.age, self._wall(), path)
+        return Repeats(self._repeats.events, self._repeats.age, self._clock(), path)
 
     async def run(self) -> None:
         """Keep house until cancelled."""
@@ -84,7 +84,7 @@ class Housekeeping:
 
     async def retain(self) -> None:
         """Let dead letters go that are too old, or beyond the size that is kept."""
-        since = self._wall() - self._spool.dead_letter_days * DAY
+        since = self._clock() - self._spool.dead_letter_days * DAY
         try:
             gone = await self._letters.retain(since, self._spool.dead_letter_bytes)
         except SpoolUnavailable as error:

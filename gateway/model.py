@@ -7,7 +7,7 @@ The way of an event: a *source event* becomes one *mapped event* for each event 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, NewType, TypeAlias
@@ -16,6 +16,20 @@ ChunkId = NewType("ChunkId", int)
 UnixSeconds: TypeAlias = float
 
 JsonObject: TypeAlias = dict[str, Any]
+
+EVENT_SEPARATOR = b",\n"
+"""Between the encoded events of a payload. A payload is thereby the inside of a JSON array, and can be split again:
+encoded events contain no line feed."""
+
+
+def join_events(events: Iterable[bytes]) -> bytes:
+    """Encoded events, or payloads, as one payload."""
+    return EVENT_SEPARATOR.join(events)
+
+
+def split_events(payload: bytes) -> list[bytes]:
+    """The encoded events of a payload."""
+    return payload.split(EVENT_SEPARATOR)
 
 
 class GatewayError(Exception):
@@ -83,7 +97,7 @@ class Chunk:
     expires_at: int
     """The earliest `expires_at` of its events, unix seconds."""
     payload: bytes
-    """The events' bodies, joined by one line feed, none at the end."""
+    """The encoded events, joined by `EVENT_SEPARATOR`."""
 
 
 @dataclass(slots=True)
@@ -172,8 +186,8 @@ class Batch:
         return [stored.id for stored in self.chunks]
 
     def payload(self) -> bytes:
-        """All events, joined by one line feed."""
-        return b"\n".join(stored.chunk.payload for stored in self.chunks)
+        """The encoded events of all chunks, joined by `EVENT_SEPARATOR`."""
+        return join_events(stored.chunk.payload for stored in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from gateway import __version__
 from gateway.admin import Admin
 from gateway.config import DestinationSettings, Settings
 from gateway.dead_letters import Desk
+from gateway.delivery import DeliveryService
 from gateway.housekeeping import Housekeeping
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
@@ -35,7 +36,6 @@ from gateway.spool import Intake, make_spool
 from gateway.telemetry import Ledger, Snapshot
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.webhook import WebhookNotifier
-from gateway.upload import Uploads
 
 log = logging.getLogger("gateway.service")
 
@@ -92,7 +92,7 @@ class Service:
         part: Part = WHOLE,
         listening: Sequence[socket.socket] | None = None,
         *,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`listening`: what it takes requests from.
 
@@ -102,30 +102,35 @@ class Service:
         self._settings = settings
         self._part = part
         self._listening = listening
-        self._wall = wall
-        self._started_at = self._settings_at = wall()
+        self._clock = clock
+        self._started_at = self._settings_at = clock()
         self._settings_refused: Sequence[str] = ()
         self._ledger = Ledger()
         self._mappers = _compiled(settings, {}, {})
         self._lag = LoopLag()
         self._alerts = WebhookNotifier(settings.alerts, self._ledger)
-        self._spool = make_spool(settings.spool, wall, part.number, part.room)
-        self._uploads = Uploads(
-            settings.destinations, self._spool, self._ledger, wall=wall, notify=self._alerts.notify, share=part.pace
+        self._spool = make_spool(settings.spool, clock, part.number, part.room)
+        self._delivery = DeliveryService(
+            settings.destinations,
+            self._spool,
+            self._ledger,
+            clock=clock,
+            notify=self._alerts.notify,
+            rate_share=part.pace,
         )
-        self.desk = Desk(self._spool, settings.destinations, self._mappers, stored=self._uploads.stored, wall=wall)
+        self.desk = Desk(self._spool, settings.destinations, self._mappers, stored=self._delivery.stored, clock=clock)
         self._intake = Intake(
             self._spool,
-            limits=self._uploads.limits,
-            room=self._uploads.room,
-            stored=self._uploads.stored,
+            limits=self._delivery.limits,
+            room=self._delivery.remaining,
+            stored=self._delivery.stored,
             max_pending_bytes=settings.spool.max_pending_bytes,
             crowded=self._crowded,
         )
         spool = settings.spool
         self._lane_bytes = spool.max_bytes * part.room * spool.lane_share  # the most that may wait in one
-        self._keeping = Housekeeping(settings, self._spool, self._ledger, wall, part.number)
-        self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, wall)
+        self._keeping = Housekeeping(settings, self._spool, self._ledger, clock, part.number)
+        self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, clock)
         self._admin = Admin(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
         self.serving = asyncio.Event()
@@ -140,13 +145,13 @@ class Service:
             reasons=await self.readiness(),
             ledger=self._ledger,
             spool=self._spool.statistics(),
-            lanes=self._uploads.statistics(),
+            lanes=self._delivery.statistics(),
             coverage={name: mapper.coverage() for name, mapper in self._mappers.items()},
             loop_lag=self._lag.seconds,
-            orphans=self._uploads.orphans,
+            orphans=self._delivery.orphans,
             settings_at=self._settings_at,
             settings_refused=self._settings_refused,
-            warnings=self._uploads.version_warnings,
+            warnings=self._delivery.version_warnings,
         )
 
     async def readiness(self) -> Sequence[str]:
@@ -158,7 +163,7 @@ class Service:
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
         """Let blocked lanes, all of them or those meant, try at once; how many were blocked."""
-        return self._uploads.resume(destination, event_set)
+        return self._delivery.resume(destination, event_set)
 
     # Other settings.
 
@@ -171,13 +176,13 @@ class Service:
         may_follow(self._settings, settings)
         mappers = await asyncio.to_thread(_compiled, settings, self._settings.destinations, self._mappers)
         self._settings, self._mappers = settings, mappers
-        self._uploads.reload(settings.destinations)
+        self._delivery.reload(settings.destinations)
         self.desk.reload(settings.destinations, mappers)
         await self._keeping.reload(settings)
         self._ingest.reload(self._sources())
         self._alerts.reload(settings.alerts)
         logging.getLogger().setLevel(settings.logging.level.upper())
-        self._settings_at, self._settings_refused = self._wall(), ()
+        self._settings_at, self._settings_refused = self._clock(), ()
         self._ledger.reloads["taken"] += 1
 
     def refused(self, faults: Sequence[str]) -> None:
@@ -195,7 +200,7 @@ class Service:
 
     def _crowded(self, lane: Lane) -> str | None:
         """Why a lane may not have more of the spool for now."""
-        waiting = self._uploads.waiting_bytes(lane)
+        waiting = self._delivery.waiting_bytes(lane)
         if waiting < self._lane_bytes:
             return None
         return (
@@ -213,12 +218,12 @@ class Service:
             if self._listening is None:
                 await self._admin.start()
                 stack.push_async_callback(self._admin.stop)
-            self._uploads.recovered(backlogs)
+            self._delivery.recovered(backlogs)
             _tell_backlog(backlogs)
             self._keeping.start()
 
             async with asyncio.TaskGroup() as tasks:
-                uploading = tasks.create_task(self._uploads.run(), name="uploads")
+                uploading = tasks.create_task(self._delivery.run(), name="uploads")
                 committing = tasks.create_task(self._intake.run(), name="commits")
                 lagging = tasks.create_task(self._lag.run(), name="loop lag")
                 keeping = tasks.create_task(self._keeping.run(), name="housekeeping")
@@ -241,7 +246,7 @@ class Service:
                     self._ingest.refuse()
                     self._intake.close()
                     await self._ingest.stop()
-                    await self._uploads.stop()
+                    await self._delivery.stop()
                     await self._keeping.save()
                     await self._alerts.flush(LAST_ALERTS)
                     for task in (lagging, keeping, alerting, uploading):
@@ -256,12 +261,12 @@ class Service:
         if await _done_unless(stop.now, asyncio.sleep(server.drain_delay)):
             self._ingest.refuse()
             self._intake.close()
-            self._uploads.drain()
+            self._delivery.drain()
 
             async def drained() -> None:
                 await asyncio.wait([committing])
-                self._uploads.drain()
-                await self._uploads.drained()
+                self._delivery.drain()
+                await self._delivery.drained()
 
             if not await _done_unless(stop.now, asyncio.wait_for(drained(), server.drain_timeout)):
                 log.warning("stopped before everything was uploaded: the rest waits in the spool")
@@ -273,7 +278,7 @@ class Service:
     @property
     def has_nothing_left(self) -> bool:
         """Whether its spool is empty: nothing waits, whatever for, and no dead letter is kept."""
-        return not (self._ledger.waiting or self._uploads.orphans or self._spool.statistics().dead_letters)
+        return not (self._ledger.waiting or self._delivery.orphans or self._spool.statistics().dead_letters)
 
     async def _inherit(self, stop: Stop) -> None:
         """Carry what an earlier process left, until nothing is left of it, dead letters included."""

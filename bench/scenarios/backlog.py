@@ -12,7 +12,7 @@ from bench.result import Result, Row, Series, measured
 from bench.rig import Form, Gateway, Rig
 from bench.workload import REFUSING, bodies, mapped, requests
 from gateway.demo.sales import EVENT_SETS
-from gateway.model import Chunk, Lane
+from gateway.model import Chunk, Lane, join_events
 from gateway.spool.sqlite import SqliteSpool
 
 EVENTS_A_CHUNK = 1000
@@ -96,11 +96,11 @@ def _beside(rig: Rig, form: Form, sent: Requests, events: int) -> dict[str, floa
 
 async def _fill(path: Path, events: int, mapped_events: list[bytes]) -> None:
     """Put so many mapped sales into a spool."""
-    spool = SqliteSpool(path, max_bytes=20 * 2**30, wall=time.time)
+    spool = SqliteSpool(path, max_bytes=20 * 2**30, clock=time.time)
     await spool.open()
     count = EVENTS_A_CHUNK
     lane = Lane("store", EVENT_SETS["Purchase"], "rudderstack")
-    chunk = Chunk(lane, count, 2**31, b"\n".join(mapped_events[:count]))
+    chunk = Chunk(lane, count, 2**31, join_events(mapped_events[:count]))
     for _ in range(events // count):
         await spool.append([chunk], [])
     await spool.close()

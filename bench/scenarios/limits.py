@@ -11,8 +11,8 @@ from bench.rig import Form, Rig, in_turn
 from bench.workload import REFUSING, bodies, mapped, requests, settings
 from gateway.config import parse
 from gateway.demo.sales import EVENT_SETS
-from gateway.model import Lane
-from gateway.upload.graph import CallShape
+from gateway.meta.request import RequestBuilder
+from gateway.model import Lane, join_events
 
 CALLS = 3000
 LARGEST_CALL = 1000
@@ -50,8 +50,8 @@ def run(rig: Rig, form: Form) -> Result:
 def _calls(rig: Rig) -> Requests:
     """A call as the gateway's own uploader shapes it."""
     destination = parse(tomllib.loads(settings(REFUSING, rig.folder))).destinations["store"]
-    shape = CallShape(destination)
+    builder = RequestBuilder(destination)
     events = mapped(rig.seed, LARGEST_CALL, rig.folder)
-    call = shape.call(Lane("store", EVENT_SETS["Purchase"], ""), b"\n".join(events), "bench")
+    call = builder.build(Lane("store", EVENT_SETS["Purchase"], ""), join_events(events), "bench")
     path = "/" + call.url.split("/", 3)[3]
     return Requests([request(path, call.body, "")])

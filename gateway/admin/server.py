@@ -30,10 +30,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Admin:
     """Listens for operators."""
 
-    def __init__(self, settings: AdminSettings, gateway: Gateway, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: AdminSettings, gateway: Gateway, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._gateway = gateway
-        self._wall = wall
+        self._clock = clock
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -101,7 +101,7 @@ class Admin:
         return web.Response(body=render(await self._gateway.snapshot()), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(status_of(await self._gateway.snapshot(), self._wall()))
+        return _json(status_of(await self._gateway.snapshot(), self._clock()))
 
     async def _resume(self, request: web.Request) -> web.Response:
         if unknown := sorted(set(request.query) - {"destination", "event_set"}):

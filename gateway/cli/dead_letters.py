@@ -200,7 +200,7 @@ async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dic
             spool = make_spool(settings.spool, time.time, number)
             await spool.open()
             stack.push_async_callback(spool.close)
-            desks[number] = Desk(spool, settings.destinations, mappers, stored=lambda _: None, wall=time.time)
+            desks[number] = Desk(spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time)
         desk = JointDesk(desks) if desks.keys() != {0} else desks[0]
         if path:
             return await act_on(desk, path.removeprefix("/"), where_of(query))

@@ -109,13 +109,13 @@ def discard(
 
 
 async def _chunks(spool: Engine, meant: list[Lane]) -> AsyncIterator[tuple[Lane, Any, list[bytes]]]:
-    from gateway.model import ChunkId
+    from gateway.model import ChunkId, split_events
 
     for lane in meant:
         after = ChunkId(0)
         while stored := await spool.read(lane, after, READ_EVENTS, READ_BYTES):
             for one in stored:
-                yield lane, one.id, one.chunk.payload.split(b"\n")
+                yield lane, one.id, split_events(one.chunk.payload)
             after = stored[-1].id
 
 

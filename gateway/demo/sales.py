@@ -59,16 +59,16 @@ class _Customer:
 class Sales:
     """An endless stream of sales; `bad_share` of them cannot be mapped."""
 
-    def __init__(self, seed: int, *, bad_share: float = 0.01, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, seed: int, *, bad_share: float = 0.01, clock: Callable[[], float] = time.time) -> None:
         self._random = Random(seed)  # noqa: S311 (made-up customers are no secret)
         self._bad_share = bad_share
-        self._wall = wall
+        self._clock = clock
         self._customers: list[_Customer] = []
         self._number = 0
 
     def events(self, count: int) -> list[JsonObject]:
         """The next sales, as `track` calls."""
-        now = self._wall()
+        now = self._clock()
         return [self._event(now) for _ in range(count)]
 
     def _event(self, now: float) -> JsonObject:

@@ -76,13 +76,13 @@ class Ingest:
         sources: Mapping[str, Source],
         intake: Intake,
         ledger: Ledger,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._sources = sources
         self._intake = intake
         self._ledger = ledger
-        self._wall = wall
+        self._clock = clock
         # Only the loop's thread touches these.
         self._by_header: dict[str, Source | None] = {}
         self._turns = Turns(ROUND)
@@ -202,7 +202,7 @@ class Ingest:
             raise BadRequest(400, "not_an_object", "The body is JSON, but not an object.")
         if source is None:
             source = self._source_of_key(tree.get("writeKey"))
-        now = int(self._wall())
+        now = int(self._clock())
         if kind is None:
             return await self._take_batch(source, tree, now)
         if len(body) > settings.max_event_bytes:
@@ -255,7 +255,7 @@ class Ingest:
 
     def _durable(self, source: Source, taken: Taken, events: int) -> None:
         for destination, keys in taken.keys.items():
-            source.repeats[destination].add(keys, self._wall())
+            source.repeats[destination].add(keys, self._clock())
         self._count(source, taken, events)
 
     def _count(self, source: Source, taken: Taken, events: int) -> None:

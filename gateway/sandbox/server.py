@@ -75,9 +75,9 @@ class Stats:
 class Sandbox:
     """A stand-in for the Graph API."""
 
-    def __init__(self, options: SandboxOptions, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, options: SandboxOptions, clock: Callable[[], float] = time.time) -> None:
         self._options = options
-        self._wall = wall
+        self._clock = clock
         self._random = Random(options.seed)  # noqa: S311 (which calls go wrong is no secret)
         # Only the loop's thread touches these.
         self.stats = Stats()
@@ -174,7 +174,7 @@ class Sandbox:
         if options.validate_share < 1.0 and isinstance(data, list):
             most = max(1, round(len(data) * options.validate_share))
             indices = self._random.sample(range(len(data)), min(most, len(data)))
-        return check_call(call, self._wall(), indices)
+        return check_call(call, self._clock(), indices)
 
     def _take(self, event_set: str, data: list[JsonObject], call: JsonObject) -> None:
         stats = self.stats
@@ -182,7 +182,7 @@ class Sandbox:
         stats.by_event_set[event_set] += len(data)
         stats.sizes[len(data)] += 1
         envelope: JsonObject = {key: call[key] for key in ENVELOPE if key in call}
-        envelope["at"] = self._wall()
+        envelope["at"] = self._clock()
         if self._options.keep:
             self._kept.extend((event_set, {"event": event, "call": envelope}) for event in data[-self._options.keep :])
 

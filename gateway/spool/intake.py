@@ -13,7 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from gateway.model import BatchLimits, Chunk, DeadLetter, GatewayError, Lane, MappedEvent, StoredChunk
+from gateway.model import (
+    EVENT_SEPARATOR,
+    BatchLimits,
+    Chunk,
+    DeadLetter,
+    GatewayError,
+    Lane,
+    MappedEvent,
+    StoredChunk,
+    join_events,
+)
 from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 
 log = logging.getLogger("gateway.spool")
@@ -236,9 +246,9 @@ def cut(lane: Lane, events: Sequence[MappedEvent], room: tuple[int, int], limits
     chunks: list[Chunk] = []
     room_events, room_bytes = room
     start = 0
-    size = -1  # of the joined events; there is one line feed less than there are events
+    size = -len(EVENT_SEPARATOR)  # of the joined events; there is one separator less than there are events
     for index, event in enumerate(events):
-        grown = size + len(event.body) + 1
+        grown = size + len(event.body) + len(EVENT_SEPARATOR)
         if index > start and (index - start >= room_events or grown > room_bytes):
             chunks.append(_chunk(lane, events[start:index]))
             start, grown = index, len(event.body)
@@ -255,7 +265,7 @@ def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
     if len(events) == 1:
         (event,) = events
         return Chunk(lane, 1, event.expires_at, event.body)
-    return Chunk(lane, len(events), min(map(_EXPIRES_AT, events)), b"\n".join(map(_BODY, events)))
+    return Chunk(lane, len(events), min(map(_EXPIRES_AT, events)), join_events(map(_BODY, events)))
 
 
 def _answer(done: asyncio.Future[None], error: Exception | None) -> None:

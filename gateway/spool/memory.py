@@ -33,9 +33,9 @@ class _Waiting:
 class MemorySpool:
     """A spool that ends with the process. Every call is done when it returns; nothing waits for anything."""
 
-    def __init__(self, *, max_bytes: int, wall: Callable[[], UnixSeconds]) -> None:
+    def __init__(self, *, max_bytes: int, clock: Callable[[], UnixSeconds]) -> None:
         self._max_bytes = max_bytes
-        self._wall = wall
+        self._clock = clock
         self._open = False
         # Only the loop's thread touches these, and never across an await: so every call is a transaction.
         self._lanes: dict[Lane, _Waiting] = {}
@@ -181,7 +181,7 @@ class MemorySpool:
             )
 
     def _keep(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
-        now = self._wall()
+        now = self._clock()
         stored = []
         for chunk in chunks:
             self._last_id += 1

@@ -16,18 +16,18 @@ class Engine(DeadLetters, Spool, Protocol):
     """What every engine keeps: the promise for what waits, and the one for what will not be delivered."""
 
 
-def make_spool(settings: SpoolSettings, wall: Callable[[], float], number: int = 0, share: float = 1.0) -> Engine:
+def make_spool(settings: SpoolSettings, clock: Callable[[], float], number: int = 0, share: float = 1.0) -> Engine:
     """The spool of one process, with its share of the room, not open yet. `wall` gives unix seconds."""
     max_bytes = int(settings.max_bytes * share)
     match settings.engine:
         case SpoolEngine.SQLITE:
             from gateway.spool.sqlite import SqliteSpool  # noqa: PLC0415 (the database loads for this engine only)
 
-            return SqliteSpool(spool_file(settings, number), max_bytes=max_bytes, wall=wall)
+            return SqliteSpool(spool_file(settings, number), max_bytes=max_bytes, clock=clock)
         case SpoolEngine.MEMORY:
             from gateway.spool.memory import MemorySpool  # noqa: PLC0415
 
-            return MemorySpool(max_bytes=max_bytes, wall=wall)
+            return MemorySpool(max_bytes=max_bytes, clock=clock)
     assert_never(settings.engine)
 
 

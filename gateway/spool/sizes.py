@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from gateway.model import Chunk, DeadLetter, StoredChunk
+from gateway.model import EVENT_SEPARATOR, Chunk, DeadLetter, StoredChunk
 
 T = TypeVar("T")
 
@@ -49,12 +49,12 @@ def up_to(limits: tuple[int, int], chunks: Iterable[T], weight: Callable[[T], tu
     `weight` says events and bytes of one.
     """
     max_events, max_bytes = limits
-    events, size = 0, -1  # there is one line feed less than there are chunks
+    events, size = 0, -len(EVENT_SEPARATOR)  # there is one separator less than there are chunks
     for position, one in enumerate(chunks):
         yield one
         its_events, its_bytes = weight(one)
         events += its_events
-        size += its_bytes + 1
+        size += its_bytes + len(EVENT_SEPARATOR)
         if position and (events > max_events or size > max_bytes):
             return
         if events > max_events or size > max_bytes:

@@ -140,15 +140,15 @@ class Supervisor:
     """The workers, and the face for operators. `run` is its whole life."""
 
     def __init__(
-        self, settings: Settings, processes: int, left: Sequence[int], *, wall: Callable[[], float] = time.time
+        self, settings: Settings, processes: int, left: Sequence[int], *, clock: Callable[[], float] = time.time
     ) -> None:
         """`left`: numbers of processes that are no more, and have left a spool file."""
         self._settings = settings
-        self._wall = wall
+        self._clock = clock
         self._processes = processes
         self._left = left
         self._workers: list[Worker] = []
-        self._started_at = self._settings_at = wall()
+        self._started_at = self._settings_at = clock()
         self._settings_refused: Sequence[str] = ()
         self._own = Snapshot()  # what the supervisor itself counts
         self._admin = Admin(settings.admin, self)
@@ -194,7 +194,7 @@ class Supervisor:
         self._settings = settings
         await self._ask("reload", settings, within=None)
         logging.getLogger().setLevel(settings.logging.level.upper())
-        self._settings_at, self._settings_refused = self._wall(), ()
+        self._settings_at, self._settings_refused = self._clock(), ()
         self._own.ledger.reloads["taken"] += 1
 
     def refused(self, faults: Sequence[str]) -> None:

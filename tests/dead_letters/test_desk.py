@@ -12,7 +12,7 @@ import pytest
 from gateway.config import parse
 from gateway.dead_letters import PAGE, Desk
 from gateway.mapping import compile_mapper
-from gateway.model import ChunkId, DeadLetter, JsonObject, Lane, Rejection, Stage, StoredChunk
+from gateway.model import ChunkId, DeadLetter, JsonObject, Lane, Rejection, Stage, StoredChunk, split_events
 from gateway.spool import EVERY, Engine, LetterFilter, make_spool
 
 LANE = Lane("store", "1", "rudderstack")
@@ -40,11 +40,13 @@ class Bench:
         self.mapper = compile_mapper("store", destinations["store"])
         self.spool: Engine = make_spool(self.settings.spool, lambda: NOW)
         self.waiting: list[StoredChunk] = []
-        self.desk = Desk(self.spool, destinations, {"store": self.mapper}, stored=self.waiting.extend, wall=lambda: NOW)
+        self.desk = Desk(
+            self.spool, destinations, {"store": self.mapper}, stored=self.waiting.extend, clock=lambda: NOW
+        )
 
     @property
     def events(self) -> list[JsonObject]:
-        return [json.loads(line) for one in self.waiting for line in one.chunk.payload.split(b"\n")]
+        return [json.loads(line) for one in self.waiting for line in split_events(one.chunk.payload)]
 
 
 @pytest.fixture(params=["sqlite", "memory"])

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from gateway.config import DestinationSettings
-from gateway.model import MappedEvent
-from gateway.upload.graph import CallShape
+from gateway.meta.request import RequestBuilder
+from gateway.model import MappedEvent, join_events
 from tests.mapping.builders import NOW, bodies, body, code, destination, identity, mapper, sale
 
 APIS = ("conversions", "offline")
@@ -226,7 +226,7 @@ def test_many_events_of_a_lane_share_a_call(api: str) -> None:
     mapped = [each for number in range(3) for each in uploads(one, sale(messageId=f"m-{number}", userId=f"u-{number}"))]
     assert len({each.lane for each in mapped}) == 1
 
-    call = CallShape(destination(api)).call(mapped[0].lane, b"\n".join(each.body for each in mapped), "token")
+    call = RequestBuilder(destination(api)).build(mapped[0].lane, join_events(each.body for each in mapped), "token")
 
     assert [orjson.loads(each.body) for each in mapped] == orjson.loads(call.body)["data"]
 
@@ -235,7 +235,7 @@ def test_many_events_of_a_lane_share_a_call(api: str) -> None:
 def test_neither_token_nor_personal_data_stands_in_the_url(api: str) -> None:
     [mapped] = uploads(mapper(api), SAMPLE)
 
-    call = CallShape(destination(api)).call(mapped.lane, mapped.body, "a-token-of-ours")
+    call = RequestBuilder(destination(api)).build(mapped.lane, mapped.body, "a-token-of-ours")
 
     assert call.url == "https://graph.facebook.com/v25.0/1001/events"
     assert b"a-token-of-ours" in call.body
@@ -246,7 +246,7 @@ def test_neither_token_nor_personal_data_stands_in_the_url(api: str) -> None:
 def test_an_upload_tag_is_text_and_nothing_else(tag: str) -> None:
     [mapped] = uploads(mapper(), sale(properties={"upload_tag": tag}))
 
-    call = CallShape(destination()).call(mapped.lane, mapped.body, "token")
+    call = RequestBuilder(destination()).build(mapped.lane, mapped.body, "token")
 
     envelope = orjson.loads(call.body)
     assert call.url == "https://graph.facebook.com/v25.0/1001/events"

@@ -21,7 +21,7 @@ TELLTALES = (
     *("Paris", "New York", "São Paulo", "Saint-Jean", "القاهرة", "John's", "California", "Bayern", "carolina"),
     *("94035-1234", "M1 1AE", "K1A 0B1", "100-0001"),
 )
-"""Parts of the personal values that `strategies` makes, and of nothing else in it."""
+"""BatchSplitter of the personal values that `strategies` makes, and of nothing else in it."""
 
 
 FREE = {"customer_mail", "who", "given", "store"}

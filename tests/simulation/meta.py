@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from gateway.upload import NoReply, Reply
-from tests.upload.field import Seen, error, ok
+from gateway.delivery import HttpResponse, NoResponse
+from tests.delivery.harness import Seen, error, ok
 
 WINDOW = 600.0
 """Seconds for which the account's calls count."""
@@ -60,13 +60,13 @@ class BadDays:
             case "err":
                 return error(self.random.choice((1, 2)), status=500, transient=self.random.random() < 0.5)
             case "stall":
-                return NoReply("timeout", in_doubt=True)
+                return NoResponse("timeout", in_doubt=True)
             case "html":
-                return Reply(502, {}, b"<html>Bad gateway</html>")
+                return HttpResponse(502, {}, b"<html>Bad gateway</html>")
             case "empty":
-                return Reply(200, {}, b"")
+                return HttpResponse(200, {}, b"")
             case "drop before":
-                return NoReply("disconnected", in_doubt=True)
+                return NoResponse("disconnected", in_doubt=True)
             case "revoke":
                 return error(190, 463, status=401)
             case "no event set":
@@ -98,11 +98,11 @@ class BadDays:
             return error(100, 2804050, index=bad[0] if told else None, headers=headers)
         if lost:
             self.taken_in_silence.update(seen.events)
-            return NoReply("disconnected", in_doubt=True)
+            return NoResponse("disconnected", in_doubt=True)
         self.taken.update(seen.events)
         return ok(len(seen.events), headers)
 
-    def _throttled(self, now: float, headers: dict[str, str]) -> Reply:
+    def _throttled(self, now: float, headers: dict[str, str]) -> HttpResponse:
         minutes = self.random.choice((0, 1, 5))
         self.faults["throttle, told how long" if minutes else "throttle"] += 1
         if not minutes:

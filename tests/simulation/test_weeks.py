@@ -21,9 +21,9 @@ import pytest
 from gateway.model import Lane
 from gateway.spool import SpoolUnavailable
 from gateway.spool.memory import MemorySpool
+from tests.delivery.harness import START, Field
+from tests.delivery.virtual_time import run
 from tests.simulation.meta import SPELLS, BadDays, is_bad
-from tests.upload.field import START, Field
-from tests.upload.virtual import run
 
 SEEDS = int(os.environ.get("GATEWAY_SIMULATION_SEEDS", "200"))
 FIRST = int(os.environ.get("GATEWAY_SIMULATION_FIRST", "0"))
@@ -39,7 +39,7 @@ class Fickle(MemorySpool):
     """Does not answer one call in fifty."""
 
     def __init__(self, random: Random) -> None:
-        super().__init__(max_bytes=2**30, wall=lambda: START + asyncio.get_running_loop().time())
+        super().__init__(max_bytes=2**30, clock=lambda: START + asyncio.get_running_loop().time())
         self.random = random
         self.refusals = 0
 
@@ -142,7 +142,7 @@ def bound_of(settings: dict[str, Any], bad: int, stops: int) -> int:
 
 @pytest.mark.timeout(0)
 def test_no_weather_loses_doubles_or_starves(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, "gateway.upload")  # thousands of lines of what is meant to happen
+    caplog.set_level(logging.CRITICAL, "gateway.delivery")  # thousands of lines of what is meant to happen
     calls = events = 0
     faults: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + SEEDS):
@@ -166,5 +166,5 @@ def test_no_weather_loses_doubles_or_starves(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_seed_gives_the_same_run_each_time(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, "gateway.upload")
+    caplog.set_level(logging.CRITICAL, "gateway.delivery")
     assert run(simulate(FIRST)) == run(simulate(FIRST))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk, join_events
 from gateway.spool import Engine, SpoolFull
 from gateway.spool.memory import MemorySpool
 from gateway.spool.sqlite import SqliteSpool
@@ -35,7 +35,7 @@ class Clock:
 def chunk(*bodies: bytes, lane: Lane = LANE, expires_at: int = 1_700_600_000) -> Chunk:
     """A chunk of these events, or of one."""
     events = bodies or (b'{"event_name":"Purchase"}',)
-    return Chunk(lane, len(events), expires_at, b"\n".join(events))
+    return Chunk(lane, len(events), expires_at, join_events(events))
 
 
 def bulk(events: int = 10, size: int = 600, lane: Lane = LANE) -> Chunk:
@@ -63,12 +63,12 @@ def letter(number: int = 0, **changes: object) -> DeadLetter:
 
 def sqlite(folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> SqliteSpool:
     """A spool in a file of this folder."""
-    return SqliteSpool(folder / NAME, max_bytes=max_bytes, wall=clock, free_disk=lambda _: 2**60)
+    return SqliteSpool(folder / NAME, max_bytes=max_bytes, clock=clock, free_disk=lambda _: 2**60)
 
 
 def engine(name: str, folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> Engine:
     """A spool of either engine."""
-    return sqlite(folder, clock, max_bytes) if name == "sqlite" else MemorySpool(max_bytes=max_bytes, wall=clock)
+    return sqlite(folder, clock, max_bytes) if name == "sqlite" else MemorySpool(max_bytes=max_bytes, clock=clock)
 
 
 async def fill(spool: Engine) -> list[StoredChunk]:

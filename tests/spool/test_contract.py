@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model import Backlog, ChunkId, Stage
+from gateway.model import Backlog, ChunkId, Stage, split_events
 from gateway.spool import Engine, LetterFilter, SpoolFull, SpoolUnavailable
 from tests.spool.builders import (
     ALL,
@@ -204,7 +204,7 @@ async def test_a_full_spool_takes_nothing_and_empties(spool: Engine) -> None:
     assert await everything(spool, OTHER) == []
 
     for index, stored in enumerate(taken):
-        refused = [letter(index, event=body) for body in stored.chunk.payload.split(b"\n")[:10]]
+        refused = [letter(index, event=body) for body in split_events(stored.chunk.payload)[:10]]
         await spool.settle(LANE, [stored.id], refused, rest=bulk(50, 600))
     for stored in taken:
         await spool.settle(LANE, [stored.id])

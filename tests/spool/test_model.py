@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.model import Chunk, ChunkId, DeadLetter, Lane
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, join_events
 from gateway.spool import SpoolFull
 from tests.spool.builders import ALL, LANE, MIB, OTHER, Clock, chunk, crash, engine, letter
 
@@ -93,7 +93,7 @@ class SpoolMachine(RuleBasedStateMachine):
         fitting = 0
         while fitting < len(ids):
             group = [self.waiting[number][0] for number in ids[: fitting + 1]]
-            joined = b"\n".join(one.payload for one in group)
+            joined = join_events(one.payload for one in group)
             if fitting and (sum(one.count for one in group) > max_events or len(joined) > max_bytes):
                 break
             fitting += 1

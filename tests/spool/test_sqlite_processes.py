@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from gateway.model import split_events
 from gateway.spool import SpoolUnavailable
 from tests.spool.builders import MIB, everything, sqlite
 
@@ -57,7 +58,7 @@ async def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_pat
 
         spool = sqlite(tmp_path, max_bytes=16 * MIB)
         await spool.open()
-        found = {stored.id: int(stored.chunk.payload.split(b"\n")[0]) for stored in await everything(spool)}
+        found = {stored.id: int(split_events(stored.chunk.payload)[0]) for stored in await everything(spool)}
         dead = {json.loads(one.event or b"")["n"] for _, one in await spool.dead_letters(limit=10_000)}
         await spool.close()
 

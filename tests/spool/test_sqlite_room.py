@@ -29,7 +29,7 @@ def keeper(folder: Path, max_bytes: int = 64 * MIB) -> Keeper:
 async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        spool = SqliteSpool(tmp_path / "new" / "deep" / NAME, max_bytes=MIB, wall=lambda: 0.0, free_disk=lambda _: ALL)
+        spool = SqliteSpool(tmp_path / "new" / "deep" / NAME, max_bytes=MIB, clock=lambda: 0.0, free_disk=lambda _: ALL)
         await spool.open()
         await spool.append([chunk()], [])
     finally:
@@ -59,7 +59,7 @@ async def test_a_start_is_refused_where_the_disk_cannot_hold_the_cap(tmp_path: P
     needed = medium.max_bytes + medium.beside
 
     async def start(free: int) -> None:
-        spool = SqliteSpool(medium.path, max_bytes=medium.max_bytes, wall=lambda: 0.0, free_disk=lambda _: free)
+        spool = SqliteSpool(medium.path, max_bytes=medium.max_bytes, clock=lambda: 0.0, free_disk=lambda _: free)
         await spool.open()
         await spool.close()
 
@@ -79,7 +79,7 @@ async def test_the_last_of_the_disk_is_kept_for_what_has_to_leave(
 ) -> None:
     monkeypatch.setattr(store, "LOOK", 0.0)
     free = 2**40
-    spool = SqliteSpool(tmp_path / NAME, max_bytes=64 * MIB, wall=lambda: 0.0, free_disk=lambda _: free)
+    spool = SqliteSpool(tmp_path / NAME, max_bytes=64 * MIB, clock=lambda: 0.0, free_disk=lambda _: free)
     await spool.open()
     (stored,) = await spool.append([chunk()], [])
     free = 2 * MIB

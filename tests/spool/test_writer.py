@@ -124,7 +124,7 @@ async def test_no_verb_of_the_engine_blocks_the_loop(tmp_path: Path) -> None:
 async def test_settlements_that_wait_for_each_other_share_a_commit_and_one_that_is_refused_is_refused_alone(
     tmp_path: Path,
 ) -> None:
-    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, wall=lambda: 1.0)
+    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, clock=lambda: 1.0)
     await spool.open()
     stored = await spool.append([chunk(str(number).encode()) for number in range(50)], [])
     before = spool.statistics().commits
@@ -147,7 +147,7 @@ async def test_settlements_that_wait_for_each_other_share_a_commit_and_one_that_
 async def test_settlements_that_wait_when_the_spool_closes_are_refused_and_nothing_of_them_is_done(
     tmp_path: Path,
 ) -> None:
-    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, wall=lambda: 1.0)
+    spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, clock=lambda: 1.0)
     await spool.open()
     stored = await spool.append([chunk(b"1"), chunk(b"2")], [])
     first, second = (asyncio.ensure_future(spool.settle(LANE, [one.id])) for one in stored)

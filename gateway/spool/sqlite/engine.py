@@ -38,12 +38,12 @@ class SqliteSpool:
         path: Path,
         *,
         max_bytes: int,
-        wall: Callable[[], UnixSeconds],
+        clock: Callable[[], UnixSeconds],
         vfs: str = "",
         free_disk: Callable[[Path], int] = files.free_disk,
     ) -> None:
         """`vfs` and `free_disk` are for tests that break the disk."""
-        self._keeper = Keeper(Medium(path, max_bytes, vfs, free_disk), wall)
+        self._keeper = Keeper(Medium(path, max_bytes, vfs, free_disk), clock)
         self._writer: Writer | None = None  # set while open
         self._settler = Settler(lambda settlements: self._call(lambda store: store.settle_all(settlements)))
 

@@ -36,9 +36,9 @@ _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
 class Keeper:
     """The life of the connection. `do` gives a store to work with."""
 
-    def __init__(self, medium: Medium, wall: Callable[[], UnixSeconds]) -> None:
+    def __init__(self, medium: Medium, clock: Callable[[], UnixSeconds]) -> None:
         self._medium = medium
-        self._wall = wall
+        self._clock = clock
         # The writer's thread changes these.
         self._lock: files.Lock | None = None  # held while open
         self._store: Store | None = None  # None while closed, and while the connection has to be opened anew
@@ -53,7 +53,7 @@ class Keeper:
         try:
             files.make_folder(path.parent)
             self._lock = files.Lock(files.beside(path, ".lock"))
-            finish_rescue(path, self._wall())
+            finish_rescue(path, self._clock())
             self._need_disk()
             store = self._open_store()
         except (apsw.Error, OSError) as error:
@@ -121,7 +121,7 @@ class Keeper:
         return self._use(database)
 
     def _use(self, database: Database) -> Store:
-        self._store = store = Store(database, self._wall)
+        self._store = store = Store(database, self._clock)
         self._upkeep = Upkeep(database)
         self._doubtful = None
         return store
@@ -137,7 +137,7 @@ class Keeper:
         return store
 
     def _rescued(self, reason: str) -> Database:
-        rescue(self._medium, reason, self._wall())
+        rescue(self._medium, reason, self._clock())
         return Database(self._medium)
 
     def _note_failure(self) -> None:

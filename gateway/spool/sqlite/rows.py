@@ -11,7 +11,7 @@ from zlib import crc32
 
 import orjson
 
-from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk, split_events
 from gateway.spool.sizes import letter_size
 from gateway.spool.sqlite.schema import ID_BITS
 
@@ -85,7 +85,7 @@ def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadL
     Which of its events the disk changed cannot be told, so none of them is delivered.
     """
     count, payload = row[1], row[6]
-    lines = payload.split(b"\n") if isinstance(payload, bytes) else []
+    lines = split_events(payload) if isinstance(payload, bytes) else []
     count = min(count, max(1, len(payload))) if isinstance(count, int) and count > 0 else max(1, len(lines))
     return [
         DeadLetter(

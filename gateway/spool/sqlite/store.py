@@ -41,9 +41,9 @@ SCAN = 5000
 class Store:
     """What can be done with an open database. After any exception it is as it was before the call."""
 
-    def __init__(self, database: Database, wall: Callable[[], UnixSeconds]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], UnixSeconds]) -> None:
         self.database = database
-        self._wall = wall
+        self._clock = clock
         self._looked_at = -LOOK  # when, on the monotonic clock, file and disk were last found well
         self.lost_up_to = 0
         """IDs up to this may be missing: a rescue while we served could not read them."""
@@ -52,7 +52,7 @@ class Store:
         """Keep all of it, or none."""
         self._need_room(chunks, letters)
         with self.database.commit() as transaction:
-            stored = transaction.keep(chunks, self._wall())
+            stored = transaction.keep(chunks, self._clock())
             transaction.keep_letters(letters)
         return stored
 
@@ -151,7 +151,7 @@ class Store:
         with self.database.commit() as transaction:
             if transaction.drop_letters(numbers) != len(numbers):
                 raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
-            stored = transaction.keep(chunks, self._wall())
+            stored = transaction.keep(chunks, self._clock())
             transaction.keep_letters(letters)
         return stored
 
@@ -219,7 +219,7 @@ class Store:
 
     def _bury(self, lane: Lane, row: tuple[Any, ...]) -> None:
         """A damaged chunk becomes dead letters: it may neither be delivered nor block its lane."""
-        letters = rows.letters_of_damaged(row, lane, self._wall())
+        letters = rows.letters_of_damaged(row, lane, self._clock())
         self._make_room([], letters)
         with self.database.commit() as transaction:
             transaction.remove(lane, [rows.id_of(row[0])])

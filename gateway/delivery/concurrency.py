@@ -6,34 +6,34 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
-SLOW = 2.0
+SLOW_FACTOR = 2.0
 SLOW_SECONDS = 0.5
 """A call that takes more than `SLOW` times the usual and this is a sign that Meta has too much to do."""
-RISE = 1.02
+BASELINE_GROWTH = 1.02
 """What becomes usual after a slow call."""
 
 
-class Slots:
+class AdaptiveConcurrencyLimit:
     """Additive increase, multiplicative decrease, between 1 and the configured most. Waiters are served in order."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, maximum: int) -> None:
         # Only the loop's thread touches these.
-        self._most = most
-        self._limit = float(most)
-        self._taken = 0
-        self._usual: float | None = None  # seconds of a call when all is well: falls at once, rises slowly
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._maximum = maximum
+        self._limit = float(maximum)
+        self._in_use = 0
+        self._baseline: float | None = None  # seconds of a call when all is well: falls at once, rises slowly
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
-    def most(self) -> int:
+    def maximum(self) -> int:
         """What the settings allow."""
-        return self._most
+        return self._maximum
 
-    @most.setter
-    def most(self, most: int) -> None:
-        if most != self._most:
-            self._most = most
-            self._limit = float(most)
+    @maximum.setter
+    def maximum(self, maximum: int) -> None:
+        if maximum != self._maximum:
+            self._maximum = maximum
+            self._limit = float(maximum)
             self._wake()
 
     @property
@@ -41,44 +41,44 @@ class Slots:
         """Calls that may be under way now."""
         return int(self._limit)
 
-    def went_well(self, seconds: float) -> None:
+    def succeeded(self, seconds: float) -> None:
         """A call passed in this time: one more for every round of them, unless calls take longer than they did."""
-        usual = self._usual
-        self._usual = seconds if usual is None else min(seconds, usual * RISE)
-        if usual is not None and seconds > SLOW * usual + SLOW_SECONDS:
+        baseline = self._baseline
+        self._baseline = seconds if baseline is None else min(seconds, baseline * BASELINE_GROWTH)
+        if baseline is not None and seconds > SLOW_FACTOR * baseline + SLOW_SECONDS:
             self._limit = max(1.0, self._limit - 1 / self._limit)
         else:
-            self._limit = min(float(self._most), self._limit + 1 / self._limit)
+            self._limit = min(float(self._maximum), self._limit + 1 / self._limit)
         self._wake()
 
-    def went_badly(self) -> None:
+    def failed(self) -> None:
         """A call timed out, was throttled or failed for a while."""
         self._limit = max(1.0, self._limit / 2)
 
     async def __aenter__(self) -> None:
-        while self._taken >= self.limit:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+        while self._in_use >= self.limit:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
             try:
-                await turn
+                await waiter
             except asyncio.CancelledError:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
                 else:
                     self._wake()  # it was our turn, and it is somebody else's now
                 raise
-        self._taken += 1
+        self._in_use += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._taken -= 1
+        self._in_use -= 1
         self._wake()
 
     def _wake(self) -> None:
-        free = self.limit - self._taken
-        while free > 0 and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        free = self.limit - self._in_use
+        while free > 0 and self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 free -= 1

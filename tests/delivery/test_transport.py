@@ -14,8 +14,9 @@ import trustme
 from aiohttp import web
 
 from gateway.config import DestinationSettings
-from gateway.upload import Call, NoReply, Reply
-from gateway.upload.graph import HttpTransport
+from gateway.delivery import HttpResponse, NoResponse
+from gateway.delivery.transport import HttpTransport
+from gateway.meta import GraphRequest
 
 
 def transport(**upload: object) -> HttpTransport:
@@ -28,10 +29,10 @@ def transport(**upload: object) -> HttpTransport:
     return HttpTransport(DestinationSettings.model_validate(settings))
 
 
-async def sent(url: str, **upload: object) -> Reply:
+async def sent(url: str, **upload: object) -> HttpResponse:
     carrier = transport(**upload)
     try:
-        return await carrier.send(Call(url, {"Content-Type": "application/json"}, b'{"data":[]}'))
+        return await carrier.send(GraphRequest(url, {"Content-Type": "application/json"}, b'{"data":[]}'))
     finally:
         await carrier.close()
 
@@ -74,7 +75,7 @@ async def server(answer: bytes | None) -> AsyncIterator[str]:
 )
 async def test_once_the_request_was_sent_the_outcome_is_in_doubt(answer: bytes | None, code: str) -> None:
     async with server(answer) as url:
-        with pytest.raises(NoReply) as silence:
+        with pytest.raises(NoResponse) as silence:
             await sent(url)
     assert (silence.value.code, silence.value.in_doubt) == (code, True)
 
@@ -82,7 +83,7 @@ async def test_once_the_request_was_sent_the_outcome_is_in_doubt(answer: bytes |
 async def test_without_a_connection_nothing_is_in_doubt() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens on it
-        with pytest.raises(NoReply) as silence:
+        with pytest.raises(NoResponse) as silence:
             await sent(f"http://127.0.0.1:{taken.getsockname()[1]}/v25.0/1/events")
     assert (silence.value.code, silence.value.in_doubt) == ("no_connection", False)
 
@@ -122,7 +123,7 @@ async def test_a_private_authority_is_believed_where_the_settings_name_it_and_on
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with https(authority, "127.0.0.1") as url:
         assert (await sent(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))).status == 200
-        with pytest.raises(NoReply) as silence:
+        with pytest.raises(NoResponse) as silence:
             await sent(url, timeout=5, connect_timeout=5)
         assert (silence.value.code, silence.value.in_doubt) == ("no_connection", False)
 
@@ -130,7 +131,7 @@ async def test_a_private_authority_is_believed_where_the_settings_name_it_and_on
 async def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with https(authority, "graph.example") as url:
-        with pytest.raises(NoReply) as silence:
+        with pytest.raises(NoResponse) as silence:
             await sent(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))
     assert not silence.value.in_doubt
 

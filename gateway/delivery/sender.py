@@ -14,32 +14,33 @@ from random import Random
 from aiolimiter import AsyncLimiter
 
 from gateway.config import DestinationSettings
+from gateway.delivery.batch_splitter import BatchSplitter
+from gateway.delivery.concurrency import AdaptiveConcurrencyLimit
+from gateway.delivery.rate_limit import TokenRateLimiter
+from gateway.delivery.transport import NoResponse, Transport
+from gateway.meta import (
+    AccessToken,
+    BatchRefused,
+    BlockCause,
+    Blocked,
+    Delivered,
+    EventsRefused,
+    Outcome,
+    RequestBuilder,
+    Temporary,
+    Throttled,
+    classify,
+    usage_share,
+    version_warning,
+)
 from gateway.model import Lane, UnixSeconds
 from gateway.spool import Spool
 from gateway.telemetry import Ledger
 from gateway.telemetry.webhook import Alert
-from gateway.upload.graph import CallShape, NoReply, Transport
-from gateway.upload.outcome import (
-    BatchRefused,
-    Blocked,
-    Delivered,
-    EventsRefused,
-    Kind,
-    Outcome,
-    Temporary,
-    Throttled,
-    read,
-    usage_from,
-    version_warning,
-)
-from gateway.upload.pace import Pace
-from gateway.upload.parts import Parts
-from gateway.upload.slots import Slots
-from gateway.upload.token import Token
 
-log = logging.getLogger("gateway.upload")
+log = logging.getLogger("gateway.delivery")
 
-NAMES: Mapping[type[Outcome], str] = {
+OUTCOME_NAMES: Mapping[type[Outcome], str] = {
     Delivered: "delivered",
     Temporary: "temporary",
     Throttled: "throttled",
@@ -52,136 +53,138 @@ COUNT_DIFFERS = "delivered_count_differs"
 
 
 @dataclass(slots=True)
-class Surroundings:
+class DestinationContext:
     """What the lanes of a destination share."""
 
     destination: DestinationSettings
-    shape: CallShape
+    request_builder: RequestBuilder
     transport: Transport
-    token: Token
-    token_pace: Pace
+    token: AccessToken
+    rate_limiter: TokenRateLimiter
     """Shared by every lane with the same token: Meta counts by app and account."""
     spool: Spool
     ledger: Ledger
-    wall: Callable[[], UnixSeconds]
+    clock: Callable[[], UnixSeconds]
     random: Random
     warnings: dict[str, str] = field(default_factory=dict)
     """By destination, what Meta said last of the version that is called."""
     notify: Callable[[Alert], None] = lambda _: None
     """Gets the news of the lanes."""
-    share: float = 1.0
+    rate_share: float = 1.0
     """Of `upload.requests_per_second` that is this process's."""
 
     @property
     def calls_per_second(self) -> float:
         """That each lane may make in this process."""
-        return self.destination.upload.requests_per_second * self.share
+        return self.destination.upload.requests_per_second * self.rate_share
 
 
-class Caller:
+class BatchSender:
     """Makes a lane's calls."""
 
-    def __init__(self, lane: Lane, around: Surroundings) -> None:
+    def __init__(self, lane: Lane, context: DestinationContext) -> None:
         self._lane = lane
-        self._around = around
-        self._rate = around.calls_per_second
+        self._context = context
+        self._rate = context.calls_per_second
         self._limiter = _limiter(self._rate)
-        self._turn = asyncio.Lock()  # held by the one that waits for its turn: lanes of a token take turns, not batches
-        self._slots = Slots(around.destination.upload.concurrency)
+        self._acquire_lock = (
+            asyncio.Lock()
+        )  # held by the one that waits for its turn: lanes of a token take turns, not batches
+        self._concurrency = AdaptiveConcurrencyLimit(context.destination.upload.concurrency)
         # Only the loop's thread touches these.
-        self.under_way = 0
+        self.in_flight = 0
         """Calls that were sent and not answered."""
         self.last_outcome: str | None = None
 
     @property
     def calls_per_second(self) -> float:
         """What is allowed now."""
-        return min(self._rate, self._around.token_pace.calls_per_second)
+        return min(self._rate, self._context.rate_limiter.calls_per_second)
 
     @property
     def concurrency(self) -> int:
         """Calls that may be under way now."""
-        return self._slots.limit
+        return self._concurrency.limit
 
-    def retune(self) -> None:
+    def apply_settings(self) -> None:
         """Go by the settings that the surroundings have now."""
-        if self._rate != self._around.calls_per_second:
-            self._rate = self._around.calls_per_second
+        if self._rate != self._context.calls_per_second:
+            self._rate = self._context.calls_per_second
             self._limiter = _limiter(self._rate)
-        self._slots.most = self._around.destination.upload.concurrency
+        self._concurrency.maximum = self._context.destination.upload.concurrency
 
-    async def call(self, parts: Parts, may_still: Callable[[], bool]) -> Outcome | None:
+    async def call(self, splitter: BatchSplitter, is_still_due: Callable[[], bool]) -> Outcome | None:
         """Send the next part when it is its turn; None: it was not sent, since `may_still` said no when it came."""
-        async with self._slots:
-            async with self._turn:
+        async with self._concurrency:
+            async with self._acquire_lock:
                 await self._wait()
-            part = parts.next
-            if part is None or not may_still():
+            sub_batch = splitter.next
+            if sub_batch is None or not is_still_due():
                 return None
-            around = self._around
-            token = around.token.current
-            call = around.shape.call(self._lane, part.payload, token)
-            parts.called()
+            context = self._context
+            token = context.token.current
+            request = context.request_builder.build(self._lane, sub_batch.payload, token)
+            splitter.called()
             usage: float | None = None
             loop = asyncio.get_running_loop()
-            began = loop.time()
-            self.under_way += 1
-            around.token_pace.began()
+            call_started = loop.time()
+            self.in_flight += 1
+            context.rate_limiter.call_started()
             try:
-                reply = await around.transport.send(call)
-            except NoReply as silence:
-                outcome: Outcome = Temporary(silence.code, in_doubt=silence.in_doubt)
+                response = await context.transport.send(request)
+            except NoResponse as error:
+                outcome: Outcome = Temporary(error.code, in_doubt=error.in_doubt)
             else:
-                outcome = read(reply.status, reply.headers, reply.body, part.count)
-                usage = usage_from(reply.headers)
-                self._warned(version_warning(reply.headers))
+                outcome = classify(response.status, response.headers, response.body, sub_batch.count)
+                usage = usage_share(response.headers)
+                self._report_version_warning(version_warning(response.headers))
             finally:
-                around.token_pace.ended(usage)
-                self.under_way -= 1
-            seconds = loop.time() - began
-            around.ledger.call_seconds[self._lane.destination].observe(seconds)
-        self._note(outcome, part.count, seconds)
-        if isinstance(outcome, Blocked) and outcome.kind is Kind.TOKEN and await around.token.renewed(token):
+                context.rate_limiter.call_finished(usage)
+                self.in_flight -= 1
+            seconds = loop.time() - call_started
+            context.ledger.call_seconds[self._lane.destination].observe(seconds)
+        self._record(outcome, sub_batch.count, seconds)
+        if isinstance(outcome, Blocked) and outcome.kind is BlockCause.TOKEN and await context.token.refresh(token):
             log.warning("the access token was renewed", extra={"lane": str(self._lane)})
             return None
         return outcome
 
     async def _wait(self) -> None:
         """For the token's pace, then for the lane's."""
-        pace = self._around.token_pace
+        limiter = self._context.rate_limiter
         while True:
-            await pace.turn()
+            await limiter.acquire()
             await self._limiter.acquire()
-            if not pace.is_held:
+            if not limiter.is_blocked:
                 return
 
-    def _note(self, outcome: Outcome, sent: int, seconds: float) -> None:
+    def _record(self, outcome: Outcome, sent: int, seconds: float) -> None:
         """What an outcome means for the next calls, and for whoever watches."""
-        name = NAMES[type(outcome)]
-        pace, slots = self._around.token_pace, self._slots
+        name = OUTCOME_NAMES[type(outcome)]
+        limiter, slots = self._context.rate_limiter, self._concurrency
         match outcome:
             case Delivered(count):
-                slots.went_well(seconds)
+                slots.succeeded(seconds)
                 if count is not None and count != sent:
                     name = COUNT_DIFFERS
                     log.warning("Meta says it took %d of %d events of a call", count, sent, extra=self._extra)
             case Temporary(code, _, in_doubt):
-                slots.went_badly()
+                slots.failed()
                 name = IN_DOUBT if in_doubt else name
                 log.warning("a call failed: %s", code, extra=self._extra)
             case Throttled(code, wait):
-                slots.went_badly()
-                pace.throttled(wait)
+                slots.failed()
+                limiter.throttled(wait)
                 log.warning("a call was one too many: %s", code, extra=self._extra)
             case EventsRefused() | BatchRefused() | Blocked():
                 pass
         if not isinstance(outcome, Throttled | Temporary):
-            pace.passed()
-        self._around.ledger.calls[self._lane.destination, name] += 1
+            limiter.not_throttled()
+        self._context.ledger.calls[self._lane.destination, name] += 1
         self.last_outcome = name if isinstance(outcome, Delivered) else outcome.code
 
-    def _warned(self, text: str | None) -> None:
-        warnings, name = self._around.warnings, self._lane.destination
+    def _report_version_warning(self, text: str | None) -> None:
+        warnings, name = self._context.warnings, self._lane.destination
         if text is not None and warnings.get(name) != text:
             warnings[name] = text
             log.warning("Meta warns about upload.graph_version: %s", text, extra={"destination": name})

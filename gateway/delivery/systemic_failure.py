@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SYSTEMATIC = "systematic"
+SYSTEMIC = "systemic"
 """The kind of block that such a fault is."""
-IN_A_ROW = 10
+MAX_CONSECUTIVE = 10
 """So many first events refused alike, without a call that passed, are no event's fault."""
 
 
-class Suspicion:
+class SystemicFailureDetector:
     """Counts refusals of a lane."""
 
     def __init__(self) -> None:
         self._code: str | None = None
-        self._in_a_row = 0
+        self._consecutive = 0
 
     def clear(self) -> None:
         """A call passed."""
-        self._code, self._in_a_row = None, 0
+        self._code, self._consecutive = None, 0
 
-    def of(self, indices: Sequence[int], code: str) -> tuple[Sequence[int], bool]:
+    def record(self, indices: Sequence[int], code: str) -> tuple[Sequence[int], bool]:
         """The events of a call that are to be given up, of those that were refused; whether the fault is systematic.
 
         Events before the first refused one had nothing wrong with them, so they clear the suspicion. Of a systematic
@@ -34,10 +34,10 @@ class Suspicion:
             self.clear()
             return indices, False
         if code != self._code:
-            self._code, self._in_a_row = code, 0
-        room = IN_A_ROW - self._in_a_row
-        if leading < room:
-            self._in_a_row += leading
+            self._code, self._consecutive = code, 0
+        allowed = MAX_CONSECUTIVE - self._consecutive
+        if leading < allowed:
+            self._consecutive += leading
             return indices, False
-        self._in_a_row = IN_A_ROW - 1
-        return indices[:room], True
+        self._consecutive = MAX_CONSECUTIVE - 1
+        return indices[:allowed], True

@@ -11,20 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upload.outcome import (
+from gateway.meta.response import (
     BatchRefused,
     Blocked,
     Delivered,
     EventsRefused,
     Temporary,
     Throttled,
-    read,
-    usage_from,
+    classify,
 )
+from gateway.meta.usage_headers import usage_share
 
 CASES = Path(__file__).parent / "cases"
-ANSWERS = json.loads((CASES / "answers.json").read_text())
-ERRORS = [(name, *pair) for name, pairs in json.loads((CASES / "errors.json").read_text()).items() for pair in pairs]
+ANSWERS = json.loads((CASES / "responses.json").read_text())
+ERRORS = [
+    (name, *pair) for name, pairs in json.loads((CASES / "error_codes.json").read_text()).items() for pair in pairs
+]
 EVENTS = 10
 
 
@@ -47,7 +49,7 @@ def test_every_code_means_what_is_known_of_it_whatever_the_status(
     error: dict[str, Any] = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
     if subcode is not None:
         error["error_subcode"] = subcode
-    outcome = read(status, {}, orjson.dumps({"error": error}), EVENTS)
+    outcome = classify(status, {}, orjson.dumps({"error": error}), EVENTS)
     if code == 99999 and status in {401, 403, 500}:
         assert named(outcome) == {401: "token", 403: "permission", 500: "temporary"}[status]
         return
@@ -63,14 +65,14 @@ def test_every_code_means_what_is_known_of_it_whatever_the_status(
 @pytest.mark.parametrize(("name", "code", "subcode"), ERRORS)
 def test_whatever_is_called_transient_is_tried_again(name: str, code: int, subcode: int | None) -> None:
     error = {"code": code, "error_subcode": subcode, "is_transient": True}
-    outcome = read(400, {}, orjson.dumps({"error": error}), EVENTS)
+    outcome = classify(400, {}, orjson.dumps({"error": error}), EVENTS)
     assert named(outcome) == (name if name in {"throttled", "delivered"} else "temporary")
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case["name"])
 def test_every_kind_of_answer_is_understood(case: dict[str, Any]) -> None:
     body = case["raw"].encode() if "raw" in case else orjson.dumps(case["body"])
-    outcome = read(case["status"], case.get("headers", {}), body, EVENTS)
+    outcome = classify(case["status"], case.get("headers", {}), body, EVENTS)
     assert type(outcome).__name__.lower() == case["is"]
     for key in ("count", "in_doubt", "seconds"):
         if key in case:
@@ -102,7 +104,7 @@ def test_every_kind_of_answer_is_understood(case: dict[str, Any]) -> None:
     ).map(lambda tree: json.dumps(tree).encode()),
 )
 def test_no_answer_is_too_odd_to_have_an_outcome(status: int, body: bytes) -> None:
-    outcome = read(status, {"X-App-Usage": body.decode(errors="replace")}, body, EVENTS)
+    outcome = classify(status, {"X-App-Usage": body.decode(errors="replace")}, body, EVENTS)
     assert isinstance(outcome, Delivered | Temporary | Throttled | Blocked | EventsRefused | BatchRefused)
 
 
@@ -123,4 +125,4 @@ def test_no_answer_is_too_odd_to_have_an_outcome(status: int, body: bytes) -> No
     ],
 )
 def test_the_highest_use_that_a_header_names_counts(headers: dict[str, str], share: float | None) -> None:
-    assert usage_from(headers) == (None if share is None else pytest.approx(share))
+    assert usage_share(headers) == (None if share is None else pytest.approx(share))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.buffer import FLOWING, Buffer
-from gateway.model import Batch, BatchLimits, Chunk, ChunkId, Lane, StoredChunk
-from gateway.recent import OVERHEAD, Memory
+from gateway.delivery.batcher import MAX_CACHED_BATCHES, LaneBatcher
+from gateway.delivery.tail_cache import CHUNK_OVERHEAD, MemoryBudget
+from gateway.model import Batch, BatchLimits, Chunk, ChunkId, Lane, StoredChunk, join_events, split_events
 from gateway.spool.memory import MemorySpool
-from tests.upload import virtual
+from tests.delivery import virtual_time
 
 LANE = Lane("store", "1", "tag")
 LIMITS = BatchLimits(max_events=10, max_bytes=10_000, max_age=5.0)
@@ -21,7 +21,7 @@ class CountingSpool(MemorySpool):
     """Counts what is read from it."""
 
     def __init__(self) -> None:
-        super().__init__(max_bytes=2**30, wall=lambda: 0.0)
+        super().__init__(max_bytes=2**30, clock=lambda: 0.0)
         self.reads = 0
 
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
@@ -32,11 +32,11 @@ class CountingSpool(MemorySpool):
 class House:
     """A buffer over a spool, and the numbers of the events that went in and came out."""
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
-        self.room = self.memory.left
+    def __init__(self, budget: MemoryBudget | None = None) -> None:
+        self.budget = budget or MemoryBudget()
+        self.remaining = self.budget.remaining
         self.spool = CountingSpool()
-        self.buffer = Buffer(LANE, LIMITS, self.spool, lambda: 0.0, self.memory)
+        self.batcher = LaneBatcher(LANE, LIMITS, self.spool, lambda: 0.0, self.budget)
         self.put = 0
         self.taken: list[int] = []
 
@@ -49,15 +49,15 @@ class House:
         chunks = []
         for count in counts:
             bodies = [b"%d" % number for number in range(self.put, self.put + count)]
-            chunks.append(Chunk(LANE, count, 2**40, b"\n".join(bodies)))
+            chunks.append(Chunk(LANE, count, 2**40, join_events(bodies)))
             self.put += count
         for stored in await self.spool.append(chunks, []):
-            self.buffer.stored(stored)
+            self.batcher.stored(stored)
 
     async def take(self) -> Batch:
-        batch = await self.buffer.next()
+        batch = await self.batcher.next()
         assert batch is not None
-        self.taken += [int(body) for body in batch.payload().split(b"\n")]
+        self.taken += [int(body) for body in split_events(batch.payload())]
         return batch
 
 
@@ -69,32 +69,32 @@ def test_a_lane_that_flows_is_never_read_from_the_spool() -> None:
             assert (await house.take()).count == 10
         assert house.taken == list(range(500))
         assert house.spool.reads == 0
-        assert house.memory.left == house.room
+        assert house.budget.remaining == house.remaining
 
-    virtual.run(run())
+    virtual_time.run(run())
 
 
 def test_a_backlog_is_read_from_the_spool_and_held_nowhere_else() -> None:
     async def run() -> None:
         house = await House().open()
-        for _ in range(FLOWING * 10 + 1):
+        for _ in range(MAX_CACHED_BATCHES * 10 + 1):
             await house.store(1)
-        assert house.memory.left == house.room
-        while house.buffer.events >= LIMITS.max_events:
+        assert house.budget.remaining == house.remaining
+        while house.batcher.events >= LIMITS.max_events:
             await house.take()
-        assert house.spool.reads == FLOWING
-        assert house.taken == list(range(FLOWING * 10))
+        assert house.spool.reads == MAX_CACHED_BATCHES
+        assert house.taken == list(range(MAX_CACHED_BATCHES * 10))
 
-    virtual.run(run())
+    virtual_time.run(run())
 
 
 def test_what_flows_again_behind_a_backlog_comes_after_it() -> None:
     async def run() -> None:
         house = await House().open()
-        await house.store(*[1] * (FLOWING * 10 + 5))
+        await house.store(*[1] * (MAX_CACHED_BATCHES * 10 + 5))
         await house.take()
         await house.store(4)  # at hand, while older ones are in the spool alone
-        assert house.memory.left < house.room
+        assert house.budget.remaining < house.remaining
         await house.take()
         await house.store(1)
         await house.take()
@@ -103,15 +103,15 @@ def test_what_flows_again_behind_a_backlog_comes_after_it() -> None:
         await house.store(10)
         await house.take()
         assert house.spool.reads == reads
-        assert house.memory.left == house.room
+        assert house.budget.remaining == house.remaining
 
-    virtual.run(run())
+    virtual_time.run(run())
 
 
 def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() -> None:
     async def run() -> None:
-        memory = Memory(2 * OVERHEAD + 20)
-        first, second = await House(memory).open(), await House(memory).open()
+        budget = MemoryBudget(2 * CHUNK_OVERHEAD + 20)
+        first, second = await House(budget).open(), await House(budget).open()
         await first.store(5)
         await second.store(1, 9)  # the second chunk finds no room
         await second.take()
@@ -119,9 +119,9 @@ def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() ->
         await first.store(5)
         await first.take()
         assert (first.spool.reads, first.taken) == (0, list(range(10)))
-        assert memory.left == 2 * OVERHEAD + 20
+        assert budget.remaining == 2 * CHUNK_OVERHEAD + 20
 
-    virtual.run(run())
+    virtual_time.run(run())
 
 
 def test_after_a_rewind_everything_is_read_again() -> None:
@@ -129,12 +129,12 @@ def test_after_a_rewind_everything_is_read_again() -> None:
         house = await House().open()
         await house.store(10, 3)
         await house.take()
-        house.buffer.rewind(13)
-        assert house.memory.left == house.room
+        house.batcher.rewind(13)
+        assert house.budget.remaining == house.remaining
         await house.take()
         assert house.taken == [*range(10), *range(10)]
 
-    virtual.run(run())
+    virtual_time.run(run())
 
 
 OPERATIONS = st.lists(
@@ -148,25 +148,25 @@ OPERATIONS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(OPERATIONS, st.integers(0, 12).map(lambda chunks: chunks * (OVERHEAD + 10)))
+@given(OPERATIONS, st.integers(0, 12).map(lambda chunks: chunks * (CHUNK_OVERHEAD + 10)))
 def test_whatever_comes_and_goes_every_event_leaves_once_and_in_order(
-    operations: list[tuple[str, list[int]]], room: int
+    operations: list[tuple[str, list[int]]], remaining: int
 ) -> None:
     async def run() -> None:
-        house = await House(Memory(room)).open()
+        house = await House(MemoryBudget(remaining)).open()
         batches: list[Batch] = []
         for what, counts in operations:
             if what == "store":
                 await house.store(*counts)
-            elif what == "take" and house.buffer.events:
+            elif what == "take" and house.batcher.events:
                 batches.append(await house.take())
             elif what == "settle" and batches:
                 await house.spool.settle(LANE, batches.pop().ids)
-        house.buffer.drain()
-        while house.buffer.events:
+        house.batcher.drain()
+        while house.batcher.events:
             await house.take()
-        assert await house.buffer.next() is None
+        assert await house.batcher.next() is None
         assert house.taken == list(range(house.put))
-        assert house.memory.left == room
+        assert house.budget.remaining == remaining
 
-    virtual.run(run())
+    virtual_time.run(run())

@@ -9,40 +9,40 @@ from collections import deque
 
 from gateway.model import ChunkId, StoredChunk
 
-MOST = 128 * 2**20
+MAX_BYTES = 128 * 2**20
 """Bytes that the lanes of one process hold together: what comes in five seconds, the default `batch.max_age`, at 25,000
 events a second. Much less is needed where lanes are few, since their batches are soon full."""
 
-OVERHEAD = 300
+CHUNK_OVERHEAD = 300
 """Bytes of a chunk beside its payload."""
 
 
-class Memory:
+class MemoryBudget:
     """The room that the lanes share."""
 
-    __slots__ = ("left",)
+    __slots__ = ("remaining",)
 
-    def __init__(self, most: int = MOST) -> None:
-        self.left = most
+    def __init__(self, maximum: int = MAX_BYTES) -> None:
+        self.remaining = maximum
 
 
-class Recent:
+class TailCache:
     """Chunks of one lane that were not taken yet, oldest first. When it has as many events as wait, it has them all."""
 
-    __slots__ = ("_memory", "chunks", "events")
+    __slots__ = ("_budget", "chunks", "events")
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
         self.chunks: deque[StoredChunk] = deque()
         self.events = 0
         """In these chunks."""
 
     def add(self, stored: StoredChunk) -> None:
         """One that became durable after all others; left out where there is no room for it. Runs once a chunk."""
-        size = len(stored.chunk.payload) + OVERHEAD
-        if size > self._memory.left:
+        size = len(stored.chunk.payload) + CHUNK_OVERHEAD
+        if size > self._budget.remaining:
             return
-        self._memory.left -= size
+        self._budget.remaining -= size
         self.chunks.append(stored)
         self.events += stored.chunk.count
 
@@ -51,9 +51,9 @@ class Recent:
         while self.chunks and self.chunks[0].id <= up_to:
             stored = self.chunks.popleft()
             self.events -= stored.chunk.count
-            self._memory.left += len(stored.chunk.payload) + OVERHEAD
+            self._budget.remaining += len(stored.chunk.payload) + CHUNK_OVERHEAD
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """They are to be read from the spool."""
         if self.chunks:
             self.drop(self.chunks[-1].id)

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.model import Batch, Chunk, ChunkId, Lane
+from gateway.model import Batch, Chunk, ChunkId, Lane, join_events, split_events
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SubBatch:
     """Events that are sent in one call."""
 
     payload: bytes
-    """Joined by line feeds."""
+    """Encoded events, joined by `EVENT_SEPARATOR`."""
     count: int
     expires_at: int
     """The earliest of its events, unix seconds."""
@@ -27,27 +27,27 @@ class Part:
 
     def events(self) -> list[bytes]:
         """Its events, one by one."""
-        return self.payload.split(b"\n")
+        return split_events(self.payload)
 
 
-class Parts:
+class BatchSplitter:
     """The unsettled rest of one batch, with the names under which the spool has it."""
 
     def __init__(self, batch: Batch) -> None:
         self.lane: Lane = batch.lane
         self.ids: list[ChunkId] = batch.ids
         expires_at = min(stored.chunk.expires_at for stored in batch.chunks)
-        self._stack = [Part(batch.payload(), batch.count, expires_at)]
+        self._stack = [SubBatch(batch.payload(), batch.count, expires_at)]
 
     @property
-    def next(self) -> Part | None:
+    def next(self) -> SubBatch | None:
         """What is sent next; None: the batch is done."""
         return self._stack[-1] if self._stack else None
 
     @property
     def count(self) -> int:
         """Events that are not settled yet."""
-        return sum(part.count for part in self._stack)
+        return sum(sub_batch.count for sub_batch in self._stack)
 
     @property
     def calls(self) -> int:
@@ -64,27 +64,27 @@ class Parts:
 
     def without(self, indices: Sequence[int]) -> list[bytes]:
         """Take events out of the next part; what was taken out."""
-        part = self._stack.pop()
+        sub_batch = self._stack.pop()
         gone = set(indices)
-        events = part.events()
+        events = sub_batch.events()
         kept = [event for index, event in enumerate(events) if index not in gone]
         if kept:
-            self._stack.append(Part(b"\n".join(kept), len(kept), part.expires_at, part.calls))
+            self._stack.append(SubBatch(join_events(kept), len(kept), sub_batch.expires_at, sub_batch.calls))
         return [event for index, event in enumerate(events) if index in gone]
 
     def halve(self) -> None:
         """Two parts of the next one; the first half is sent first."""
-        part = self._stack.pop()
-        events = part.events()
+        sub_batch = self._stack.pop()
+        events = sub_batch.events()
         middle = len(events) // 2
         for half in (events[middle:], events[:middle]):
-            self._stack.append(Part(b"\n".join(half), len(half), part.expires_at, part.calls))
+            self._stack.append(SubBatch(join_events(half), len(half), sub_batch.expires_at, sub_batch.calls))
 
     def expiring(self, expires_at: int) -> None:
         """Set when the next part's first event expires, now that its events were looked at."""
         self._stack[-1] = replace(self._stack[-1], expires_at=expires_at)
 
-    def settled(self) -> Chunk | None:
+    def remaining_chunk(self) -> Chunk | None:
         """The rest as a chunk, for the spool; from then on it has it under the first of the names."""
         if not self._stack:
             return None
@@ -92,6 +92,6 @@ class Parts:
         return Chunk(
             lane=self.lane,
             count=self.count,
-            expires_at=min(part.expires_at for part in self._stack),
-            payload=b"\n".join(part.payload for part in self._stack),
+            expires_at=min(sub_batch.expires_at for sub_batch in self._stack),
+            payload=join_events(sub_batch.payload for sub_batch in self._stack),
         )

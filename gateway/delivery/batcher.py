@@ -10,33 +10,44 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from gateway.model import Backlog, Batch, BatchLimits, ChunkId, FlushReason, Lane, StoredChunk, UnixSeconds
-from gateway.recent import Memory, Recent
+from gateway.delivery.tail_cache import MemoryBudget, TailCache
+from gateway.model import (
+    EVENT_SEPARATOR,
+    Backlog,
+    Batch,
+    BatchLimits,
+    ChunkId,
+    FlushReason,
+    Lane,
+    StoredChunk,
+    UnixSeconds,
+)
 from gateway.spool import Spool
 
 START = ChunkId(0)
-FLOWING = 2
+SEPARATOR = len(EVENT_SEPARATOR)
+MAX_CACHED_BATCHES = 2
 """Batches that may wait in a lane which is sent from what is at hand; beyond that it has a backlog."""
 
 
-class Buffer:
+class LaneBatcher:
     """What waits of one lane. One reader calls `next`; whoever commits calls `stored`."""
 
     __slots__ = (
         "_bytes",
         "_changed",
+        "_clock",
         "_cursor",
         "_draining",
         "_events",
         "_filling_bytes",
         "_filling_events",
+        "_flush_fraction",
         "_lane",
         "_limits",
         "_oldest",
-        "_patience",
-        "_recent",
         "_spool",
-        "_wall",
+        "_tail_cache",
     )
 
     def __init__(
@@ -44,27 +55,27 @@ class Buffer:
         lane: Lane,
         limits: BatchLimits,
         spool: Spool,
-        wall: Callable[[], UnixSeconds],
-        memory: Memory,
+        clock: Callable[[], UnixSeconds],
+        budget: MemoryBudget,
         *,
-        first_patience: float = 1.0,
+        first_flush_fraction: float = 1.0,
     ) -> None:
         self._lane = lane
         self._limits = limits
         self._spool = spool
-        self._wall = wall
+        self._clock = clock
         # Only the loop's thread touches these. `stored` adds, `next` takes. Below 0 for the moment in which a chunk
         # was read before `stored` told of it; so neither is ever clamped while the other could still come.
         self._events = 0
-        self._bytes = 0  # joined: one line feed for each chunk but the first, counted for each
+        self._bytes = 0  # payloads, each with one separator
         self._oldest: float | None = None  # loop time at which the oldest became durable; None when nothing waits
         self._cursor = START  # everything up to here was taken
-        self._recent = Recent(memory)  # some of what waits; all of it when it has as many events
+        self._tail_cache = TailCache(budget)  # some of what waits; all of it when it has as many events
         self._filling_events = 0  # of the batch that the next chunk would join
         self._filling_bytes = 0
         self._draining = False  # set once
         # Share of `max_age` for the first batch: lanes and replicas that start together do not flush in step.
-        self._patience = first_patience
+        self._flush_fraction = first_flush_fraction
         self._changed = asyncio.Event()
 
     def recovered(self, backlog: Backlog) -> None:
@@ -76,7 +87,7 @@ class Buffer:
         self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._changed.set()
 
-    def retune(self, limits: BatchLimits) -> None:
+    def apply_settings(self, limits: BatchLimits) -> None:
         """From the next batch on, go by these."""
         self._limits = limits
         self._changed.set()
@@ -84,7 +95,7 @@ class Buffer:
     def rewind(self, events: int) -> None:
         """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
         self._cursor = START
-        self._recent.forget()
+        self._tail_cache.clear()
         self._events, self._bytes = events, 0  # bytes are not known again before they are read
         self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
@@ -94,26 +105,26 @@ class Buffer:
         """A chunk became durable. Runs once a chunk."""
         events, size = stored.chunk.count, len(stored.chunk.payload)
         self._events += events
-        self._bytes += size + 1
+        self._bytes += size + SEPARATOR
         if self._events <= 0:
             return  # it was read before it was told, and is on its way
         limits = self._limits
-        if self._events > FLOWING * limits.max_events or self._bytes > FLOWING * limits.max_bytes:
-            self._recent.forget()
+        if self._events > MAX_CACHED_BATCHES * limits.max_events or self._bytes > MAX_CACHED_BATCHES * limits.max_bytes:
+            self._tail_cache.clear()
         else:
-            self._recent.add(stored)
+            self._tail_cache.add(stored)
         if self._oldest is None:
             self._oldest = asyncio.get_running_loop().time()
             self._changed.set()  # the reader waits for its age from now on
         elif self._events >= limits.max_events or self._bytes > limits.max_bytes or self._draining:
             self._changed.set()
         self._filling_events += events
-        self._filling_bytes += size + 1
-        if self._filling_events > limits.max_events or self._filling_bytes > limits.max_bytes + 1:
-            self._filling_events, self._filling_bytes = events, size + 1
+        self._filling_bytes += size + SEPARATOR
+        if self._filling_events > limits.max_events or self._filling_bytes > limits.max_bytes + SEPARATOR:
+            self._filling_events, self._filling_bytes = events, size + SEPARATOR
 
     @property
-    def room(self) -> tuple[int, int]:
+    def remaining(self) -> tuple[int, int]:
         """Events and bytes that the batch being filled still takes; a whole batch's when it is full."""
         limits = self._limits
         events, size = limits.max_events - self._filling_events, limits.max_bytes - self._filling_bytes
@@ -130,11 +141,11 @@ class Buffer:
             return None
         if self._events >= self._limits.max_events:
             return FlushReason.COUNT
-        if self._bytes - 1 >= self._limits.max_bytes:
+        if self._bytes - SEPARATOR >= self._limits.max_bytes:
             return FlushReason.BYTES
         if self._draining:
             return FlushReason.DRAIN
-        if now - self._oldest >= self._limits.max_age * self._patience:
+        if now - self._oldest >= self._limits.max_age * self._flush_fraction:
             return FlushReason.AGE
         return None
 
@@ -176,25 +187,25 @@ class Buffer:
         if self._oldest is None:
             await self._changed.wait()
             return
-        left = self._oldest + self._limits.max_age * self._patience - loop.time()
-        timer = loop.call_later(max(0.0, left), self._changed.set)
+        remaining = self._oldest + self._limits.max_age * self._flush_fraction - loop.time()
+        timer = loop.call_later(max(0.0, remaining), self._changed.set)
         try:
             await self._changed.wait()
         finally:
             timer.cancel()
 
     async def _take(self, reason: FlushReason) -> Batch | None:
-        if self._recent.events == self._events:
-            chunks, following = _leading(self._recent.chunks, self._limits)
+        if self._tail_cache.events == self._events:
+            chunks, following = _take_batch(self._tail_cache.chunks, self._limits)
         else:
             chunks, following = await self._read()
             if not chunks:
                 return None
-        self._patience = 1.0
+        self._flush_fraction = 1.0
         self._cursor = chunks[-1].id
-        self._recent.drop(self._cursor)
+        self._tail_cache.drop(self._cursor)
         self._events -= sum(stored.chunk.count for stored in chunks)
-        self._bytes -= sum(len(stored.chunk.payload) + 1 for stored in chunks)
+        self._bytes -= sum(len(stored.chunk.payload) + SEPARATOR for stored in chunks)
         if self._events <= 0:
             if self._events == 0:
                 self._bytes = 0
@@ -211,27 +222,27 @@ class Buffer:
         limits = self._limits
         events, size = self._events, self._bytes
         read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
-        chunks, following = _leading(read, limits)
+        chunks, following = _take_batch(read, limits)
         if not chunks:
             # The spool has less than was counted: what it could not read it has set aside and told. What became
             # durable while it read is not forgotten with the rest.
-            self._recent.forget()
+            self._tail_cache.clear()
             self._events -= events
             self._bytes -= size
             self._oldest = asyncio.get_running_loop().time() if self._events > 0 else None
         return chunks, following
 
     def _loop_time(self, stored_at: UnixSeconds) -> float:
-        return asyncio.get_running_loop().time() - max(0.0, self._wall() - stored_at)
+        return asyncio.get_running_loop().time() - max(0.0, self._clock() - stored_at)
 
 
-def _leading(waiting: Iterable[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
+def _take_batch(waiting: Iterable[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
     """The leading chunks that are a batch, and the one that follows it."""
     chunks: list[StoredChunk] = []
-    events, size = 0, -1
+    events, size = 0, -SEPARATOR
     for stored in waiting:
         events += stored.chunk.count
-        size += len(stored.chunk.payload) + 1
+        size += len(stored.chunk.payload) + SEPARATOR
         if chunks and (events > limits.max_events or size > limits.max_bytes):
             return chunks, stored
         chunks.append(stored)

@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 
 from gateway.config import DestinationSettings
+from gateway.delivery import DeliveryService, HttpResponse
+from gateway.meta import GraphRequest
 from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedEvent
 from gateway.spool import Engine
 from gateway.spool.intake import cut
 from gateway.spool.memory import MemorySpool
 from gateway.telemetry import Ledger
-from gateway.upload import Call, Reply, Uploads
 
 START = 1_800_000_000.0
 """Unix seconds at loop time 0."""
@@ -24,11 +25,11 @@ LANE = Lane("store", "1", "tag")
 FAR = int(START) + 60 * 86400
 
 Answer = Callable[["Seen"], Any]
-"""What Meta does with a call: a `Reply`, an exception to raise, or a number of seconds to take before `ok`."""
+"""What Meta does with a call: a `HttpResponse`, an exception to raise, or a number of seconds to take before `ok`."""
 
 
-def ok(count: int, headers: dict[str, str] | None = None) -> Reply:
-    return Reply(200, headers or {}, orjson.dumps({"events_received": count, "messages": [], "fbtrace_id": "T"}))
+def ok(count: int, headers: dict[str, str] | None = None) -> HttpResponse:
+    return HttpResponse(200, headers or {}, orjson.dumps({"events_received": count, "messages": [], "fbtrace_id": "T"}))
 
 
 def error(
@@ -39,7 +40,7 @@ def error(
     transient: bool = False,
     index: int | None = None,
     headers: dict[str, str] | None = None,
-) -> Reply:
+) -> HttpResponse:
     """An error as the Graph API words it."""
     found: JsonObject = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
     if subcode is not None:
@@ -48,13 +49,13 @@ def error(
         found["is_transient"] = True
     if index is not None:
         found["error_user_msg"] = f"Invalid parameter ($['data'][{index}]['user_data'])"
-    return Reply(status, headers or {}, orjson.dumps({"error": found}))
+    return HttpResponse(status, headers or {}, orjson.dumps({"error": found}))
 
 
 class Seen:
     """A call that Meta saw."""
 
-    def __init__(self, call: Call, at: float) -> None:
+    def __init__(self, call: GraphRequest, at: float) -> None:
         self.at = at
         self.url = call.url
         self.body = call.body
@@ -71,7 +72,7 @@ class Meta:
         self.calls: list[Seen] = []
         self.latency = 0.1
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, call: GraphRequest) -> HttpResponse:
         seen = Seen(call, asyncio.get_running_loop().time())
         self.calls.append(seen)
         await asyncio.sleep(self.latency)
@@ -81,14 +82,14 @@ class Meta:
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             return ok(len(seen.events))
-        assert isinstance(answer, Reply)
+        assert isinstance(answer, HttpResponse)
         return answer
 
     async def close(self) -> None:
         pass
 
 
-def well(seen: Seen) -> Reply:
+def well(seen: Seen) -> HttpResponse:
     """All is well."""
     return ok(len(seen.events))
 
@@ -110,13 +111,13 @@ class Field:
         self.destination = DestinationSettings.model_validate(tree)
         self.meta = Meta(answer)
         self.ledger = Ledger()
-        self.spool: Engine = spool or MemorySpool(max_bytes=2**30, wall=self.wall)
-        self.uploads = Uploads(
+        self.spool: Engine = spool or MemorySpool(max_bytes=2**30, clock=self.clock)
+        self.delivery = DeliveryService(
             {"store": self.destination},
             self.spool,
             self.ledger,
             transport=lambda _: self.meta,
-            wall=self.wall,
+            clock=self.clock,
             random=Random(7),
         )
         self.count = 0
@@ -124,17 +125,17 @@ class Field:
         self.kept: list[DeadLetter] = []
         """The dead letters when it was closed."""
 
-    def wall(self) -> float:
+    def clock(self) -> float:
         return START + asyncio.get_running_loop().time()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Field]:
-        self.uploads.recovered(await self.spool.open())
-        running = asyncio.create_task(self.uploads.run())
+        self.delivery.recovered(await self.spool.open())
+        running = asyncio.create_task(self.delivery.run())
         try:
             yield self
         finally:
-            await self.uploads.stop()
+            await self.delivery.stop()
             running.cancel()
             await asyncio.wait([running])
             self.kept = await self.letters()
@@ -150,8 +151,8 @@ class Field:
             for n in numbers
         ]
         events = [MappedEvent(lane, expires_at, body) for body in bodies]
-        chunks: list[Chunk] = cut(lane, events, self.uploads.room(lane), self.destination.limits)
-        self.uploads.stored(await self.spool.append(chunks, []))
+        chunks: list[Chunk] = cut(lane, events, self.delivery.remaining(lane), self.destination.limits)
+        self.delivery.stored(await self.spool.append(chunks, []))
         return numbers
 
     async def settled(self, within: float = 3600.0) -> float:

@@ -16,20 +16,20 @@ from typing import Any
 
 import pytest
 
+from gateway.delivery import HttpResponse, NoResponse
 from gateway.model import FlushReason, Lane, Stage
 from gateway.spool import SpoolUnavailable
 from gateway.spool.memory import MemorySpool
-from gateway.upload import NoReply, Reply
-from tests.upload.field import FAR, LANE, START, Field, Seen, error, ok, well
-from tests.upload.virtual import run
+from tests.delivery.harness import FAR, LANE, START, Field, Seen, error, ok, well
+from tests.delivery.virtual_time import run
 
 OTHER = Lane("store", "2", "tag")
 
 
 def in_turn(*answers: Any) -> Callable[[Seen], Any]:
     """These answers, then all is well."""
-    left = list(answers)
-    return lambda seen: left.pop(0) if left else well(seen)
+    remaining = list(answers)
+    return lambda seen: remaining.pop(0) if remaining else well(seen)
 
 
 async def one_batch(field: Field, count: int = 10) -> float:
@@ -102,13 +102,13 @@ def test_the_request_carries_the_events_unchanged_and_the_token_in_the_body_only
     [
         error(2, status=500, transient=True),
         error(1),
-        Reply(502, {}, b"<html>Bad gateway</html>"),
-        Reply(200, {}, b""),
-        Reply(200, {}, b'{"events_rec'),
-        Reply(503, {}, b""),
-        NoReply("no_connection", in_doubt=False),
-        NoReply("timeout", in_doubt=True),
-        NoReply("disconnected", in_doubt=True),
+        HttpResponse(502, {}, b"<html>Bad gateway</html>"),
+        HttpResponse(200, {}, b""),
+        HttpResponse(200, {}, b'{"events_rec'),
+        HttpResponse(503, {}, b""),
+        NoResponse("no_connection", in_doubt=False),
+        NoResponse("timeout", in_doubt=True),
+        NoResponse("disconnected", in_doubt=True),
     ],
     ids=str,
 )
@@ -142,11 +142,11 @@ def test_pauses_grow_and_are_bounded() -> None:
         (error(80004, headers={"X-Business-Use-Case-Usage": '{"1":[{"estimated_time_to_regain_access":7}]}'}), 420),
         (error(17, headers={"X-Ad-Account-Usage": '{"acc_id_util_pct":100,"reset_time_duration":90}'}), 90),
         (error(4), 60),
-        (Reply(429, {"Retry-After": "33"}, b""), 33),
+        (HttpResponse(429, {"Retry-After": "33"}, b""), 33),
     ],
     ids=["minutes", "seconds", "untold", "429"],
 )
-def test_a_throttle_is_honoured_to_the_second_and_nothing_of_it_is_lost(reply: Reply, seconds: float) -> None:
+def test_a_throttle_is_honoured_to_the_second_and_nothing_of_it_is_lost(reply: HttpResponse, seconds: float) -> None:
     async def work() -> None:
         field = Field(in_turn(reply))
         await one_batch(field)
@@ -191,14 +191,16 @@ def test_a_throttle_holds_every_lane_of_the_token() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_blocked_lane_keeps_everything_probes_ever_more_seldom_and_goes_on_by_itself(reply: Reply, kind: str) -> None:
+def test_a_blocked_lane_keeps_everything_probes_ever_more_seldom_and_goes_on_by_itself(
+    reply: HttpResponse, kind: str
+) -> None:
     async def work() -> None:
         mended_at = 3600.0
         field = Field(lambda seen: reply if seen.at < mended_at else ok(len(seen.events)))
         async with field.open():
             await field.accept(5000)
             await asyncio.sleep(3599)
-            (lane,) = field.uploads.statistics()
+            (lane,) = field.delivery.statistics()
             assert (lane.blocked, field.ledger.waiting) == (kind, 5000)
             probes = [call.at for call in field.meta.calls]
             waits = [round(after - before) for before, after in itertools.pairwise(probes)]
@@ -208,7 +210,7 @@ def test_a_blocked_lane_keeps_everything_probes_ever_more_seldom_and_goes_on_by_
             await field.settled(within=4 * 3600)
             assert field.delivered == 5100
             assert await field.letters() == []
-            assert field.uploads.statistics()[0].blocked is None
+            assert field.delivery.statistics()[0].blocked is None
 
     run(work())
 
@@ -245,10 +247,10 @@ def test_a_token_that_was_replaced_in_its_file_is_used_at_the_next_probe(tmp_pat
     run(work())
 
 
-def refusing(bad: set[int], *, names_index: bool) -> Callable[[Seen], Reply]:
+def refusing(bad: set[int], *, names_index: bool) -> Callable[[Seen], HttpResponse]:
     """Refuses a whole call for a bad event; says which, or does not."""
 
-    def answer(seen: Seen) -> Reply:
+    def answer(seen: Seen) -> HttpResponse:
         at = next((index for index, number in enumerate(seen.events) if number in bad), None)
         if at is None:
             return ok(len(seen.events))
@@ -287,8 +289,8 @@ def test_a_fault_of_every_event_is_noticed_before_it_costs_them_all() -> None:
         async with field.open():
             await field.accept(1000)
             await asyncio.sleep(3900)
-            (lane,) = field.uploads.statistics()
-            assert lane.blocked == "systematic"
+            (lane,) = field.delivery.statistics()
+            assert lane.blocked == "systemic"
             assert len(await field.letters()) < 25
             assert len(field.meta.calls) < 25
             await field.settled()
@@ -360,7 +362,7 @@ class Unwilling(MemorySpool):
 
 def test_a_spool_that_fails_now_and_then_costs_time_and_nothing_is_sent_twice() -> None:
     async def work() -> None:
-        field = Field(spool=Unwilling(max_bytes=2**30, wall=lambda: START))
+        field = Field(spool=Unwilling(max_bytes=2**30, clock=lambda: START))
         async with field.open():
             await field.accept(3000)
             await field.settled()
@@ -371,7 +373,7 @@ def test_a_spool_that_fails_now_and_then_costs_time_and_nothing_is_sent_twice() 
 
 def test_a_stop_in_the_middle_of_calls_leaves_everything_for_the_next_start() -> None:
     async def work() -> None:
-        spool = MemorySpool(max_bytes=2**30, wall=lambda: START)
+        spool = MemorySpool(max_bytes=2**30, clock=lambda: START)
         field = Field(lambda _: 1000.0, spool=spool, upload={"concurrency": 2})
         async with field.open():
             await field.accept(5000)
@@ -394,8 +396,8 @@ def test_a_drain_waits_for_no_company_and_returns_when_all_is_gone() -> None:
             await field.accept(10, OTHER)
             await asyncio.sleep(1)
             assert field.meta.calls == []
-            field.uploads.drain()
-            await field.uploads.drained()
+            field.delivery.drain()
+            await field.delivery.drained()
             assert asyncio.get_running_loop().time() < 2
             assert field.delivered == 20
             assert {reason for _, reason in field.ledger.flushes} == {FlushReason.DRAIN}
@@ -410,8 +412,8 @@ def test_a_drain_of_nothing_is_over_at_once() -> None:
             await field.accept(10)
             await field.settled()
             before = asyncio.get_running_loop().time()
-            field.uploads.drain()
-            await field.uploads.drained()
+            field.delivery.drain()
+            await field.delivery.drained()
             assert asyncio.get_running_loop().time() - before < 0.001
 
     run(work())
@@ -459,7 +461,7 @@ class Allowance:
     taken: int = 0
     beyond: int = 0
 
-    def answer(self, seen: Seen) -> Reply:
+    def answer(self, seen: Seen) -> HttpResponse:
         now = asyncio.get_running_loop().time()
         while self.passed and self.passed[0] <= now - self.window:
             self.passed.popleft()

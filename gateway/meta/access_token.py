@@ -1,0 +1,38 @@
+"""The access token of a destination. It may change while the process runs: its file can get new content."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.config import Secret
+
+log = logging.getLogger("gateway.meta")
+
+
+class AccessToken:
+    """The token that requests carry. All lanes of a destination share it."""
+
+    def __init__(self, secret: Secret, destination: str) -> None:
+        self._destination = destination
+        # Only the loop's thread changes this.
+        self._secret = secret
+
+    @property
+    def current(self) -> str:
+        """The token in plain text."""
+        return self._secret.reveal()
+
+    def replace(self, secret: Secret) -> None:
+        """Use another token from the next request on."""
+        self._secret = secret
+
+    async def refresh(self, refused: str) -> bool:
+        """Read the token file again if the current token is the refused one; whether the token differs now."""
+        if self._secret.reveal() == refused and self._secret.is_from_file:
+            try:
+                self._secret = await asyncio.to_thread(self._secret.reread)
+            except ValueError as error:
+                # The file may be half written. The next probe reads it again.
+                log.warning("cannot read the access token again: %s", error, extra={"destination": self._destination})
+        return self._secret.reveal() != refused
