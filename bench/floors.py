@@ -1,7 +1,7 @@
 """Floors: what this machine and these libraries could do at most, measured beside the gateway in the same run.
 
-As a module it is a server, `python -m bench.floors bare|read|decode`, which says where it listens in the file that
-GATEWAY_ANNOUNCE names: bare sockets that answer whatever comes (what the load generator could do at most), an aiohttp
+`python -m bench.floors bare|read|decode` is a server that writes its address to the file that
+GATEWAY_ADDRESS_FILE names: bare sockets with a fixed response (the limit of the load generator), an aiohttp
 handler that reads the body, and one that decodes it as well.
 """
 
@@ -100,4 +100,4 @@ def pipeline(body: bytes, hashes: Sequence[int], seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1], Path(os.environ["GATEWAY_ANNOUNCE"])))
+    uvloop.run(_serve(sys.argv[1], Path(os.environ["GATEWAY_ADDRESS_FILE"])))

@@ -13,7 +13,7 @@ class Gateway(Protocol):
     """A gateway."""
 
     @property
-    def desk(self) -> Letters:
+    def dead_letters(self) -> Letters:
         """The dead letters."""
         ...
 

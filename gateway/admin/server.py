@@ -110,10 +110,10 @@ class Admin:
         return _json({"lanes": await self._gateway.resume(*asked)})
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
-        return _json(await listed(self._gateway.desk, request.query))
+        return _json(await listed(self._gateway.dead_letters, request.query))
 
     async def _act_on_letters(self, request: web.Request) -> web.Response:
-        return _json(await act_on(self._gateway.desk, request.match_info["what"], where_of(request.query)))
+        return _json(await act_on(self._gateway.dead_letters, request.match_info["what"], where_of(request.query)))
 
 
 def _json(body: JsonObject, status: int = 200) -> web.Response:

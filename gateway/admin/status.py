@@ -28,7 +28,7 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
         "ready": not gateway.reasons,
         "reasons": list(gateway.reasons),
         "workers": gateway.workers,
-        "settings": {"read_at": gateway.settings_at, "refused": list(gateway.settings_refused)},
+        "settings": {"read_at": gateway.settings_at, "refused": list(gateway.settings_errors)},
         "warnings": {name: {"graph_version": text} for name, text in gateway.warnings.items()},
         "account": {
             "recovered": total.recovered,

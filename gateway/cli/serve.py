@@ -20,6 +20,6 @@ def serve(
     that cannot be used is refused whole, and the old settings stay.
     """
     settings = settings_or_exit(config)
-    from gateway.workers import serve as run
+    from gateway.app import serve as run
 
     raise SystemExit(run(settings, config, watch=watch))

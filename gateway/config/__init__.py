@@ -22,6 +22,7 @@ from gateway.config.settings import (
     TokenPlace,
     UploadSettings,
 )
+from gateway.config.transfer import settings_from_json, settings_to_json
 
 __all__ = [
     "AdminSettings",
@@ -43,4 +44,6 @@ __all__ = [
     "UploadSettings",
     "load",
     "parse",
+    "settings_from_json",
+    "settings_to_json",
 ]

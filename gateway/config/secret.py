@@ -45,6 +45,11 @@ class Secret:
         """The secret itself. Whoever calls this is answerable for where it goes."""
         return self._value
 
+    @property
+    def parts(self) -> tuple[str, str | None, str | None]:
+        """The secret itself, and the environment variable or file that it was read from."""
+        return self._value, self._env, self._file
+
     def reread(self) -> Secret:
         """The secret as its file has it now; one that came from elsewhere stays as it is."""
         return Secret(_from_file(self._file), file=self._file) if self._file else self

@@ -44,6 +44,7 @@ class DeliveryService:
         random: Random | None = None,
         notify: Callable[[Alert], None] = lambda _: None,
         rate_share: float = 1.0,
+        lane_quota: int = 2**63,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -51,6 +52,7 @@ class DeliveryService:
         self._random = random or SystemRandom()
         self._transport = transport
         self._notify = notify
+        self._lane_quota = lane_quota
         self._rate_share = rate_share  # of every lane's pace, where processes share it
         self._rate_limiters: dict[str, TokenRateLimiter] = {}  # by token
         self.version_warnings: dict[str, str] = {}
@@ -99,15 +101,21 @@ class DeliveryService:
         found = self._lanes.get(lane)
         if found is not None:
             return found.batcher.remaining
-        limits = self.limits(lane)
+        limits = self.batch_limits(lane)
         return limits.max_events, limits.max_bytes
 
-    def waiting_bytes(self, lane: Lane) -> int:
-        """Of the lane's events that wait for their turn."""
+    def over_quota(self, lane: Lane) -> str | None:
+        """Why the lane may not store more events for now; None: it may."""
         found = self._lanes.get(lane)
-        return found.batcher.bytes if found is not None else 0
+        waiting = found.batcher.bytes if found is not None else 0
+        if waiting < self._lane_quota:
+            return None
+        return (
+            f"{waiting} bytes are waiting for {lane}, which is its quota of the spool (spool.lane_share). "
+            "Send again later"
+        )
 
-    def limits(self, lane: Lane) -> BatchLimits:
+    def batch_limits(self, lane: Lane) -> BatchLimits:
         """What a batch of the lane may hold."""
         return self._contexts[lane.destination].destination.limits
 

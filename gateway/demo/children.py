@@ -20,7 +20,7 @@ STOP_SECONDS = 60.0
 
 
 class Child:
-    """`python -m MODULE ...` as a child; it says where it listens in the file that GATEWAY_ANNOUNCE names."""
+    """`python -m MODULE ...` as a child; it says where it listens in the file that GATEWAY_ADDRESS_FILE names."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                env={**os.environ, **(environ or {}), "GATEWAY_ANNOUNCE": str(self._announce)},
+                env={**os.environ, **(environ or {}), "GATEWAY_ADDRESS_FILE": str(self._announce)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -278,7 +278,7 @@ async def _until_signalled(options: SandboxOptions) -> None:
     await sandbox.start()
     try:
         url = f"http://{options.host}:{sandbox.port}"
-        if path := os.environ.get("GATEWAY_ANNOUNCE"):
+        if path := os.environ.get("GATEWAY_ADDRESS_FILE"):
             Path(path).write_bytes(orjson.dumps({"event": "listening", "server": url}) + b"\n")
         else:
             print(f"A stand-in for the Graph API listens on {url}; what arrived: {url}/_sandbox/stats")  # noqa: T201

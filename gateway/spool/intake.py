@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Protocol
 
 from gateway.model import (
     EVENT_SEPARATOR,
@@ -57,46 +58,52 @@ class _Waiting:
     done: asyncio.Future[None]
 
 
-class Intake:
-    """Makes events durable, many requests at a time.
+class LaneRegistry(Protocol):
+    """What the group commit asks of the lanes. Every method is called on the loop's thread."""
 
-    `room(lane)` says how many events and bytes the batch that the lane is filling still takes; `stored` is told, on
-    the loop, of every chunk that became durable, before any of its senders is. `crowded(lane)` says why the lane may
-    not have more for now, so that one that is not emptied leaves room for the others.
-    """
+    def batch_limits(self, lane: Lane) -> BatchLimits:
+        """What a batch of the lane may contain."""
+        ...
+
+    def remaining(self, lane: Lane) -> tuple[int, int]:
+        """Events and bytes that still fit into the batch that the lane is filling."""
+        ...
+
+    def over_quota(self, lane: Lane) -> str | None:
+        """Why the lane may not store more events for now: a lane that is not emptied must not fill the spool."""
+        ...
+
+    def stored(self, chunks: Sequence[StoredChunk]) -> None:
+        """Chunks became durable. Called before any of their senders gets a response."""
+        ...
+
+
+class Intake:
+    """Makes the events of many requests durable in one transaction."""
 
     __slots__ = (
         "_arrived",
         "_closing",
-        "_crowded",
-        "_limits",
+        "_lanes",
         "_loop",
         "_max_pending",
         "_pending",
         "_pending_bytes",
         "_refused",
-        "_room",
         "_spool",
-        "_stored",
     )
 
     def __init__(
         self,
         spool: Spool,
+        lanes: LaneRegistry,
         *,
-        limits: Callable[[Lane], BatchLimits],
-        room: Callable[[Lane], tuple[int, int]],
-        stored: Callable[[Sequence[StoredChunk]], None],
         max_pending_bytes: int,
-        crowded: Callable[[Lane], str | None] = lambda _: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._spool = spool
-        self._limits = limits
-        self._room = room
-        self._stored = stored
+        self._lanes = lanes
         self._max_pending = max_pending_bytes
-        self._crowded = crowded
         # Only the loop's thread touches these: `commit` adds at the right, `run` takes from the left.
         self._pending: deque[_Waiting] = deque()
         self._pending_bytes = 0  # of `_pending`, the commit under way not included
@@ -138,7 +145,7 @@ class Intake:
                 lane = event.lane
                 if lane not in asked:
                     asked.add(lane)
-                    if full := self._crowded(lane):
+                    if full := self._lanes.over_quota(lane):
                         raise SpoolFull(full)
         for letter in letters:
             size += len(letter.event or b"")
@@ -209,7 +216,7 @@ class Intake:
                 _answer(request.done, SpoolUnavailable("the events could not be kept"))
             raise
         self._refused = None
-        self._stored(stored)
+        self._lanes.stored(stored)
         for request in group:
             try:
                 request.durable()
@@ -234,7 +241,7 @@ class Intake:
                 events.append(event)
         chunks: list[Chunk] = []
         for lane, events in by_lane.items():
-            chunks += cut(lane, events, self._room(lane), self._limits(lane))
+            chunks += cut(lane, events, self._lanes.remaining(lane), self._lanes.batch_limits(lane))
         return chunks
 
 

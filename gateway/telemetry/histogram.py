@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LAG = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 750, 1000, 2000)
 
 
+@dataclass(slots=True)
 class Histogram:
     """Counts by upper bound. One thread writes."""
 
-    __slots__ = ("bounds", "counts", "total")
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    """Observations at or below each bound but above the one before; the last is above all bounds."""
+    total: float = 0.0
+    """Sum of the observed values."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(bounds) + 1)
-        """Observations at or below each bound but above the one before; the last is above all bounds."""
-        self.total = 0.0
-        """Sum of what was observed."""
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Count one value."""

@@ -125,7 +125,7 @@ class Snapshot:
     """What waits for destinations that are not in the settings: kept, and never touched."""
     settings_at: UnixSeconds = 0.0
     """When the settings that hold now were read."""
-    settings_refused: Sequence[str] = ()
+    settings_errors: Sequence[str] = ()
     """Faults of the settings that were read last, when they were not taken."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By destination, what Meta said last of the version that is called."""

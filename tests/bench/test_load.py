@@ -76,7 +76,7 @@ async def test_requests_that_cannot_be_stamped_are_sent_once_each() -> None:
 
 
 async def test_refusals_are_not_passed_over() -> None:
-    async with server(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as place:
+    async with server(b"HTTP/1.1 503 GatewayApp Unavailable\r\nContent-Length: 0\r\n\r\n") as place:
         with pytest.raises(load.RefusedError, match=r"4 of 4 requests were refused, first: HTTP/1\.1 503"):
             await load.closed_loop(*place, some(), connections=2, seconds=10, most=4)
 

@@ -179,7 +179,7 @@ def fill(config: Path, *lanes: Lane) -> None:
     async def work() -> None:
         spool = make_spool(settings.spool, time.time)
         await spool.open()
-        await spool.append([Chunk(lane, 2, 2_000_000_000, b'{"n":1}\n{"n":2}') for lane in lanes], [])
+        await spool.append([Chunk(lane, 2, 2_000_000_000, b'{"n":1},\n{"n":2}') for lane in lanes], [])
         await spool.close()
 
     asyncio.run(work())

@@ -165,7 +165,7 @@ def test_the_environment_lies_on_top_of_the_file() -> None:
         "GATEWAY_SERVER__HOST": "0.0.0.0",
         "GATEWAY_DESTINATIONS__STORE__BATCH__MAX_AGE": "2.5",
         "GATEWAY_DESTINATIONS__STORE__ACCESS_TOKEN": "12345",
-        "GATEWAY_ANNOUNCE": "/not/a/setting",
+        "GATEWAY_ADDRESS_FILE": "/not/a/setting",
         "UNRELATED__THING": "1",
     }
     settings = parse(tree(server={"port": 1}), "gateway.toml", environ)

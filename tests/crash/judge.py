@@ -57,7 +57,7 @@ def main(folder: Path) -> int:
         ),
         "not fresh": sorted(number for number in evidence["fresh"] if number not in arrivals and not is_bad(number)),
     }
-    recoveries = evidence["log"].count("going on with")
+    recoveries = evidence["log"].count("recovered ")
     verdict = {
         "kills": len(kills),
         "accepted": len(acknowledged),

@@ -74,7 +74,7 @@ def test_a_faulty_file_is_refused_whole_and_said_and_the_old_settings_stay(tmp_p
             until(lambda said=said: said in str(house.status()["settings"]["refused"]), said)  # type: ignore[misc]
             assert house.track(sale(1))[0] == 200
         assert read_at(house) == before
-        assert "the old ones stay" in running.log.read_text()
+        assert "still using the previous settings" in running.log.read_text()
         path.write_text(good)
         reloaded(house)
         assert house.status()["settings"]["refused"] == []

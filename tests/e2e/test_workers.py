@@ -102,7 +102,7 @@ def test_a_killed_worker_is_started_again_and_loses_nothing(tmp_path: Path) -> N
         until(lambda: house.account()["waiting"] == 0 and house.status()["ready"], "everything to be delivered")
         assert set(orders(house)) == {f"order-{number}" for number in range(60)}
         assert other in workers_of(house)
-        assert "ended by itself" in running.log.read_text()
+        assert "ended unexpectedly" in running.log.read_text()
         assert running.stop() == 0
 
 

@@ -56,17 +56,35 @@ class HeldSpool:
         return [StoredChunk(ChunkId(number), chunk, 0.0) for number, chunk in enumerate(chunks, 1)]
 
 
+class Lanes:
+    """Lanes that all have the same limits and quota."""
+
+    def __init__(self, remaining: tuple[int, int]) -> None:
+        self._remaining = remaining
+        self.received: list[StoredChunk] = []
+
+    def batch_limits(self, _: Lane) -> BatchLimits:
+        return LIMITS
+
+    def remaining(self, _: Lane) -> tuple[int, int]:
+        return self._remaining
+
+    def over_quota(self, _: Lane) -> str | None:
+        return None
+
+    def stored(self, chunks: Sequence[StoredChunk]) -> None:
+        self.received.extend(chunks)
+
+
 class House:
     """An intake with its surroundings."""
 
     def __init__(self, max_pending: int = 10**9, room: tuple[int, int] = (1000, 1_000_000)) -> None:
         self.spool = HeldSpool()
-        self.told: list[StoredChunk] = []
+        self.lanes = Lanes(room)
         self.intake = Intake(
             self.spool,  # type: ignore[arg-type] # the one verb that it uses
-            limits=lambda _: LIMITS,
-            room=lambda _: room,
-            stored=self.told.extend,
+            self.lanes,
             max_pending_bytes=max_pending,
         )
 
@@ -86,11 +104,11 @@ async def test_a_sender_waits_until_its_events_are_durable() -> None:
         await house.spool.begun.wait()
 
         assert not sender.done()
-        assert house.told == []
+        assert house.lanes.received == []
 
         house.spool.gate.set()
         await sender
-        assert [stored.chunk.count for stored in house.told] == [1]
+        assert [stored.chunk.count for stored in house.lanes.received] == [1]
 
 
 async def test_what_arrives_while_a_commit_runs_shares_the_next_one() -> None:
@@ -114,7 +132,7 @@ async def test_events_of_one_lane_become_one_chunk_and_lanes_stay_apart() -> Non
 
     (chunks, _), *rest = house.spool.appends
     assert not rest
-    assert {chunk.lane: chunk.payload for chunk in chunks} == {LANE: b"1\n3", OTHER: b"2\n4"}
+    assert {chunk.lane: chunk.payload for chunk in chunks} == {LANE: b"1,\n3", OTHER: b"2,\n4"}
     assert {chunk.lane: chunk.expires_at for chunk in chunks} == {LANE: 7, OTHER: 100}
 
 
@@ -125,11 +143,11 @@ async def test_a_refused_commit_is_told_to_every_sender_and_the_next_one_is_trie
         house.spool.gate.set()
         answers = await asyncio.gather(*(house.intake.commit([event()], []) for _ in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [type(error)] * 3
-        assert house.told == []
+        assert house.lanes.received == []
 
         house.spool.error = None
         await house.intake.commit([event()], [])
-        assert len(house.told) == 1
+        assert len(house.lanes.received) == 1
 
 
 async def test_more_than_may_wait_is_refused_and_taken_again_after_the_commit() -> None:
@@ -174,7 +192,7 @@ async def test_closing_keeps_what_was_taken_and_takes_nothing_more() -> None:
 
         house.spool.gate.set()
         await asyncio.gather(sender, waiting, house.runner)
-        assert sum(stored.chunk.count for stored in house.told) == 2
+        assert sum(stored.chunk.count for stored in house.lanes.received) == 2
 
 
 async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
@@ -185,7 +203,7 @@ async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
         gone.cancel()
         house.spool.gate.set()
         await stays
-        assert sum(stored.chunk.count for stored in house.told) == 2
+        assert sum(stored.chunk.count for stored in house.lanes.received) == 2
 
 
 async def test_no_sender_hangs_when_the_commits_end_unexpectedly() -> None:

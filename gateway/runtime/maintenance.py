@@ -15,7 +15,7 @@ from gateway.model import UnixSeconds
 from gateway.spool import DeadLetters, SpoolUnavailable
 from gateway.telemetry import Ledger
 
-log = logging.getLogger("gateway.housekeeping")
+log = logging.getLogger("gateway.runtime.maintenance")
 
 SAVE_SECONDS = 1.0
 """Between two saves of the repeats: what a process that is killed forgets."""
@@ -23,7 +23,7 @@ RETAIN_SECONDS = 60.0
 DAY = 86_400.0
 
 
-class Housekeeping:
+class MaintenanceTasks:
     """The windows of repeats, by destination, and the retention of dead letters."""
 
     def __init__(

@@ -1,0 +1,138 @@
+"""Calls from the supervisor to a worker: JSON lines over a pair of connected sockets.
+
+    supervisor -> worker   {"id": 7, "method": "resume", "params": ["store", null]}
+    worker -> supervisor   {"id": 7, "result": 2}
+                           {"id": 7, "error": {"type": "SpoolFull", "message": "..."}}
+
+The method `start` comes first and carries the `WorkerSpec`. Only a process and its own children hold an end of the
+pair, so a message is as trustworthy as the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from gateway.model import GatewayError
+from gateway.runtime import wire
+from gateway.spool import SpoolFull, SpoolUnavailable
+
+MAX_MESSAGE_BYTES = 256 * 2**20
+"""A page of a thousand dead letters, or the statistics of a hundred thousand lanes, is well below this."""
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class WorkerUnavailable(GatewayError):
+    """The worker process ended, or did not reply in time."""
+
+
+_ERRORS: Mapping[str, type[GatewayError]] = {error.__name__: error for error in (SpoolFull, SpoolUnavailable)}
+"""Errors that keep their type on the way; any other arrives as a `GatewayError` with the same message."""
+
+
+async def open_stream(end: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The streams of one end of the pair."""
+    return await asyncio.open_unix_connection(sock=end, limit=MAX_MESSAGE_BYTES)
+
+
+class WorkerClient:
+    """The supervisor's end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._ids = itertools.count()
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Be ready for calls."""
+        reader, self._writer = await open_stream(self._end)
+        self._reading = asyncio.create_task(self._read_replies(reader), name="replies of a worker")
+
+    async def call(self, method: str, *params: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (of the reply)
+        """The result of a method of the worker as JSON types; what the method raises is raised here.
+
+        Raises `WorkerUnavailable` when the process has ended, or does not reply within `timeout` seconds.
+        """
+        if self._writer is None or self._reading is None or self._reading.done():
+            raise WorkerUnavailable("the worker process is not running")
+        number = next(self._ids)
+        reply = self._pending[number] = asyncio.get_running_loop().create_future()
+        try:
+            with suppress(ConnectionError):
+                self._writer.write(_line({"id": number, "method": method, "params": wire.encode(params)}))
+                await self._writer.drain()
+            async with asyncio.timeout(timeout):
+                return await reply
+        except TimeoutError:
+            raise WorkerUnavailable(f"the worker process did not reply within {timeout:g} s") from None
+        finally:
+            self._pending.pop(number, None)
+
+    async def close(self) -> None:
+        """Make no more calls."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _read_replies(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while message := await read_message(reader):
+                reply = self._pending.get(message["id"])
+                if reply is None or reply.done():
+                    continue  # the caller did not wait for it
+                if (error := message.get("error")) is None:
+                    reply.set_result(message["result"])
+                else:
+                    reply.set_exception(_ERRORS.get(error["type"], GatewayError)(error["message"]))
+        finally:
+            for reply in self._pending.values():
+                if not reply.done():
+                    reply.set_exception(WorkerUnavailable("the worker process ended"))
+
+
+async def read_message(reader: asyncio.StreamReader) -> Any:
+    """The next message; None when the other end is closed."""
+    with suppress(ConnectionError):
+        line = await reader.readline()
+        return orjson.loads(line) if line.endswith(b"\n") else None
+    return None
+
+
+async def serve_calls(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, methods: Mapping[str, Handler]
+) -> None:
+    """The worker's end: run the methods that the supervisor calls until it closes its end. Calls may overlap."""
+    async with asyncio.TaskGroup() as group:
+        while message := await read_message(reader):
+            method = methods[message["method"]]
+            group.create_task(_serve_call(writer, message["id"], method, message["params"]))
+
+
+async def _serve_call(writer: asyncio.StreamWriter, number: int, method: Handler, params: list[Any]) -> None:
+    try:
+        reply = {"id": number, "result": wire.encode(await method(*params))}
+    except GatewayError as error:
+        reply = {"id": number, "error": {"type": type(error).__name__, "message": str(error)}}
+    await send_reply(writer, reply)
+
+
+async def send_reply(writer: asyncio.StreamWriter, reply: Mapping[str, Any]) -> None:
+    """Send a reply; a supervisor that is gone is no error."""
+    with suppress(ConnectionError):
+        writer.write(_line(reply))
+        await writer.drain()
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(message) + b"\n"

@@ -1,0 +1,107 @@
+"""Start and stop of a process: the stop signal, waiting with a limit, the address file, interpreter settings."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway import __version__
+from gateway.config import Settings
+from gateway.model import GatewayError
+
+log = logging.getLogger("gateway.runtime")
+
+ADDRESS_FILE_VARIABLE = "GATEWAY_ADDRESS_FILE"
+"""Environment variable with the path of a file. Once the process listens, one JSON line with its addresses is written
+there: the way to learn a port that the system chose."""
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread keeps the interpreter while another waits for it; Python's default is ten times as long."""
+
+
+class StopSignal:
+    """What SIGTERM and SIGINT ask for: the first an orderly stop, the second an immediate one."""
+
+    def __init__(self) -> None:
+        self.requested = asyncio.Event()
+        self.immediate = asyncio.Event()
+
+    def request(self) -> None:
+        """Handle one signal."""
+        if self.requested.is_set():
+            self.immediate.set()
+        self.requested.set()
+
+    def request_immediate(self) -> None:
+        """Stop without draining."""
+        self.requested.set()
+        self.immediate.set()
+
+
+async def wait_for_event(event: asyncio.Event, *, timeout: float) -> bool:  # noqa: ASYNC109 (a wait with a limit is all it does)
+    """Wait for an event for at most `timeout` seconds; whether it is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout)
+    return event.is_set()
+
+
+async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work` and cancel it when the event is set; whether it finished without a time-out or cancellation."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        working.cancel()
+    with suppress(asyncio.CancelledError, TimeoutError):
+        await working
+        return True
+    return False
+
+
+def publish_addresses(settings: Settings, port: int, admin_port: int) -> None:
+    """Write the addresses to the log and to the file that `ADDRESS_FILE_VARIABLE` names."""
+    addresses = {
+        "event": "listening",
+        "server": f"http://{_bracketed(settings.server.host)}:{port}",
+        "admin": f"http://{_bracketed(settings.admin.host)}:{admin_port}",
+    }
+    log.info("listening", extra={**addresses, "version": __version__, "pid": os.getpid()})
+    if path := os.environ.get(ADDRESS_FILE_VARIABLE):
+        Path(path).write_bytes(orjson.dumps(addresses) + b"\n")
+
+
+def tune_interpreter() -> None:
+    """Set the garbage collector and thread switching for many small requests and one database thread.
+
+    Decoded events are many, short-lived and free of reference cycles, so the collector runs rarely, and what is loaded
+    by now is excluded from it. The database thread gets the interpreter soon after it asks, since senders wait for it.
+    Measured: `docs/performance.md`.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def flatten_errors(errors: BaseExceptionGroup[GatewayError]) -> Iterator[GatewayError]:
+    """The single exceptions of a group, at any depth."""
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from flatten_errors(error)
+        else:
+            yield error
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,118 @@
+"""Reads the settings again while the gateway runs: on SIGHUP, or when the file changes.
+
+A file with an error changes nothing: the previous settings stay in force, and the log and `/status` name the errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from gateway.config import ConfigError, Fault, Settings, load
+from gateway.model import GatewayError
+
+log = logging.getLogger("gateway.runtime")
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two checks of a watched file."""
+FIXED_SECTIONS = ("server", "admin", "spool", "repeats")
+"""Sections whose changes take effect at the next start."""
+
+
+class Reloadable(Protocol):
+    """Whatever can apply other settings while it runs."""
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply all of them, or raise `ConfigError` and change nothing."""
+        ...
+
+    def reload_failed(self, errors: Sequence[str]) -> None:
+        """The settings that were read cannot be used."""
+        ...
+
+
+def check_reload_allowed(before: Settings, after: Settings) -> None:
+    """Raise `ConfigError` when a running gateway cannot change from one to the other."""
+    faults = [
+        Fault(
+            f"destinations.{name}.api",
+            f"cannot become {destination.api} while the gateway runs, since events are waiting that were mapped for "
+            f"{before.destinations[name].api}: give the new destination another name",
+        )
+        for name, destination in after.destinations.items()
+        if name in before.destinations and before.destinations[name].api != destination.api
+    ]
+    if faults:
+        raise ConfigError("settings", faults)
+
+
+@asynccontextmanager
+async def reload_on_change(
+    config: Path, settings: Settings, gateway: Reloadable, *, watch: bool
+) -> AsyncIterator[None]:
+    """Inside the context, read `config` again on SIGHUP and, with `watch`, when the file changes."""
+    requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, requested.set)
+    tasks = [asyncio.create_task(_reload_when_requested(requested, config, settings, gateway), name="reload")]
+    if watch:
+        tasks.append(asyncio.create_task(_watch(config, requested), name="watch settings"))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks)
+
+
+async def _reload_when_requested(
+    requested: asyncio.Event, config: Path, at_start: Settings, gateway: Reloadable
+) -> None:
+    while True:
+        await requested.wait()
+        requested.clear()
+        try:
+            settings = await asyncio.to_thread(load, config)
+            await gateway.reload(settings)
+        except GatewayError as error:
+            _report_failure(gateway, str(error).splitlines())
+            continue
+        log.info("settings reloaded", extra={"destinations": len(settings.destinations)})
+        if changed := [name for name in FIXED_SECTIONS if getattr(at_start, name) != getattr(settings, name)]:
+            log.warning("changes of %s take effect at the next start", ", ".join(changed))
+
+
+def _report_failure(gateway: Reloadable, errors: Sequence[str]) -> None:
+    for line in errors:
+        log.error("%s", line)
+    plural = "error" if len(errors) == 1 else "errors"
+    log.error("reload failed (%d %s); still using the previous settings", len(errors), plural)
+    gateway.reload_failed(errors)
+
+
+async def _watch(config: Path, requested: asyncio.Event) -> None:
+    """Request a reload when the file is replaced or its content changes, also behind a symbolic link."""
+    before = _file_state(config)
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL)
+        now = _file_state(config)
+        if now != before:
+            before = now
+            requested.set()
+
+
+def _file_state(config: Path) -> tuple[int, int, int] | None:
+    """Inode, modification time and size; None when the file is not there."""
+    try:
+        found = os.stat(config)  # noqa: PTH116 (once a second)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

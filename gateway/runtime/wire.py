@@ -1,0 +1,83 @@
+"""Typed values as JSON and back: dataclasses, named tuples, enums, bytes and containers of them.
+
+Used between the supervisor and its workers. A dictionary whose keys are not text is a list of pairs in JSON.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """A value as JSON types. Bytes are UTF-8 text. Raises `TypeError` for a type that is not supported."""
+    if value is None or isinstance(value, str | int | float):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, bytes):
+        return value.decode()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        if all(type(key) is str for key in value):
+            return {key: encode(item) for key, item in value.items()}
+        return [[encode(key), encode(item)] for key, item in value.items()]
+    if isinstance(value, Sequence):
+        return [encode(item) for item in value]
+    raise TypeError(f"cannot encode {type(value).__name__}")
+
+
+def decode(kind: type[T], value: Any) -> T:
+    """The value of type `kind` that `encode` made JSON of. Raises `TypeError` or `ValueError` when it does not fit."""
+    return cast("T", _decode(kind, value))
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    origin = get_origin(kind)
+    if isinstance(kind, NewType):
+        return _decode(kind.__supertype__, value)
+    if origin in {Union, types.UnionType}:
+        return None if value is None else _decode(_only(kind), value)
+    if origin is not None:
+        return _decode_container(origin, get_args(kind), value)
+    if kind is Any or value is None:
+        return value
+    if kind is bytes:
+        return value.encode()
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**{name: _decode(hint, value[name]) for name, hint in _hints(kind).items() if name in value})
+    if issubclass(kind, tuple):
+        hints = _hints(kind)
+        return kind(**{name: _decode(hint, item) for (name, hint), item in zip(hints.items(), value, strict=True)})
+    return kind(value)
+
+
+def _decode_container(origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
+    if issubclass(origin, Mapping):
+        key, item = (*arguments, int) if origin is Counter else arguments
+        pairs = value.items() if isinstance(value, dict) else value
+        decoded = {_decode(key, one): _decode(item, other) for one, other in pairs}
+        return Counter(decoded) if origin is Counter else decoded
+    if origin is tuple and Ellipsis not in arguments:
+        return tuple(_decode(one, item) for one, item in zip(arguments, value, strict=True))
+    items = [_decode(arguments[0], item) for item in value]
+    return tuple(items) if origin is tuple else items
+
+
+def _only(kind: Any) -> Any:
+    """The type of an optional. Raises `TypeError` for a union of several."""
+    kinds = [one for one in get_args(kind) if one is not type(None)]
+    if len(kinds) != 1:
+        raise TypeError(f"cannot decode {kind}")
+    return kinds[0]
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -1,0 +1,151 @@
+"""A worker process: the supervisor controls it over a socket pair instead of signals and the admin port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.config import Settings, settings_from_json
+from gateway.dead_letters import Letters
+from gateway.model import JsonObject
+from gateway.runtime import wire
+from gateway.runtime.ipc import Handler, open_stream, read_message, send_reply, serve_calls
+from gateway.runtime.lifecycle import StopSignal, tune_interpreter
+from gateway.spool import LetterFilter, forget_spool
+from gateway.telemetry import Snapshot
+from gateway.telemetry.logging import configure_logging
+
+log = logging.getLogger("gateway.runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolShard:
+    """The share of a gateway that one process has."""
+
+    number: int = 0
+    """Of the process, and of its spool file."""
+    size_share: float = 1.0
+    """Share of `spool.max_bytes`."""
+    rate_share: float = 1.0
+    """Share of `upload.requests_per_second` of each lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What a worker process needs to start."""
+
+    settings: JsonObject
+    """As `settings_to_json` gives them."""
+    shard: SpoolShard
+    listening: list[int]
+    """File descriptors of the inherited sockets. Empty: the worker only drains the spool of an earlier process."""
+
+
+class WorkerApp(Protocol):
+    """What the supervisor can ask of the gateway in a worker process."""
+
+    @property
+    def serving(self) -> asyncio.Event:
+        """Set once requests are accepted."""
+        ...
+
+    @property
+    def dead_letters(self) -> Letters:
+        """The dead letters of this process."""
+        ...
+
+    async def run(self, stop: StopSignal) -> None:
+        """Run until stopped. Raises `GatewayError` when it cannot start."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """All counts and states."""
+        ...
+
+    async def readiness(self) -> Sequence[str]:
+        """Why no requests should be sent; empty when it is ready."""
+        ...
+
+    async def resume(self, destination: str | None, event_set: str | None) -> int:
+        """Probe blocked lanes at once; how many were blocked."""
+        ...
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply other settings."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether its spool is empty."""
+        ...
+
+
+MakeApp = Callable[[Settings, SpoolShard, Sequence[socket.socket]], WorkerApp]
+
+
+async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
+    """Run a worker until the supervisor stops it or is gone. Raises `GatewayError` when it cannot start."""
+    stop = StopSignal()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.request)
+    reader, writer = await open_stream(end)
+    message = await read_message(reader)
+    if message is None:
+        return  # the supervisor is gone already
+    spec = wire.decode(WorkerSpec, message["params"][0])
+    settings = settings_from_json(spec.settings)
+    configure_logging(settings.logging, worker=spec.shard.number)
+    tune_interpreter()
+    app = make_app(settings, spec.shard, [socket.socket(fileno=number) for number in spec.listening])
+    serving = asyncio.create_task(serve_calls(reader, writer, _methods(app, stop)))
+    serving.add_done_callback(lambda _: stop.request_immediate())  # the supervisor is gone
+    confirming = asyncio.create_task(_confirm_start(app, writer, message["id"]))
+    try:
+        await app.run(stop)
+    finally:
+        serving.cancel()
+        confirming.cancel()
+        await asyncio.wait([serving, confirming])
+        writer.close()
+    if not spec.listening and app.is_drained:
+        forget_spool(settings.spool, spec.shard.number)
+
+
+async def _confirm_start(app: WorkerApp, writer: asyncio.StreamWriter, number: int) -> None:
+    """Reply to the call `start` once the app serves."""
+    await app.serving.wait()
+    await send_reply(writer, {"id": number, "result": None})
+
+
+def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
+    """The methods by their names on the wire; parameters arrive as JSON types."""
+
+    async def request_stop() -> None:
+        stop.request()
+
+    async def reload(settings: JsonObject) -> None:
+        await app.reload(settings_from_json(settings))
+
+    def filtered(method: Callable[[LetterFilter], Awaitable[Any]]) -> Handler:
+        async def call(where: JsonObject) -> Any:
+            return await method(wire.decode(LetterFilter, where))
+
+        return call
+
+    async def letters(after: int, limit: int, where: JsonObject) -> Any:
+        return await app.dead_letters.letters(after, limit, wire.decode(LetterFilter, where))
+
+    return {
+        "stop": request_stop,
+        "snapshot": app.snapshot,
+        "readiness": app.readiness,
+        "resume": app.resume,
+        "reload": reload,
+        "letters": letters,
+        "replay": filtered(app.dead_letters.replay),
+        "discard": filtered(app.dead_letters.discard),
+    }
