@@ -37,7 +37,7 @@ from gateway.runtime.lifecycle import (
 from gateway.runtime.maintenance import MaintenanceTasks
 from gateway.runtime.reload import check_reload_allowed, reload_on_change
 from gateway.runtime.worker import SpoolShard, run_worker
-from gateway.spool import Intake, make_spool, spool_numbers
+from gateway.spool import GroupCommitter, create_spool, spool_file_numbers
 from gateway.telemetry import Ledger, Snapshot
 from gateway.telemetry.logging import configure_logging
 from gateway.telemetry.loop_lag import LoopLag
@@ -76,7 +76,7 @@ class GatewayApp:
         self._mappers = _compile_mappers(settings, {}, {})
         self._loop_lag = LoopLag()
         self._webhook = WebhookNotifier(settings.alerts, self._ledger)
-        self._spool = make_spool(settings.spool, clock, shard.number, shard.size_share)
+        self._spool = create_spool(settings.spool, clock, shard.number, shard.size_share)
         self._delivery = DeliveryService(
             settings.destinations,
             self._spool,
@@ -84,14 +84,16 @@ class GatewayApp:
             clock=clock,
             notify=self._webhook.notify,
             rate_share=shard.rate_share,
-            lane_quota=int(settings.spool.max_bytes * shard.size_share * settings.spool.lane_share),
+            lane_quota=int(settings.spool.max_bytes * shard.size_share * settings.spool.lane_quota),
         )
         self.dead_letters = Desk(
             self._spool, settings.destinations, self._mappers, stored=self._delivery.stored, clock=clock
         )
-        self._intake = Intake(self._spool, self._delivery, max_pending_bytes=settings.spool.max_pending_bytes)
+        self._committer = GroupCommitter(
+            self._spool, self._delivery, max_pending_bytes=settings.spool.max_pending_bytes
+        )
         self._maintenance = MaintenanceTasks(settings, self._spool, self._ledger, clock, shard.number)
-        self._ingest = Ingest(settings.server, self._sources(), self._intake, self._ledger, clock)
+        self._ingest = Ingest(settings.server, self._sources(), self._committer, self._ledger, clock)
         self._admin = Admin(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
         self.serving = asyncio.Event()
@@ -118,8 +120,8 @@ class GatewayApp:
     async def readiness(self) -> Sequence[str]:
         """Why no requests should be sent; empty when it is ready."""
         reasons = [] if self._phase == "serving" else [self._phase]
-        if self._intake.refused:
-            reasons.append(self._intake.refused)
+        if self._committer.refused:
+            reasons.append(self._committer.refused)
         return reasons
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
@@ -182,7 +184,7 @@ class GatewayApp:
 
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(self._delivery.run(), name="delivery")
-                committing = tasks.create_task(self._intake.run(), name="group commit")
+                committing = tasks.create_task(self._committer.run(), name="group commit")
                 background = [
                     tasks.create_task(self._loop_lag.run(), name="loop lag"),
                     tasks.create_task(self._maintenance.run(), name="maintenance"),
@@ -194,7 +196,7 @@ class GatewayApp:
                 finally:
                     self._phase = "stopping"
                     self._ingest.refuse()
-                    self._intake.close()
+                    self._committer.close()
                     await self._ingest.stop()
                     await self._delivery.stop()
                     await self._maintenance.save()
@@ -228,7 +230,7 @@ class GatewayApp:
         if not await run_unless(stop.immediate, asyncio.sleep(server.drain_delay)):
             return
         self._ingest.refuse()
-        self._intake.close()
+        self._committer.close()
         self._delivery.drain()
 
         async def drained() -> None:
@@ -300,7 +302,7 @@ def worker_count(settings: Settings) -> int:
 
 def _spool_numbers(settings: Settings) -> Sequence[int]:
     """Numbers of the processes for which there is a spool file."""
-    return spool_numbers(settings.spool) if settings.spool.engine is SpoolEngine.SQLITE else ()
+    return spool_file_numbers(settings.spool) if settings.spool.engine is SpoolEngine.SQLITE else ()
 
 
 def _compile_mappers(

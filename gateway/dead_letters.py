@@ -18,8 +18,8 @@ import orjson
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, expires_at
 from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, Rejection, Stage, StoredChunk, UnixSeconds
-from gateway.spool import DeadLetters, LetterFilter
-from gateway.spool.intake import cut
+from gateway.spool import DeadLetterFilter, DeadLetterStore
+from gateway.spool.group_commit import cut_into_chunks
 
 PAGE = 200
 """Letters that are looked at, and change places, at a time."""
@@ -50,15 +50,15 @@ class Replayed:
 class Letters(Protocol):
     """The dead letters of a gateway. Each method raises `SpoolUnavailable` and `SpoolFull`."""
 
-    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         ...
 
-    async def replay(self, where: LetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> Replayed:
         """Send those that match once more."""
         ...
 
-    async def discard(self, where: LetterFilter) -> int:
+    async def discard(self, where: DeadLetterFilter) -> int:
         """Let those that match go for good; how many."""
         ...
 
@@ -69,7 +69,7 @@ class JointDesk:
     def __init__(self, desks: Mapping[int, Letters]) -> None:
         self._desks = desks
 
-    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, in the order of their numbers."""
         found = [
             (number * PROCESSES + process, letter)
@@ -78,14 +78,14 @@ class JointDesk:
         ]
         return sorted(found, key=itemgetter(0))[:limit]
 
-    async def replay(self, where: LetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> Replayed:
         """Send those that match once more."""
         done = Replayed()
         for desk in self._desks.values():
             done.add(await desk.replay(where))
         return done
 
-    async def discard(self, where: LetterFilter) -> int:
+    async def discard(self, where: DeadLetterFilter) -> int:
         """Let those that match go for good; how many."""
         return sum([await desk.discard(where) for desk in self._desks.values()])
 
@@ -95,7 +95,7 @@ class Desk:
 
     def __init__(
         self,
-        spool: DeadLetters,
+        spool: DeadLetterStore,
         destinations: Mapping[str, DestinationSettings],
         mappers: Mapping[str, Mapper],
         *,
@@ -113,11 +113,11 @@ class Desk:
         self._destinations = destinations
         self._mappers = mappers
 
-    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         return await self._spool.dead_letters(after, limit, where)
 
-    async def replay(self, where: LetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> Replayed:
         """Send those that match once more. What is refused again comes back as a new letter, not in this run."""
         now = self._clock()
         done = Replayed()
@@ -127,7 +127,7 @@ class Desk:
             after = await self._replay_page(page, done)
         return done
 
-    async def discard(self, where: LetterFilter) -> int:
+    async def discard(self, where: DeadLetterFilter) -> int:
         """Let those that match go for good; how many."""
         gone = 0
         while page := await self._spool.dead_letters(0, PAGE, where):
@@ -150,7 +150,7 @@ class Desk:
         chunks: list[Chunk] = []
         for lane, events in by_lane.items():
             limits = self._destinations[lane.destination].limits
-            chunks += cut(lane, events, (limits.max_events, limits.max_bytes), limits)
+            chunks += cut_into_chunks(lane, events, (limits.max_events, limits.max_bytes), limits)
         if going:
             try:
                 stored = await self._spool.replay(going, chunks)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from gateway.dead_letters import Letters
 from gateway.model import DeadLetter, JsonObject, Stage
-from gateway.spool import LetterFilter
+from gateway.spool import DeadLetterFilter
 
 MOST_LETTERS = 1000
 TEXTS = ("code", "destination", "event_set")
@@ -18,7 +18,7 @@ class BadQuery(ValueError):
     """A query that cannot be understood; the message says what it may be."""
 
 
-def where_of(query: Mapping[str, str]) -> LetterFilter:
+def where_of(query: Mapping[str, str]) -> DeadLetterFilter:
     """Which letters a query means. Raises `BadQuery`: an unknown key may not widen what is meant."""
     if unknown := sorted(set(query) - KEYS):
         raise BadQuery(f"`{unknown[0]}` is no key; there are {', '.join(sorted(KEYS))}.")
@@ -30,7 +30,9 @@ def where_of(query: Mapping[str, str]) -> LetterFilter:
             f"`since` and `until` are unix seconds, `stage` is one of {', '.join(stage.value for stage in Stage)}."
         ) from None
     code, destination, event_set = (query.get(key) for key in TEXTS)
-    return LetterFilter(code=code, destination=destination, event_set=event_set, stage=stage, since=since, until=until)
+    return DeadLetterFilter(
+        code=code, destination=destination, event_set=event_set, stage=stage, since=since, until=until
+    )
 
 
 async def listed(desk: Letters, query: Mapping[str, str]) -> JsonObject:
@@ -45,7 +47,7 @@ async def listed(desk: Letters, query: Mapping[str, str]) -> JsonObject:
     return {"dead_letters": [as_json(number, letter) for number, letter in found]}
 
 
-async def act_on(desk: Letters, what: str, where: LetterFilter) -> JsonObject:
+async def act_on(desk: Letters, what: str, where: DeadLetterFilter) -> JsonObject:
     """Replay or discard those that match."""
     if what == "replay":
         return asdict(await desk.replay(where))

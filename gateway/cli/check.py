@@ -95,9 +95,9 @@ def warnings_of(settings: Settings, today: str) -> Iterator[str]:
 def _orphans(settings: Settings) -> Iterator[str]:
     """What waits in the spool for nobody. A gateway that runs has the spool to itself, and says it in /status."""
     from gateway.model import GatewayError
-    from gateway.spool import spool_file, spool_numbers
+    from gateway.spool import spool_file, spool_file_numbers
 
-    numbers = spool_numbers(settings.spool)
+    numbers = spool_file_numbers(settings.spool)
     if settings.spool.engine != "sqlite" or not numbers:
         return
     from gateway.spool.sqlite import backlogs

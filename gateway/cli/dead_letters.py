@@ -189,15 +189,15 @@ async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dic
     from gateway.admin.letters import act_on, listed, where_of
     from gateway.dead_letters import Desk, JointDesk
     from gateway.mapping import compile_mapper
-    from gateway.spool import make_spool, spool_numbers
+    from gateway.spool import create_spool, spool_file_numbers
 
     mappers = {
         name: compile_mapper(name, one, settings.server.max_event_bytes) for name, one in settings.destinations.items()
     }
     desks = {}
     async with AsyncExitStack() as stack:
-        for number in spool_numbers(settings.spool) or [0]:
-            spool = make_spool(settings.spool, time.time, number)
+        for number in spool_file_numbers(settings.spool) or [0]:
+            spool = create_spool(settings.spool, time.time, number)
             await spool.open()
             stack.push_async_callback(spool.close)
             desks[number] = Desk(spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time)

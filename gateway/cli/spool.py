@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from gateway.config import Settings
     from gateway.model import Lane
-    from gateway.spool import Engine
+    from gateway.spool import StorageEngine
 
-    Work = Callable[[Engine, list[Lane]], Coroutine[Any, Any, None]]
+    Work = Callable[[StorageEngine, list[Lane]], Coroutine[Any, Any, None]]
 
 app = typer.Typer(
     help="Look at, mend and empty the spool of a gateway that is stopped. A running one has it to itself.",
@@ -48,10 +48,10 @@ def verify(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None
     raise SystemExit(1 if damaged else 0)
 
 
-@app.command("rescue")
-def rescue(config: ConfigPath = DEFAULT_CONFIG) -> None:
+@app.command("recover")
+def recover(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Set the file aside under a new name and go on with what is readable of it."""
-    for path, found in _of_files(config, "rescue_file"):
+    for path, found in _of_files(config, "recover_file"):
         typer.echo(
             f"{path.name}: rescued {found.events} events and {found.dead_letters} dead letters; the old file is now "
             f"{found.aside}"
@@ -76,7 +76,7 @@ def lanes(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 def export(destination: Destination, config: ConfigPath = DEFAULT_CONFIG, event_set: EventSet = None) -> None:
     """Print what waits for a destination as one JSON object a line. It goes on waiting."""
 
-    async def work(spool: Engine, meant: list[Lane]) -> None:
+    async def work(spool: StorageEngine, meant: list[Lane]) -> None:
         async for lane, _, events in _chunks(spool, meant):
             head = json.dumps({**lane._asdict(), "event": None})[: -len("null}")].encode()
             for event in events:
@@ -98,17 +98,17 @@ def discard(
         typer.confirm(f"Let everything go that waits for {destination}?", abort=True)
     gone = 0
 
-    async def work(spool: Engine, meant: list[Lane]) -> None:
+    async def work(spool: StorageEngine, meant: list[Lane]) -> None:
         nonlocal gone
         async for lane, number, events in _chunks(spool, meant):
-            await spool.settle(lane, [number])
+            await spool.acknowledge(lane, [number])
             gone += len(events)
 
     _on_lanes(config, destination, event_set, work)
     typer.echo(f"discarded {gone} events")
 
 
-async def _chunks(spool: Engine, meant: list[Lane]) -> AsyncIterator[tuple[Lane, Any, list[bytes]]]:
+async def _chunks(spool: StorageEngine, meant: list[Lane]) -> AsyncIterator[tuple[Lane, Any, list[bytes]]]:
     from gateway.model import ChunkId, split_events
 
     for lane in meant:
@@ -137,10 +137,10 @@ async def _opened(
 ) -> None:
     import time
 
-    from gateway.spool import make_spool, spool_numbers
+    from gateway.spool import create_spool, spool_file_numbers
 
-    for number in spool_numbers(settings.spool) or [0]:
-        spool = make_spool(settings.spool, time.time, number)
+    for number in spool_file_numbers(settings.spool) or [0]:
+        spool = create_spool(settings.spool, time.time, number)
         backlogs = await spool.open()
         try:
             lanes = [one.lane for one in backlogs if one.lane.destination == destination]
@@ -155,9 +155,9 @@ def _of_files(config: Path, what: str) -> list[tuple[Path, Any]]:
     if settings.spool.engine != "sqlite":
         fail(f"spool.engine is {settings.spool.engine}: only sqlite has a file")
     from gateway.model import GatewayError
-    from gateway.spool import spool_file, spool_numbers, sqlite
+    from gateway.spool import spool_file, spool_file_numbers, sqlite
 
-    paths = [spool_file(settings.spool, number) for number in spool_numbers(settings.spool) or [0]]
+    paths = [spool_file(settings.spool, number) for number in spool_file_numbers(settings.spool) or [0]]
     try:
         return [(path, getattr(sqlite, what)(path)) for path in paths]
     except GatewayError as error:

@@ -177,7 +177,7 @@ class SpoolSettings(_Section):
         10 * 2**30,
         description="Largest size of the spool, at least 1 MiB. When it is full, requests get 503 until there is room.",
     )
-    lane_share: float = Field(
+    lane_quota: float = Field(
         0.5,
         gt=0,
         le=1,

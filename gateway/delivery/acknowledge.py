@@ -79,7 +79,7 @@ class BatchAcknowledger:
     async def _once(
         self, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None, delivered: int
     ) -> None:
-        await self._context.spool.settle(self._lane, ids, letters, rest)
+        await self._context.spool.acknowledge(self._lane, ids, letters, rest)
         self._counts.delivered += delivered
         self._counts.batches += delivered > 0
         self._counts.dead += len(letters)

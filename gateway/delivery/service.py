@@ -111,7 +111,7 @@ class DeliveryService:
         if waiting < self._lane_quota:
             return None
         return (
-            f"{waiting} bytes are waiting for {lane}, which is its quota of the spool (spool.lane_share). "
+            f"{waiting} bytes are waiting for {lane}, which is its quota of the spool (spool.lane_quota). "
             "Send again later"
         )
 

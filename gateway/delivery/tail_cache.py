@@ -46,9 +46,9 @@ class TailCache:
         self.chunks.append(stored)
         self.events += stored.chunk.count
 
-    def drop(self, up_to: ChunkId) -> None:
+    def drop(self, take_within: ChunkId) -> None:
         """Those up to this ID were taken."""
-        while self.chunks and self.chunks[0].id <= up_to:
+        while self.chunks and self.chunks[0].id <= take_within:
             stored = self.chunks.popleft()
             self.events -= stored.chunk.count
             self._budget.remaining += len(stored.chunk.payload) + CHUNK_OVERHEAD

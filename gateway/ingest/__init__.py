@@ -2,7 +2,7 @@
 
 from gateway.ingest.calls import Mapper, Source
 from gateway.ingest.repeats import Repeats
-from gateway.ingest.server import Ingest, Intake
+from gateway.ingest.server import GroupCommitter, Ingest
 from gateway.ingest.sockets import Bound, bind
 
-__all__ = ["Bound", "Ingest", "Intake", "Mapper", "Repeats", "Source", "bind"]
+__all__ = ["Bound", "GroupCommitter", "Ingest", "Mapper", "Repeats", "Source", "bind"]

@@ -28,7 +28,7 @@ from gateway.ingest.decode import BadRequest, decode, too_large, unzip
 from gateway.ingest.sockets import Bound, bind
 from gateway.ingest.turns import Turns
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
-from gateway.spool import Overloaded, SpoolFull, SpoolUnavailable
+from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.ingest")
@@ -57,13 +57,13 @@ REMEMBERED = 4096
 """Authorization headers whose source is remembered."""
 
 
-class Intake(Protocol):
+class GroupCommitter(Protocol):
     """What makes events durable."""
 
     def commit(
         self, mapped: Sequence[MappedEvent], letters: Sequence[DeadLetter], durable: Callable[[], None], /
     ) -> Awaitable[None]:
-        """See `gateway.spool.Intake`."""
+        """See `gateway.spool.GroupCommitter`."""
         ...
 
 
@@ -74,13 +74,13 @@ class Ingest:
         self,
         settings: ServerSettings,
         sources: Mapping[str, Source],
-        intake: Intake,
+        committer: GroupCommitter,
         ledger: Ledger,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._sources = sources
-        self._intake = intake
+        self._committer = committer
         self._ledger = ledger
         self._clock = clock
         # Only the loop's thread touches these.
@@ -155,7 +155,7 @@ class Ingest:
             status, content = await self._answer(request, route)
         except BadRequest as refusal:
             status, content = refusal.status, _refused(refusal.code, str(refusal))
-        except Overloaded as refusal:
+        except CommitQueueFull as refusal:
             status, content = 429, _refused("overloaded", str(refusal))
         except SpoolFull as refusal:
             status, content = 503, _refused("spool_full", str(refusal))
@@ -249,7 +249,7 @@ class Ingest:
     async def _commit(self, source: Source, taken: Taken, events: int) -> None:
         """Make it durable, then count it. A sender that goes away meanwhile does not undo either."""
         if taken.mapped or taken.letters:
-            await self._intake.commit(taken.mapped, taken.letters, partial(self._durable, source, taken, events))
+            await self._committer.commit(taken.mapped, taken.letters, partial(self._durable, source, taken, events))
         else:
             self._count(source, taken, events)
 

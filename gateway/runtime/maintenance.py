@@ -12,7 +12,7 @@ from gateway.config import Settings, SpoolEngine
 from gateway.ingest import Repeats
 from gateway.ingest.repeats import write_all
 from gateway.model import UnixSeconds
-from gateway.spool import DeadLetters, SpoolUnavailable
+from gateway.spool import DeadLetterStore, SpoolUnavailable
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.runtime.maintenance")
@@ -29,7 +29,7 @@ class MaintenanceTasks:
     def __init__(
         self,
         settings: Settings,
-        letters: DeadLetters,
+        letters: DeadLetterStore,
         ledger: Ledger,
         clock: Callable[[], UnixSeconds] = time.time,
         number: int = 0,

@@ -26,7 +26,7 @@ from gateway.runtime.ipc import WorkerClient, WorkerUnavailable
 from gateway.runtime.lifecycle import StopSignal, publish_addresses, wait_for_event
 from gateway.runtime.reload import check_reload_allowed
 from gateway.runtime.worker import SpoolShard, WorkerSpec
-from gateway.spool import LetterFilter
+from gateway.spool import DeadLetterFilter
 from gateway.telemetry import Snapshot
 
 log = logging.getLogger("gateway.runtime")
@@ -48,16 +48,16 @@ class RemoteDeadLetters:
     def __init__(self, worker: WorkerClient) -> None:
         self._worker = worker
 
-    async def letters(self, after: int, limit: int, where: LetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `Letters`."""
         found = await self._worker.call("letters", after, limit, where)
         return [(number, wire.decode(DeadLetter, letter)) for number, letter in found]
 
-    async def replay(self, where: LetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> Replayed:
         """See `Letters`."""
         return wire.decode(Replayed, await self._worker.call("replay", where))
 
-    async def discard(self, where: LetterFilter) -> int:
+    async def discard(self, where: DeadLetterFilter) -> int:
         """See `Letters`."""
         return int(await self._worker.call("discard", where))
 

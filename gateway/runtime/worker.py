@@ -16,7 +16,7 @@ from gateway.model import JsonObject
 from gateway.runtime import wire
 from gateway.runtime.ipc import Handler, open_stream, read_message, send_reply, serve_calls
 from gateway.runtime.lifecycle import StopSignal, tune_interpreter
-from gateway.spool import LetterFilter, forget_spool
+from gateway.spool import DeadLetterFilter, delete_spool
 from gateway.telemetry import Snapshot
 from gateway.telemetry.logging import configure_logging
 
@@ -112,7 +112,7 @@ async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
         await asyncio.wait([serving, confirming])
         writer.close()
     if not spec.listening and app.is_drained:
-        forget_spool(settings.spool, spec.shard.number)
+        delete_spool(settings.spool, spec.shard.number)
 
 
 async def _confirm_start(app: WorkerApp, writer: asyncio.StreamWriter, number: int) -> None:
@@ -130,14 +130,14 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
     async def reload(settings: JsonObject) -> None:
         await app.reload(settings_from_json(settings))
 
-    def filtered(method: Callable[[LetterFilter], Awaitable[Any]]) -> Handler:
+    def filtered(method: Callable[[DeadLetterFilter], Awaitable[Any]]) -> Handler:
         async def call(where: JsonObject) -> Any:
-            return await method(wire.decode(LetterFilter, where))
+            return await method(wire.decode(DeadLetterFilter, where))
 
         return call
 
     async def letters(after: int, limit: int, where: JsonObject) -> Any:
-        return await app.dead_letters.letters(after, limit, wire.decode(LetterFilter, where))
+        return await app.dead_letters.letters(after, limit, wire.decode(DeadLetterFilter, where))
 
     return {
         "stop": request_stop,

@@ -1,25 +1,25 @@
-"""Where accepted events wait: durable before the sender hears 200, gone in the transaction that settles them.
+"""Durable storage of accepted events: written before the sender gets its 200, removed when they are acknowledged.
 
-`Spool` is the promise, with the engines `sqlite` and `memory` behind it; `Intake` is the group commit in front of it.
+`Spool` is the interface, with the engines `sqlite` and `memory`; `GroupCommitter` commits many requests at once.
 """
 
-from gateway.spool.intake import Intake, Overloaded
-from gateway.spool.letters import EVERY, DeadLetters, LetterFilter
-from gateway.spool.open import Engine, forget_spool, make_spool, spool_file, spool_numbers
+from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter, DeadLetterStore
+from gateway.spool.factory import StorageEngine, create_spool, delete_spool, spool_file, spool_file_numbers
+from gateway.spool.group_commit import CommitQueueFull, GroupCommitter
 from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 
 __all__ = [
-    "EVERY",
-    "DeadLetters",
-    "Engine",
-    "Intake",
-    "LetterFilter",
-    "Overloaded",
+    "ALL_DEAD_LETTERS",
+    "CommitQueueFull",
+    "DeadLetterFilter",
+    "DeadLetterStore",
+    "GroupCommitter",
     "Spool",
     "SpoolFull",
     "SpoolUnavailable",
-    "forget_spool",
-    "make_spool",
+    "StorageEngine",
+    "create_spool",
+    "delete_spool",
     "spool_file",
-    "spool_numbers",
+    "spool_file_numbers",
 ]

@@ -12,16 +12,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.spool.letters import EVERY, LetterFilter
+from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
-from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve, size_of, up_to, weight_of
+from gateway.spool.size_accounting import (
+    CHUNK_OVERHEAD,
+    acknowledge_reserve,
+    dead_letter_size,
+    events_and_bytes,
+    size_of,
+    take_within,
+)
 from gateway.telemetry import SpoolStatistics
 
 log = logging.getLogger("gateway.spool")
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _LaneChunks:
     """What waits of one lane."""
 
     ids: list[ChunkId] = field(default_factory=list)
@@ -38,7 +45,7 @@ class MemorySpool:
         self._clock = clock
         self._open = False
         # Only the loop's thread touches these, and never across an await: so every call is a transaction.
-        self._lanes: dict[Lane, _Waiting] = {}
+        self._lanes: dict[Lane, _LaneChunks] = {}
         self._letters: dict[int, DeadLetter] = {}  # by number, oldest first
         self._last_id = 0
         self._last_letter = 0
@@ -68,21 +75,21 @@ class MemorySpool:
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
         """Keep all of it, or none."""
-        self._need_open()
-        self._need_room(chunks, letters)
-        return self._keep(chunks, letters)
+        self._check_open()
+        self._check_space(chunks, letters)
+        return self._store(chunks, letters)
 
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
         """The lane's oldest chunks above `after` that fit both limits, and one more."""
-        self._need_open()
+        self._check_open()
         found = self._lanes.get(lane)
         if not found:
             return []
         start = bisect_right(found.ids, after)
         ahead = (found.chunks[found.ids[index]] for index in range(start, len(found.ids)))
-        return list(up_to((max_events, max_bytes), ahead, weight_of))
+        return list(take_within((max_events, max_bytes), ahead, events_and_bytes))
 
-    async def settle(
+    async def acknowledge(
         self,
         lane: Lane,
         ids: Sequence[ChunkId],
@@ -90,7 +97,7 @@ class MemorySpool:
         rest: Chunk | None = None,
     ) -> None:
         """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        self._need_open()
+        self._check_open()
         if rest and (rest.lane != lane or not ids):
             raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
         found = self._lanes.get(lane)
@@ -102,8 +109,8 @@ class MemorySpool:
                 self._remove(found, number)
             if rest:
                 self._insert(found, StoredChunk(ids[0], rest, stored_at))
-        self._keep((), letters)
-        self._let_go_beyond(self._max_bytes + settle_reserve(self._max_bytes))
+        self._store((), letters)
+        self._purge_beyond(self._max_bytes + acknowledge_reserve(self._max_bytes))
 
     def statistics(self) -> SpoolStatistics:
         """A snapshot."""
@@ -117,85 +124,85 @@ class MemorySpool:
         )
 
     async def dead_letters(
-        self, after: int = 0, limit: int = 100, where: LetterFilter = EVERY
+        self, after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS
     ) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
-        self._need_open()
+        self._check_open()
         found = ((number, letter) for number, letter in self._letters.items() if number > after)
         matching = ((number, letter) for number, letter in found if where.matches(letter))
         return [pair for pair, _ in zip(matching, range(limit), strict=False)]
 
     async def dead_letter(self, number: int) -> DeadLetter:
         """One of them."""
-        self._need_open()
+        self._check_open()
         return self._letters[number]
 
-    async def count_dead_letters(self, where: LetterFilter = EVERY) -> int:
+    async def count_dead_letters(self, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> int:
         """How many match."""
-        self._need_open()
+        self._check_open()
         return sum(where.matches(letter) for letter in self._letters.values())
 
     async def discard(self, numbers: Sequence[int]) -> int:
         """Let letters go for good; how many of them were there."""
-        self._need_open()
+        self._check_open()
         there = {number for number in numbers if number in self._letters}
         for number in there:
-            self._forget(number)
+            self._remove_letter(number)
         return len(there)
 
     async def replay(
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter] = ()
     ) -> Sequence[StoredChunk]:
         """Let letters go and keep what became of them."""
-        self._need_open()
+        self._check_open()
         if len(set(numbers)) != len(numbers) or any(number not in self._letters for number in numbers):
             raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
-        self._need_room(chunks, letters)
+        self._check_space(chunks, letters)
         for number in numbers:
-            self._forget(number)
-        return self._keep(chunks, letters)
+            self._remove_letter(number)
+        return self._store(chunks, letters)
 
     async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
         """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
-        self._need_open()
+        self._check_open()
         gone = 0
         while self._letters:
             number, letter = next(iter(self._letters.items()))
             if letter.at >= since and self._letter_bytes <= max_bytes:
                 break
-            self._forget(number)
+            self._remove_letter(number)
             gone += 1
         return gone
 
     # What the calls are made of.
 
-    def _need_open(self) -> None:
+    def _check_open(self) -> None:
         if not self._open:
             raise SpoolUnavailable("the spool is closed; open it first")
 
-    def _need_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+    def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         if (size := size_of(chunks, letters)) + self._size > self._max_bytes:
             raise SpoolFull(
                 f"the spool may hold spool.max_bytes = {self._max_bytes} bytes and holds {self._size}: "
                 f"{size} more do not fit. Send again when events have left, or raise spool.max_bytes"
             )
 
-    def _keep(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
+    def _store(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
         now = self._clock()
         stored = []
         for chunk in chunks:
             self._last_id += 1
             stored.append(StoredChunk(ChunkId(self._last_id), chunk, now))
-            self._insert(self._lanes.setdefault(chunk.lane, _Waiting()), stored[-1])
+            self._insert(self._lanes.setdefault(chunk.lane, _LaneChunks()), stored[-1])
         for letter in letters:
             self._last_letter += 1
             self._letters[self._last_letter] = letter
-            self._letter_bytes += letter_size(letter)
-            self._size += letter_size(letter)
+            self._letter_bytes += dead_letter_size(letter)
+            self._size += dead_letter_size(letter)
         self._commits += 1
         return stored
 
-    def _insert(self, found: _Waiting, stored: StoredChunk) -> None:
+    def _insert(self, found: _LaneChunks, stored: StoredChunk) -> None:
         position = bisect_left(found.ids, stored.id)
         found.ids.insert(position, stored.id)
         found.chunks[stored.id] = stored
@@ -205,7 +212,7 @@ class MemorySpool:
         self._size += size + CHUNK_OVERHEAD
         self._events += stored.chunk.count
 
-    def _remove(self, found: _Waiting, number: ChunkId) -> None:
+    def _remove(self, found: _LaneChunks, number: ChunkId) -> None:
         del found.ids[bisect_left(found.ids, number)]
         stored = found.chunks.pop(number)
         size = len(stored.chunk.payload)
@@ -214,16 +221,16 @@ class MemorySpool:
         self._size -= size + CHUNK_OVERHEAD
         self._events -= stored.chunk.count
 
-    def _forget(self, number: int) -> None:
-        size = letter_size(self._letters.pop(number))
+    def _remove_letter(self, number: int) -> None:
+        size = dead_letter_size(self._letters.pop(number))
         self._letter_bytes -= size
         self._size -= size
 
-    def _let_go_beyond(self, most: int) -> None:
+    def _purge_beyond(self, maximum: int) -> None:
         """Make room from the oldest letters on: a spool that cannot settle would never be less full."""
         gone = 0
-        while self._size > most and self._letters:
-            self._forget(next(iter(self._letters)))
+        while self._size > maximum and self._letters:
+            self._remove_letter(next(iter(self._letters)))
             gone += 1
         if gone:
             log.error("the spool is full of dead letters: the oldest %d were let go", gone)

@@ -48,7 +48,7 @@ class Spool(Protocol):
         """
         ...
 
-    async def settle(
+    async def acknowledge(
         self,
         lane: Lane,
         ids: Sequence[ChunkId],

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.config import load
 from gateway.model import Chunk, Lane
-from gateway.spool import make_spool
+from gateway.spool import create_spool
 from tests.cli.conftest import Run
 
 SECRET = "EAAB-never-to-be-seen"
@@ -177,7 +177,7 @@ def fill(config: Path, *lanes: Lane) -> None:
     settings = load(config, {})
 
     async def work() -> None:
-        spool = make_spool(settings.spool, time.time)
+        spool = create_spool(settings.spool, time.time)
         await spool.open()
         await spool.append([Chunk(lane, 2, 2_000_000_000, b'{"n":1},\n{"n":2}') for lane in lanes], [])
         await spool.close()
@@ -198,9 +198,9 @@ def test_a_stopped_spool_is_verified_listed_exported_and_emptied(run: Run, confi
     assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"
 
 
-def test_rescue_sets_the_file_aside_and_keeps_what_is_readable(run: Run, config: Path) -> None:
+def test_recover_sets_the_file_aside_and_keeps_what_is_readable(run: Run, config: Path) -> None:
     fill(config, Lane("store", "1", "t"))
-    done = run("spool", "rescue")
+    done = run("spool", "recover")
     assert done.exit_code == 0, done.output
     assert "rescued 2 events and 0 dead letters" in done.output
     assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"

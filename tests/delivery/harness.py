@@ -14,8 +14,8 @@ from gateway.config import DestinationSettings
 from gateway.delivery import DeliveryService, HttpResponse
 from gateway.meta import GraphRequest
 from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedEvent
-from gateway.spool import Engine
-from gateway.spool.intake import cut
+from gateway.spool import StorageEngine
+from gateway.spool.group_commit import cut_into_chunks
 from gateway.spool.memory import MemorySpool
 from gateway.telemetry import Ledger
 
@@ -97,7 +97,7 @@ def well(seen: Seen) -> HttpResponse:
 class Field:
     """The spool, the lanes, Meta, and the account."""
 
-    def __init__(self, answer: Answer = well, spool: Engine | None = None, **settings: Any) -> None:
+    def __init__(self, answer: Answer = well, spool: StorageEngine | None = None, **settings: Any) -> None:
         upload = {"requests_per_second": 100.0, "backoff_base": 1.0, **settings.pop("upload", {})}
         batch = {"max_age": 1.0, **settings.pop("batch", {})}
         tree = {
@@ -111,7 +111,7 @@ class Field:
         self.destination = DestinationSettings.model_validate(tree)
         self.meta = Meta(answer)
         self.ledger = Ledger()
-        self.spool: Engine = spool or MemorySpool(max_bytes=2**30, clock=self.clock)
+        self.spool: StorageEngine = spool or MemorySpool(max_bytes=2**30, clock=self.clock)
         self.delivery = DeliveryService(
             {"store": self.destination},
             self.spool,
@@ -151,7 +151,7 @@ class Field:
             for n in numbers
         ]
         events = [MappedEvent(lane, expires_at, body) for body in bodies]
-        chunks: list[Chunk] = cut(lane, events, self.delivery.remaining(lane), self.destination.limits)
+        chunks: list[Chunk] = cut_into_chunks(lane, events, self.delivery.remaining(lane), self.destination.limits)
         self.delivery.stored(await self.spool.append(chunks, []))
         return numbers
 

@@ -29,7 +29,7 @@ class CountingSpool(MemorySpool):
         return await super().read(lane, after, max_events, max_bytes)
 
 
-class House:
+class Fixture:
     """A buffer over a spool, and the numbers of the events that went in and came out."""
 
     def __init__(self, budget: MemoryBudget | None = None) -> None:
@@ -40,7 +40,7 @@ class House:
         self.put = 0
         self.taken: list[int] = []
 
-    async def open(self) -> House:
+    async def open(self) -> Fixture:
         await self.spool.open()
         return self
 
@@ -63,55 +63,55 @@ class House:
 
 def test_a_lane_that_flows_is_never_read_from_the_spool() -> None:
     async def run() -> None:
-        house = await House().open()
+        fixture = await Fixture().open()
         for _ in range(50):
-            await house.store(3, 7)
-            assert (await house.take()).count == 10
-        assert house.taken == list(range(500))
-        assert house.spool.reads == 0
-        assert house.budget.remaining == house.remaining
+            await fixture.store(3, 7)
+            assert (await fixture.take()).count == 10
+        assert fixture.taken == list(range(500))
+        assert fixture.spool.reads == 0
+        assert fixture.budget.remaining == fixture.remaining
 
     virtual_time.run(run())
 
 
 def test_a_backlog_is_read_from_the_spool_and_held_nowhere_else() -> None:
     async def run() -> None:
-        house = await House().open()
+        fixture = await Fixture().open()
         for _ in range(MAX_CACHED_BATCHES * 10 + 1):
-            await house.store(1)
-        assert house.budget.remaining == house.remaining
-        while house.batcher.events >= LIMITS.max_events:
-            await house.take()
-        assert house.spool.reads == MAX_CACHED_BATCHES
-        assert house.taken == list(range(MAX_CACHED_BATCHES * 10))
+            await fixture.store(1)
+        assert fixture.budget.remaining == fixture.remaining
+        while fixture.batcher.events >= LIMITS.max_events:
+            await fixture.take()
+        assert fixture.spool.reads == MAX_CACHED_BATCHES
+        assert fixture.taken == list(range(MAX_CACHED_BATCHES * 10))
 
     virtual_time.run(run())
 
 
 def test_what_flows_again_behind_a_backlog_comes_after_it() -> None:
     async def run() -> None:
-        house = await House().open()
-        await house.store(*[1] * (MAX_CACHED_BATCHES * 10 + 5))
-        await house.take()
-        await house.store(4)  # at hand, while older ones are in the spool alone
-        assert house.budget.remaining < house.remaining
-        await house.take()
-        await house.store(1)
-        await house.take()
-        assert house.taken == list(range(30))
-        reads = house.spool.reads
-        await house.store(10)
-        await house.take()
-        assert house.spool.reads == reads
-        assert house.budget.remaining == house.remaining
+        fixture = await Fixture().open()
+        await fixture.store(*[1] * (MAX_CACHED_BATCHES * 10 + 5))
+        await fixture.take()
+        await fixture.store(4)  # at hand, while older ones are in the spool alone
+        assert fixture.budget.remaining < fixture.remaining
+        await fixture.take()
+        await fixture.store(1)
+        await fixture.take()
+        assert fixture.taken == list(range(30))
+        reads = fixture.spool.reads
+        await fixture.store(10)
+        await fixture.take()
+        assert fixture.spool.reads == reads
+        assert fixture.budget.remaining == fixture.remaining
 
     virtual_time.run(run())
 
 
 def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() -> None:
     async def run() -> None:
-        budget = MemoryBudget(2 * CHUNK_OVERHEAD + 24)
-        first, second = await House(budget).open(), await House(budget).open()
+        budget = MemoryBudget(2 * CHUNK_OVERHEAD + 28)
+        first, second = await Fixture(budget).open(), await Fixture(budget).open()
         await first.store(5)
         await second.store(1, 9)  # the second chunk finds no room
         await second.take()
@@ -119,20 +119,20 @@ def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() ->
         await first.store(5)
         await first.take()
         assert (first.spool.reads, first.taken) == (0, list(range(10)))
-        assert budget.remaining == 2 * CHUNK_OVERHEAD + 24
+        assert budget.remaining == 2 * CHUNK_OVERHEAD + 28
 
     virtual_time.run(run())
 
 
 def test_after_a_rewind_everything_is_read_again() -> None:
     async def run() -> None:
-        house = await House().open()
-        await house.store(10, 3)
-        await house.take()
-        house.batcher.rewind(13)
-        assert house.budget.remaining == house.remaining
-        await house.take()
-        assert house.taken == [*range(10), *range(10)]
+        fixture = await Fixture().open()
+        await fixture.store(10, 3)
+        await fixture.take()
+        fixture.batcher.rewind(13)
+        assert fixture.budget.remaining == fixture.remaining
+        await fixture.take()
+        assert fixture.taken == [*range(10), *range(10)]
 
     virtual_time.run(run())
 
@@ -153,20 +153,20 @@ def test_whatever_comes_and_goes_every_event_leaves_once_and_in_order(
     operations: list[tuple[str, list[int]]], remaining: int
 ) -> None:
     async def run() -> None:
-        house = await House(MemoryBudget(remaining)).open()
+        fixture = await Fixture(MemoryBudget(remaining)).open()
         batches: list[Batch] = []
         for what, counts in operations:
             if what == "store":
-                await house.store(*counts)
-            elif what == "take" and house.batcher.events:
-                batches.append(await house.take())
+                await fixture.store(*counts)
+            elif what == "take" and fixture.batcher.events:
+                batches.append(await fixture.take())
             elif what == "settle" and batches:
-                await house.spool.settle(LANE, batches.pop().ids)
-        house.batcher.drain()
-        while house.batcher.events:
-            await house.take()
-        assert await house.batcher.next() is None
-        assert house.taken == list(range(house.put))
-        assert house.budget.remaining == remaining
+                await fixture.spool.acknowledge(LANE, batches.pop().ids)
+        fixture.batcher.drain()
+        while fixture.batcher.events:
+            await fixture.take()
+        assert await fixture.batcher.next() is None
+        assert fixture.taken == list(range(fixture.put))
+        assert fixture.budget.remaining == remaining
 
     virtual_time.run(run())

@@ -355,9 +355,9 @@ class Unwilling(MemorySpool):
         self._unwilling()
         return await super().read(*arguments)
 
-    async def settle(self, *arguments: Any, **named: Any) -> Any:
+    async def acknowledge(self, *arguments: Any, **named: Any) -> Any:
         self._unwilling()
-        return await super().settle(*arguments, **named)
+        return await super().acknowledge(*arguments, **named)
 
 
 def test_a_spool_that_fails_now_and_then_costs_time_and_nothing_is_sent_twice() -> None:

@@ -96,7 +96,7 @@ def test_a_repeat_is_taken_once_also_across_a_restart(tmp_path: Path) -> None:
 
 def test_an_event_that_was_refused_room_is_no_repeat_when_it_comes_again(tmp_path: Path) -> None:
     with House(tmp_path, server="") as house:
-        rewrite(house, "[spool]\n", '[spool]\nmax_bytes = "1MiB"\nlane_share = 0.01\n')
+        rewrite(house, "[spool]\n", '[spool]\nmax_bytes = "1MiB"\nlane_quota = 0.01\n')
         house.faults({"drop": "before", "event_set": EVENT_SET})
         with house.start():
             taken = 0
@@ -105,7 +105,7 @@ def test_an_event_that_was_refused_room_is_no_repeat_when_it_comes_again(tmp_pat
                 assert taken < 1000
             status, answer = house.track(*(sale(taken * 10 + number) for number in range(10)))
             assert (status, answer["code"]) == (503, "spool_full")
-            assert "lane_share" in answer["message"]
+            assert "lane_quota" in answer["message"]
             house.faults()
             until(lambda: house.account()["waiting"] == 0, "room")
             assert house.track(*(sale(taken * 10 + number) for number in range(10)))[1]["accepted"] == 10

@@ -221,7 +221,7 @@ def test_an_event_that_is_too_old_is_not_sent(api: str, action_source: str, days
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_many_events_of_a_lane_share_a_call(api: str) -> None:
+def test_many_events_of_a_lane_quota_a_call(api: str) -> None:
     one = mapper(api)
     mapped = [each for number in range(3) for each in uploads(one, sale(messageId=f"m-{number}", userId=f"u-{number}"))]
     assert len({each.lane for each in mapped}) == 1

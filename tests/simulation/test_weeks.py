@@ -52,9 +52,9 @@ class Fickle(MemorySpool):
         self._perhaps()
         return await super().read(*arguments)
 
-    async def settle(self, *arguments: Any, **named: Any) -> Any:
+    async def acknowledge(self, *arguments: Any, **named: Any) -> Any:
         self._perhaps()
-        return await super().settle(*arguments, **named)
+        return await super().acknowledge(*arguments, **named)
 
 
 async def simulate(seed: int) -> tuple[int, Counter[str], int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk, join_events
-from gateway.spool import Engine, SpoolFull
+from gateway.spool import SpoolFull, StorageEngine
 from gateway.spool.memory import MemorySpool
 from gateway.spool.sqlite import SqliteSpool
 
@@ -66,12 +66,12 @@ def sqlite(folder: Path, clock: Callable[[], float] = time.time, max_bytes: int 
     return SqliteSpool(folder / NAME, max_bytes=max_bytes, clock=clock, free_disk=lambda _: 2**60)
 
 
-def engine(name: str, folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> Engine:
+def engine(name: str, folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> StorageEngine:
     """A spool of either engine."""
     return sqlite(folder, clock, max_bytes) if name == "sqlite" else MemorySpool(max_bytes=max_bytes, clock=clock)
 
 
-async def fill(spool: Engine) -> list[StoredChunk]:
+async def fill(spool: StorageEngine) -> list[StoredChunk]:
     """Append until it is full."""
     taken: list[StoredChunk] = []
     try:
@@ -81,7 +81,7 @@ async def fill(spool: Engine) -> list[StoredChunk]:
         return taken
 
 
-async def everything(spool: Engine, lane: Lane = LANE) -> list[StoredChunk]:
+async def everything(spool: StorageEngine, lane: Lane = LANE) -> list[StoredChunk]:
     """All chunks of a lane, read as a lane reads them: by cursor."""
     found: list[StoredChunk] = []
     while step := await spool.read(lane, found[-1].id if found else START, 3, 2000):

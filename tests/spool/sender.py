@@ -34,7 +34,7 @@ async def main(folder: Path, first: int) -> None:
         if len(waiting) >= 20:
             batch, waiting = waiting[:10], waiting[10:]
             say("settling", *batch)
-            await spool.settle(LANE, batch, [letter(int(one)) for one in batch])
+            await spool.acknowledge(LANE, batch, [letter(int(one)) for one in batch])
             say("settled", *batch)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model import Backlog, ChunkId, Stage, split_events
-from gateway.spool import Engine, LetterFilter, SpoolFull, SpoolUnavailable
+from gateway.spool import DeadLetterFilter, SpoolFull, SpoolUnavailable, StorageEngine
 from tests.spool.builders import (
     ALL,
     LANE,
@@ -33,14 +33,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-async def spool(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Engine]:
+async def spool(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[StorageEngine]:
     spool = engine(request.param, tmp_path, clock, max_bytes=4 * MIB)
     assert await spool.open() == []
     yield spool
     await spool.close()
 
 
-async def test_chunks_are_read_in_the_order_in_which_they_were_appended(spool: Engine) -> None:
+async def test_chunks_are_read_in_the_order_in_which_they_were_appended(spool: StorageEngine) -> None:
     first = await spool.append([chunk(b"1"), chunk(b"2", lane=OTHER)], [])
     second = await spool.append([chunk(b"3"), chunk(b"4")], [])
 
@@ -51,7 +51,9 @@ async def test_chunks_are_read_in_the_order_in_which_they_were_appended(spool: E
     assert [*await everything(spool), *await everything(spool, OTHER)] == [first[0], *second, first[1]]
 
 
-async def test_overlapping_calls_take_effect_and_return_in_the_order_in_which_they_were_made(spool: Engine) -> None:
+async def test_overlapping_calls_take_effect_and_return_in_the_order_in_which_they_were_made(
+    spool: StorageEngine,
+) -> None:
     returned: list[int] = []
 
     async def append(number: int) -> ChunkId:
@@ -66,7 +68,7 @@ async def test_overlapping_calls_take_effect_and_return_in_the_order_in_which_th
     assert payloads(await everything(spool)) == [b"%d" % number for number in range(50)]
 
 
-async def test_a_chunk_keeps_all_that_was_said_of_it(spool: Engine, clock: Clock) -> None:
+async def test_a_chunk_keeps_all_that_was_said_of_it(spool: StorageEngine, clock: Clock) -> None:
     clock.now = 1_700_000_123.25
     given = chunk(b'{"a":1}', '{"b":"Zoë"}'.encode(), expires_at=1_700_000_999)
     (stored,) = await spool.append([given], [])
@@ -76,7 +78,7 @@ async def test_a_chunk_keeps_all_that_was_said_of_it(spool: Engine, clock: Clock
     assert read == stored
 
 
-async def test_reading_stops_at_the_limits_and_shows_one_more(spool: Engine) -> None:
+async def test_reading_stops_at_the_limits_and_shows_one_more(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"aa", b"bb"), chunk(b"cc"), chunk(b"dd"), chunk(b"ee"), chunk(b"ff")], [])
 
     async def read(after: int, max_events: int, max_bytes: int) -> list[bytes]:
@@ -84,61 +86,61 @@ async def test_reading_stops_at_the_limits_and_shows_one_more(spool: Engine) -> 
 
     assert await read(0, 4, ALL) == [b"aa,\nbb", b"cc", b"dd", b"ee"]
     assert await read(0, 3, ALL) == [b"aa,\nbb", b"cc", b"dd"]
-    assert await read(0, ALL, 11) == [b"aa,\nbb", b"cc", b"dd"]
-    assert await read(0, ALL, 10) == [b"aa,\nbb", b"cc"]
+    assert await read(0, ALL, 10) == [b"aa,\nbb", b"cc", b"dd"]
+    assert await read(0, ALL, 9) == [b"aa,\nbb", b"cc"]
     assert await read(0, 1, 1) == [b"aa,\nbb", b"cc"]
     assert await read(stored[2].id, ALL, ALL) == [b"ee", b"ff"]
     assert await read(stored[4].id, ALL, ALL) == []
     assert await spool.read(OTHER, START, ALL, ALL) == []
 
 
-async def test_settling_removes_the_chunks_and_keeps_the_letters(spool: Engine) -> None:
+async def test_settling_removes_the_chunks_and_keeps_the_letters(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3"), chunk(b"4")], [])
-    await spool.settle(LANE, [stored[0].id, stored[2].id], [letter(7)])
+    await spool.acknowledge(LANE, [stored[0].id, stored[2].id], [letter(7)])
 
     assert payloads(await everything(spool)) == [b"2", b"4"]
     assert [found for _, found in await spool.dead_letters()] == [letter(7)]
 
 
-async def test_the_rest_of_a_batch_stays_under_its_first_id_and_age(spool: Engine, clock: Clock) -> None:
+async def test_the_rest_of_a_batch_stays_under_its_first_id_and_age(spool: StorageEngine, clock: Clock) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2", b"3"), chunk(b"4")], [])
     clock.now += 100
-    await spool.settle(LANE, [stored[0].id, stored[1].id], [letter(1)], rest=chunk(b"3"))
+    await spool.acknowledge(LANE, [stored[0].id, stored[1].id], [letter(1)], rest=chunk(b"3"))
 
     kept, last = await everything(spool)
     assert (kept.id, kept.chunk, kept.stored_at) == (stored[0].id, chunk(b"3"), stored[0].stored_at)
     assert last == stored[2]
     assert payloads(await spool.read(LANE, stored[1].id, ALL, ALL)) == [b"4"]
-    await spool.settle(LANE, [kept.id])
+    await spool.acknowledge(LANE, [kept.id])
     assert await everything(spool) == [last]
 
 
 @pytest.mark.parametrize("ids", [[0], [0, 1], [1, 0], [1, 1], [99], [1, 99]])
-async def test_settling_what_is_not_there_is_an_error_and_changes_nothing(spool: Engine, ids: list[int]) -> None:
+async def test_settling_what_is_not_there_is_an_error_and_changes_nothing(spool: StorageEngine, ids: list[int]) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3")], [])
-    await spool.settle(LANE, [stored[0].id])
+    await spool.acknowledge(LANE, [stored[0].id])
     before = spool.statistics()
 
     with pytest.raises(KeyError):
-        await spool.settle(LANE, [stored[index].id if index < 3 else ChunkId(index) for index in ids], [letter()])
+        await spool.acknowledge(LANE, [stored[index].id if index < 3 else ChunkId(index) for index in ids], [letter()])
     with pytest.raises(KeyError):
-        await spool.settle(OTHER, [stored[1].id])
+        await spool.acknowledge(OTHER, [stored[1].id])
 
     assert payloads(await everything(spool)) == [b"2", b"3"]
     assert await spool.dead_letters() == []
     assert (spool.statistics().events, spool.statistics().bytes) == (before.events, before.bytes)
 
 
-async def test_a_rest_of_another_lane_or_of_nothing_is_a_mistake(spool: Engine) -> None:
+async def test_a_rest_of_another_lane_or_of_nothing_is_a_mistake(spool: StorageEngine) -> None:
     (stored,) = await spool.append([chunk(b"1")], [])
     with pytest.raises(ValueError, match="its lane"):
-        await spool.settle(LANE, [stored.id], rest=chunk(b"1", lane=OTHER))
+        await spool.acknowledge(LANE, [stored.id], rest=chunk(b"1", lane=OTHER))
     with pytest.raises(ValueError, match="its lane"):
-        await spool.settle(LANE, [], rest=chunk(b"1"))
+        await spool.acknowledge(LANE, [], rest=chunk(b"1"))
     assert payloads(await everything(spool)) == [b"1"]
 
 
-async def test_letters_alone_can_be_kept(spool: Engine) -> None:
+async def test_letters_alone_can_be_kept(spool: StorageEngine) -> None:
     mapping = letter(1, stage=Stage.MAPPING, lane=None, source="shop", fault=None, attempts=0)
     nothing = letter(2, event=None)
     assert await spool.append([], [mapping, nothing]) == []
@@ -146,7 +148,7 @@ async def test_letters_alone_can_be_kept(spool: Engine) -> None:
     assert spool.statistics().dead_letters == 2
 
 
-async def test_the_statistics_follow_every_change(spool: Engine) -> None:
+async def test_the_statistics_follow_every_change(spool: StorageEngine) -> None:
     empty = spool.statistics()
     assert (empty.events, empty.bytes, empty.dead_letters, empty.max_bytes) == (0, 0, 0, 4 * MIB)
 
@@ -156,14 +158,14 @@ async def test_the_statistics_follow_every_change(spool: Engine) -> None:
     assert full.size >= full.bytes
     assert full.commits == empty.commits + 1
 
-    await spool.settle(LANE, [stored[0].id], [letter()], rest=bulk(2, 600))
+    await spool.acknowledge(LANE, [stored[0].id], [letter()], rest=bulk(2, 600))
     half = spool.statistics()
     assert (half.events, half.bytes, half.dead_letters) == (7, 1202 + 3008, 2)
 
 
-async def test_after_a_stop_everything_goes_on_where_it_was(spool: Engine, clock: Clock) -> None:
+async def test_after_a_stop_everything_goes_on_where_it_was(spool: StorageEngine, clock: Clock) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3", lane=OTHER)], [letter(1)])
-    await spool.settle(LANE, [stored[0].id], [letter(2)])
+    await spool.acknowledge(LANE, [stored[0].id], [letter(2)])
     clock.now += 1
     await spool.close()
 
@@ -176,10 +178,10 @@ async def test_after_a_stop_everything_goes_on_where_it_was(spool: Engine, clock
     assert later.id > stored[2].id
 
 
-async def test_ids_and_numbers_grow_although_everything_left_before_a_stop(spool: Engine) -> None:
+async def test_ids_and_numbers_grow_although_everything_left_before_a_stop(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"1", lane=OTHER), chunk(b"2")], [letter()])
-    await spool.settle(OTHER, [stored[0].id])
-    await spool.settle(LANE, [stored[1].id])
+    await spool.acknowledge(OTHER, [stored[0].id])
+    await spool.acknowledge(LANE, [stored[1].id])
     ((number, _),) = await spool.dead_letters()
     await spool.discard([number])
     await spool.close()
@@ -191,7 +193,7 @@ async def test_ids_and_numbers_grow_although_everything_left_before_a_stop(spool
     assert next_number > number
 
 
-async def test_a_full_spool_takes_nothing_and_empties(spool: Engine) -> None:
+async def test_a_full_spool_takes_nothing_and_empties(spool: StorageEngine) -> None:
     taken = await fill(spool)
     with pytest.raises(SpoolFull, match=r"max_bytes"):
         await spool.append([bulk(100, 600)], [])
@@ -205,28 +207,28 @@ async def test_a_full_spool_takes_nothing_and_empties(spool: Engine) -> None:
 
     for index, stored in enumerate(taken):
         refused = [letter(index, event=body) for body in split_events(stored.chunk.payload)[:10]]
-        await spool.settle(LANE, [stored.id], refused, rest=bulk(50, 600))
+        await spool.acknowledge(LANE, [stored.id], refused, rest=bulk(50, 600))
     for stored in taken:
-        await spool.settle(LANE, [stored.id])
+        await spool.acknowledge(LANE, [stored.id])
     assert spool.statistics().events == 0
     assert spool.statistics().dead_letters == len(taken) * 10
 
 
-async def test_room_that_is_given_back_is_taken_again(spool: Engine) -> None:
+async def test_room_that_is_given_back_is_taken_again(spool: StorageEngine) -> None:
     taken = await fill(spool)
     for _ in range(3):
-        await spool.settle(LANE, [stored.id for stored in taken[:10]])
+        await spool.acknowledge(LANE, [stored.id for stored in taken[:10]])
         again = [(await spool.append([bulk(100, 600)], []))[0] for _ in range(10)]
         taken = taken[10:] + again
 
 
 async def test_a_spool_full_of_dead_letters_lets_the_oldest_go_and_says_so(
-    spool: Engine, caplog: pytest.LogCaptureFixture
+    spool: StorageEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = letter(event=b'{"n":"' + b"x" * 60_000 + b'"}')
     stored = await spool.append([chunk(b"%d" % number) for number in range(200)], [])
     for one in stored:
-        await spool.settle(LANE, [one.id], [large])
+        await spool.acknowledge(LANE, [one.id], [large])
 
     found = await spool.dead_letters(limit=1000)
     assert 60 < len(found) < 90
@@ -237,7 +239,7 @@ async def test_a_spool_full_of_dead_letters_lets_the_oldest_go_and_says_so(
         await spool.append([chunk(b"1")], [])
 
 
-async def test_a_closed_spool_refuses_every_call(spool: Engine) -> None:
+async def test_a_closed_spool_refuses_every_call(spool: StorageEngine) -> None:
     (stored,) = await spool.append([chunk(b"1")], [])
     await spool.close()
     await spool.close()
@@ -247,13 +249,13 @@ async def test_a_closed_spool_refuses_every_call(spool: Engine) -> None:
     with pytest.raises(SpoolUnavailable):
         await spool.read(LANE, START, 1, 1)
     with pytest.raises(SpoolUnavailable):
-        await spool.settle(LANE, [stored.id])
+        await spool.acknowledge(LANE, [stored.id])
     with pytest.raises(SpoolUnavailable):
         await spool.dead_letters()
     assert spool.statistics().events == 1
 
 
-async def test_what_was_begun_before_a_close_is_finished(spool: Engine) -> None:
+async def test_what_was_begun_before_a_close_is_finished(spool: StorageEngine) -> None:
     begun = [asyncio.create_task(spool.append([chunk(b"%d" % number)], [])) for number in range(20)]
     await asyncio.sleep(0)
     await spool.close()
@@ -262,7 +264,7 @@ async def test_what_was_begun_before_a_close_is_finished(spool: Engine) -> None:
     assert len(await everything(spool)) == 20
 
 
-async def test_letters_are_found_by_what_is_said_of_them(spool: Engine) -> None:
+async def test_letters_are_found_by_what_is_said_of_them(spool: StorageEngine) -> None:
     letters = [
         letter(0, code="unmapped_event", stage=Stage.MAPPING, at=10.0),
         letter(1, code="event_refused", at=20.0),
@@ -274,7 +276,7 @@ async def test_letters_are_found_by_what_is_said_of_them(spool: Engine) -> None:
     kept = await spool.dead_letters()
 
     async def found(**fields: object) -> list[int]:
-        where = LetterFilter(**fields)  # type: ignore[arg-type]
+        where = DeadLetterFilter(**fields)  # type: ignore[arg-type]
         pairs = await spool.dead_letters(where=where)
         assert await spool.count_dead_letters(where) == len(pairs)
         assert [(number, await spool.dead_letter(number)) for number, _ in pairs] == list(pairs)
@@ -291,7 +293,7 @@ async def test_letters_are_found_by_what_is_said_of_them(spool: Engine) -> None:
     assert await found(code="none") == []
 
 
-async def test_letters_are_paged_by_number(spool: Engine) -> None:
+async def test_letters_are_paged_by_number(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(10)])
     first = await spool.dead_letters(limit=4)
     second = await spool.dead_letters(after=first[-1][0], limit=4)
@@ -300,7 +302,7 @@ async def test_letters_are_paged_by_number(spool: Engine) -> None:
     assert await spool.dead_letters(limit=0) == []
 
 
-async def test_discarded_letters_are_gone_and_the_others_keep_their_numbers(spool: Engine) -> None:
+async def test_discarded_letters_are_gone_and_the_others_keep_their_numbers(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(4)])
     before = await spool.dead_letters()
     numbers = [number for number, _ in before]
@@ -314,7 +316,7 @@ async def test_discarded_letters_are_gone_and_the_others_keep_their_numbers(spoo
         await spool.dead_letter(numbers[1])
 
 
-async def test_a_replayed_letter_is_a_chunk_and_no_letter_at_once(spool: Engine) -> None:
+async def test_a_replayed_letter_is_a_chunk_and_no_letter_at_once(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(3)])
     numbers = [number for number, _ in await spool.dead_letters()]
 
@@ -329,14 +331,14 @@ async def test_a_replayed_letter_is_a_chunk_and_no_letter_at_once(spool: Engine)
     assert spool.statistics().dead_letters == 2
 
 
-async def test_letters_are_let_go_by_age(spool: Engine) -> None:
+async def test_letters_are_let_go_by_age(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, at=float(number)) for number in range(1200)])
     assert await spool.retain(since=1150.0, max_bytes=ALL) == 1150
     assert [one.at for _, one in await spool.dead_letters()] == [float(number) for number in range(1150, 1200)]
     assert await spool.retain(since=0.0, max_bytes=ALL) == 0
 
 
-async def test_letters_are_let_go_by_size(spool: Engine) -> None:
+async def test_letters_are_let_go_by_size(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, event=b'"' + b"x" * 1000 + b'"') for number in range(100)])
     gone = await spool.retain(since=0.0, max_bytes=50_000)
     left = await spool.dead_letters(limit=1000)

@@ -14,9 +14,9 @@ import pytest
 
 from gateway.model import ChunkId, Stage, StoredChunk
 from gateway.spool import SpoolUnavailable
-from gateway.spool.sqlite import rescue_file, verify
-from gateway.spool.sqlite.rows import Damaged
-from gateway.spool.sqlite.salvage import _believed, salvage
+from gateway.spool.sqlite import recover_file, verify
+from gateway.spool.sqlite.recovery.page_reader import _intact_rows, read_pages
+from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA, VERSION
 from tests.spool.builders import ALL, LANE, NAME, OTHER, START, bulk, chunk, crash, everything, letter, payloads, sqlite
 
@@ -27,7 +27,7 @@ async def furnished(folder: Path, chunks: int = 40) -> list[bytes]:
     await spool.open()
     stored = await spool.append([bulk(20, 300 + number) for number in range(chunks)], [letter(n) for n in range(60)])
     await spool.append([chunk(b'"other"', lane=OTHER)], [])
-    await spool.settle(LANE, [one.id for one in stored[5:15]])
+    await spool.acknowledge(LANE, [one.id for one in stored[5:15]])
     await spool.close()
     return payloads([*stored[:5], *stored[15:]])
 
@@ -102,7 +102,7 @@ async def test_damage_anywhere_costs_what_it_hit_and_intake_goes_on(seed: int, t
         one for one in (letter(n) for n in range(60)) if one in dead
     ]
     assert (await everything(spool))[-1] == stored
-    await spool.settle(LANE, [one.id for one in await everything(spool)])
+    await spool.acknowledge(LANE, [one.id for one in await everything(spool)])
     assert await everything(spool) == []
     await spool.close()
 
@@ -147,7 +147,7 @@ async def test_damage_that_is_met_while_serving_is_rescued_then_and_ids_go_on(
     stored = await spool.append([bulk(20, 400) for _ in range(300)], [])
     await spool.close()
     await spool.open()
-    connection = spool._keeper._store.database.connection  # type: ignore[union-attr]
+    connection = spool._connection._store.database.connection  # type: ignore[union-attr]
     connection.release_memory()  # what it knows of the file is read again
     spoil(folder / NAME, *range(PAGE_SIZE * 8, (folder / NAME).stat().st_size - PAGE_SIZE, PAGE_SIZE * 40))
 
@@ -156,10 +156,10 @@ async def test_damage_that_is_met_while_serving_is_rescued_then_and_ids_go_on(
     assert after.id > stored[-1].id
     assert len(found) + spool.statistics().dead_letters // 20 > 200
     # Those that nobody could read any more may still be settled: the caller has them.
-    await spool.settle(LANE, [one.id for one in stored], [letter()])
+    await spool.acknowledge(LANE, [one.id for one in stored], [letter()])
     assert await everything(spool) == [after]
     with pytest.raises(KeyError):
-        await spool.settle(LANE, [ChunkId(after.id + 1)])
+        await spool.acknowledge(LANE, [ChunkId(after.id + 1)])
     await spool.close()
     assert "damaged" in caplog.text
 
@@ -224,7 +224,7 @@ async def test_a_rescue_that_was_interrupted_is_finished_by_the_next_start(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", rename)
         with pytest.raises(KeyboardInterrupt):
-            rescue_file(path)
+            recover_file(path)
 
     spool = sqlite(tmp_path)
     await spool.open()
@@ -257,7 +257,7 @@ async def test_a_spool_of_a_newer_version_is_refused_and_left_alone(tmp_path: Pa
     connection.close()
     before = (tmp_path / NAME).read_bytes()
 
-    with pytest.raises(SpoolUnavailable, match="newer gateway"):
+    with pytest.raises(SpoolUnavailable, match="has format 99"):
         await sqlite(tmp_path).open()
     assert (tmp_path / NAME).read_bytes() == before
     assert set_aside(tmp_path) == []
@@ -307,7 +307,7 @@ async def test_verify_and_rescue_leave_a_spool_in_use_alone(tmp_path: Path) -> N
     with pytest.raises(SpoolUnavailable, match="in use"):
         verify(tmp_path / NAME)
     with pytest.raises(SpoolUnavailable, match="in use"):
-        rescue_file(tmp_path / NAME)
+        recover_file(tmp_path / NAME)
     await spool.close()
     with pytest.raises(SpoolUnavailable, match="no spool"):
         verify(tmp_path / "none.sqlite")
@@ -317,7 +317,7 @@ async def test_verify_and_rescue_leave_a_spool_in_use_alone(tmp_path: Path) -> N
 
 async def test_rescue_by_hand_puts_everything_into_a_fresh_file(tmp_path: Path) -> None:
     kept = await furnished(tmp_path)
-    done = rescue_file(tmp_path / NAME)
+    done = recover_file(tmp_path / NAME)
     assert (done.events, done.dead_letters) == (601, 60)
     assert done.aside.exists()
     spool = sqlite(tmp_path)
@@ -350,8 +350,8 @@ def test_whatever_stands_in_a_row_of_a_spoilt_page_it_is_believed_or_left_out() 
     for columns in (7, 9):
         for _ in range(20_000):
             record = [rng.choice(values) for _ in range(columns)]
-            with suppress(Damaged):
-                found += len(list(_believed(rng.choice([1, 2**40]), record, START)))
+            with suppress(DamagedRow):
+                found += len(list(_intact_rows(rng.choice([1, 2**40]), record, START)))
     assert found > 100, "none was even a damaged chunk"
 
 
@@ -363,4 +363,4 @@ def test_a_file_of_random_pages_is_rescued_without_a_word_of_it_believed(tmp_pat
             bytes([0x0D]) + b"\0\0" + bytes([0, rng.randrange(200)]) + rng.randbytes(PAGE_SIZE - 5) for _ in range(6)
         ]
         path.write_bytes(b"".join(pages))
-        assert not any(isinstance(row, StoredChunk) for row in salvage(path, START))
+        assert not any(isinstance(row, StoredChunk) for row in read_pages(path, START))

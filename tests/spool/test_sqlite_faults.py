@@ -10,26 +10,26 @@ import apsw
 import pytest
 
 from gateway.model import Chunk, ChunkId, StoredChunk
-from gateway.spool import EVERY, SpoolUnavailable
-from gateway.spool.sqlite.keeper import PATIENCE, Keeper
-from gateway.spool.sqlite.medium import Medium
+from gateway.spool import ALL_DEAD_LETTERS, SpoolUnavailable
+from gateway.spool.sqlite.connection_manager import MAX_FAILURES, ConnectionManager
+from gateway.spool.sqlite.storage_limits import StorageLimits
 from gateway.spool.sqlite.store import Store
 from tests.spool.builders import ALL, LANE, MIB, NAME, OTHER, START, bulk, chunk, crash, letter, payloads
-from tests.spool.disk import Disk, Fault
+from tests.spool.faulty_disk import Disk, Fault
 
 
-def keeper(folder: Path, vfs: str = "", max_bytes: int = 64 * MIB) -> Keeper:
+def connection_manager(folder: Path, vfs: str = "", max_bytes: int = 64 * MIB) -> ConnectionManager:
     """The engine without its thread: a call is done when it returns."""
-    return Keeper(Medium(folder / NAME, max_bytes, vfs, lambda _: 2**60), lambda: 1_700_000_000.0)
+    return ConnectionManager(StorageLimits(folder / NAME, max_bytes, vfs, lambda _: 2**60), lambda: 1_700_000_000.0)
 
 
-def waiting(keeper: Keeper) -> list[bytes]:
-    return payloads(keeper.do(lambda store: store.read(LANE, START, ALL, ALL)))
+def waiting(connection_manager: ConnectionManager) -> list[bytes]:
+    return payloads(connection_manager.do(lambda store: store.read(LANE, START, ALL, ALL)))
 
 
-def letters(keeper: Keeper) -> int:
-    found, _ = keeper.do(lambda store: store.dead_letters(0, 1000, EVERY))
-    assert keeper.statistics().dead_letters == len(found)
+def letters(connection_manager: ConnectionManager) -> int:
+    found, _ = connection_manager.do(lambda store: store.dead_letters(0, 1000, ALL_DEAD_LETTERS))
+    assert connection_manager.statistics().dead_letters == len(found)
     return len(found)
 
 
@@ -53,8 +53,8 @@ def add(store: Store) -> None:
     store.append([chunk(FRESH), chunk(b"elsewhere", lane=OTHER)], [letter(1)])
 
 
-def settle(store: Store) -> None:
-    store.settle(LANE, [ChunkId(1), ChunkId(2)], [letter(1), letter(2)], rest=chunk(b"rest" * 4000))
+def acknowledge(store: Store) -> None:
+    store.acknowledge(LANE, [ChunkId(1), ChunkId(2)], [letter(1), letter(2)], rest=chunk(b"rest" * 4000))
 
 
 def replay(store: Store) -> None:
@@ -63,7 +63,7 @@ def replay(store: Store) -> None:
 
 OUTCOMES: dict[str, tuple[Callable[[Store], None], list[bytes], int]] = {
     "append": (add, [*BEFORE, FRESH], 2),
-    "settle": (settle, [b"rest" * 4000, BEFORE[2]], 3),
+    "settle": (acknowledge, [b"rest" * 4000, BEFORE[2]], 3),
     "replay": (replay, [*BEFORE, b"again"], 0),
 }
 
@@ -79,56 +79,56 @@ def test_a_fault_at_any_step_of_a_commit_leaves_all_as_it_was_and_the_next_call_
         steps += 1
         folder = tmp_path / str(steps)
         with Disk() as disk:
-            house = keeper(folder, disk.name)
-            house.open()
-            house.do(lambda store: store.append([chunk(body) for body in BEFORE], [letter(0)]))
+            fixture = connection_manager(folder, disk.name)
+            fixture.open()
+            fixture.do(lambda store: store.append([chunk(body) for body in BEFORE], [letter(0)]))
 
             with disk.broken(Fault(steps, **FAULTS[fault])) as broken:  # type: ignore[arg-type]
                 try:
-                    house.do(call)
+                    fixture.do(call)
                 except SpoolUnavailable:
                     assert broken.fired
             if not broken.fired:
-                assert (waiting(house), letters(house)) == (done, done_letters)
-                house.close()
+                assert (waiting(fixture), letters(fixture)) == (done, done_letters)
+                fixture.close()
                 break
 
-            assert (waiting(house), letters(house)) == (BEFORE, 1)
-            (after,) = house.do(append([chunk(AFTER)]))
+            assert (waiting(fixture), letters(fixture)) == (BEFORE, 1)
+            (after,) = fixture.do(append([chunk(AFTER)]))
             assert after.id > 3
-            assert waiting(house) == [*BEFORE, AFTER]
+            assert waiting(fixture) == [*BEFORE, AFTER]
 
-            killed = keeper(crash(folder, tmp_path / f"killed-{steps}"))
+            killed = connection_manager(crash(folder, tmp_path / f"killed-{steps}"))
             killed.open()
             assert (waiting(killed), letters(killed)) == ([*BEFORE, AFTER], 1)
             killed.close()
 
-            house.do(call)
-            assert letters(house) == done_letters
-            house.close()
+            fixture.do(call)
+            assert letters(fixture) == done_letters
+            fixture.close()
     assert steps > 6
 
 
-@pytest.mark.parametrize("calls", range(1, 2 * PATIENCE + 2))
+@pytest.mark.parametrize("calls", range(1, 2 * MAX_FAILURES + 2))
 def test_a_disk_that_is_away_for_a_while_is_taken_up_again_and_what_was_refused_does_not_come_back(
     calls: int, tmp_path: Path
 ) -> None:
     """Only the sync fails: a whole transaction stands in the log behind what was acknowledged, and was refused."""
     with Disk() as disk:
-        house = keeper(tmp_path, disk.name)
-        house.open()
-        house.do(append([chunk(body) for body in BEFORE]))
+        fixture = connection_manager(tmp_path, disk.name)
+        fixture.open()
+        fixture.do(append([chunk(body) for body in BEFORE]))
         with disk.broken(Fault(1, times=ALL, only="sync")) as broken:
             for _ in range(calls):
                 with pytest.raises(SpoolUnavailable, match="failed"):
-                    house.do(append([chunk(FRESH)]))
+                    fixture.do(append([chunk(FRESH)]))
         assert broken.fired >= calls
 
-        assert waiting(house) == BEFORE
-        assert house.statistics().events == 3
-        house.do(append([chunk(AFTER)]))
-        assert waiting(house) == [*BEFORE, AFTER]
-        house.close()
+        assert waiting(fixture) == BEFORE
+        assert fixture.statistics().events == 3
+        fixture.do(append([chunk(AFTER)]))
+        assert waiting(fixture) == [*BEFORE, AFTER]
+        fixture.close()
 
 
 def test_a_log_that_cannot_be_written_back_stops_nothing_and_is_written_back_later(
@@ -136,23 +136,23 @@ def test_a_log_that_cannot_be_written_back_stops_nothing_and_is_written_back_lat
 ) -> None:
     caplog.set_level("INFO")
     with Disk() as disk:
-        house = keeper(tmp_path, disk.name, max_bytes=16 * MIB)
-        house.open()
+        fixture = connection_manager(tmp_path, disk.name, max_bytes=16 * MIB)
+        fixture.open()
         stored: list[StoredChunk] = []
         with disk.broken(Fault(ALL)) as broken:
             for _ in range(60):
-                stored += house.do(append([bulk(100, 600)]))
+                stored += fixture.do(append([bulk(100, 600)]))
                 # From here on what is beside the log fails, until the call after.
                 broken.at, broken.times = disk.changes + 1, ALL
-                house.after_call()
+                fixture.after_call()
                 broken.at = ALL
         assert "could not be written back" in caplog.text
-        house.idle()
-        house.after_call()
+        fixture.idle()
+        fixture.after_call()
         assert "could be written back again" in caplog.text
         assert (tmp_path / f"{NAME}-wal").stat().st_size < 8 * MIB
-        assert len(waiting(house)) == 60
-        house.close()
+        assert len(waiting(fixture)) == 60
+        fixture.close()
 
 
 @pytest.mark.parametrize("verb", OUTCOMES)
@@ -168,26 +168,26 @@ def test_a_power_cut_at_any_step_keeps_what_was_acknowledged_and_takes_the_rest_
         steps += 1
         folder = tmp_path / str(steps)
         with Disk() as disk:
-            house = keeper(folder, disk.name)
-            house.open()
-            house.do(lambda store: store.append([chunk(body) for body in BEFORE], [letter(0)]))
+            fixture = connection_manager(folder, disk.name)
+            fixture.open()
+            fixture.do(lambda store: store.append([chunk(body) for body in BEFORE], [letter(0)]))
             with disk.broken(Fault(steps, times=ALL)) as broken:
                 try:
-                    house.do(call)
+                    fixture.do(call)
                 except SpoolUnavailable:
                     assert broken.fired
                 cut = bool(broken.fired)
                 for attempt in range(3):
                     left = tmp_path / f"left-{steps}-{attempt}"
                     disk.power_cut(left, random)
-                    later = keeper(left)
+                    later = connection_manager(left)
                     later.open()
                     found = waiting(later), letters(later)
                     assert found == (done, done_letters) if not cut else found in [(BEFORE, 1), (done, done_letters)]
                     later.do(append([chunk(AFTER)]))
                     later.close()
                     seen.add(found == (BEFORE, 1))
-            house.close()
+            fixture.close()
     assert seen == {True, False}
 
 
@@ -197,22 +197,22 @@ def test_a_power_cut_while_the_log_is_written_back_or_the_file_shrinks_loses_not
     while more:
         folder = tmp_path / str(step)
         with Disk() as disk:
-            house = keeper(folder, disk.name)
-            house.open()
-            stored = house.do(append([bulk(50, 600) for _ in range(120)]))
+            fixture = connection_manager(folder, disk.name)
+            fixture.open()
+            stored = fixture.do(append([bulk(50, 600) for _ in range(120)]))
             ids = [one.id for one in stored[:-2]]
-            house.do(lambda store: store.settle(LANE, ids, [letter(0)], None))  # noqa: B023 (done when it returns)
+            fixture.do(lambda store: store.acknowledge(LANE, ids, [letter(0)], None))  # noqa: B023 (done when it returns)
             with disk.broken(Fault(step, times=ALL)) as broken:
-                while house.idle():
+                while fixture.idle():
                     pass
                 more = bool(broken.fired)
             left = tmp_path / f"left-{step}"
             disk.power_cut(left, random)
-            later = keeper(left)
+            later = connection_manager(left)
             later.open()
             assert waiting(later) == payloads(stored[-2:])
             assert letters(later) == 1
             later.close()
-            house.close()
+            fixture.close()
         step += 1 + step // 8
     assert step > 100

@@ -1,11 +1,10 @@
-"""The spool in one SQLite file: durable at every return, whole after every crash, able to empty when it is full.
+"""The spool in one SQLite file: durable when a call returns, consistent after a crash, able to empty when it is full.
 
-One thread holds the one connection (`writer`); `keeper` keeps that connection well; `store` has the transactions;
-`rescue` reads what a damaged file still holds. Only this folder knows the database.
+`database_thread` runs every call on one thread; `connection_manager` opens, replaces and closes the one connection;
+`store` has the transactions; `recovery` reads what a damaged file still holds. Only this package uses apsw.
 """
 
 from gateway.spool.sqlite.engine import SqliteSpool
-from gateway.spool.sqlite.rescue import Rescued
-from gateway.spool.sqlite.verify import Verified, backlogs, rescue_file, verify
+from gateway.spool.sqlite.recovery import RecoveryResult, VerifyResult, backlogs, recover_file, verify
 
-__all__ = ["Rescued", "SqliteSpool", "Verified", "backlogs", "rescue_file", "verify"]
+__all__ = ["RecoveryResult", "SqliteSpool", "VerifyResult", "backlogs", "recover_file", "verify"]

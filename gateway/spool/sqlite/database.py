@@ -13,9 +13,9 @@ import apsw
 
 from gateway.model import Backlog, UnixSeconds
 from gateway.spool.sqlite import files
-from gateway.spool.sqlite.medium import Medium
 from gateway.spool.sqlite.rows import key_of
-from gateway.spool.sqlite.schema import COUNTING, PAGE_SIZE, prepare
+from gateway.spool.sqlite.schema import PAGE_SIZE, TOTALS_TRIGGERS, prepare
+from gateway.spool.sqlite.storage_limits import StorageLimits
 from gateway.spool.sqlite.totals import LaneTotals, Totals, load_totals
 from gateway.spool.sqlite.transaction import Transaction
 from gateway.telemetry import SpoolStatistics
@@ -27,11 +27,11 @@ STATUS_RANGE = 0x7FFFFFFF
 class Database:
     """An open database. After any exception it is as it was before."""
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, limits: StorageLimits) -> None:
         """Raises `apsw.Error` and `SpoolUnavailable`."""
-        self.medium = medium
+        self.limits = limits
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        self.connection = apsw.Connection(str(medium.path), flags=flags, vfs=medium.vfs or None)
+        self.connection = apsw.Connection(str(limits.path), flags=flags, vfs=limits.vfs or None)
         self.totals = Totals()
         # As they stand after the last commit.
         self.log_pages = 0  # in the log and not written back
@@ -42,14 +42,14 @@ class Database:
         self.unmeasured_pages = 0
         try:
             prepare(self.connection)
-            self.connection.execute(COUNTING)
-            self.connection.pragma("max_page_count", medium.last_page)
+            self.connection.execute(TOTALS_TRIGGERS)
+            self.connection.pragma("max_page_count", limits.last_page)
             self._load()
         except BaseException:
             self.abandon()
             raise
         self.checkpoint("NOOP")  # what an earlier connection left in the log
-        self._inode = medium.path.stat().st_ino
+        self._inode = limits.path.stat().st_ino
 
     def close(self) -> None:
         """Write the log back and let go."""
@@ -108,7 +108,7 @@ class Database:
     @property
     def is_ours(self) -> bool:
         """Whether the file that we write is still the one that the next start will find."""
-        return files.inode(self.medium.path) == self._inode
+        return files.inode(self.limits.path) == self._inode
 
     def measure(self) -> None:
         """Look at the size of the file."""
@@ -133,7 +133,7 @@ class Database:
             bytes=sum(totals.bytes for totals in lanes),
             dead_letters=self.totals.letters,
             size=self.used_pages * PAGE_SIZE,
-            max_bytes=self.medium.max_bytes,
+            max_bytes=self.limits.max_bytes,
             commits=self.commits,
         )
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.spool.letters import EVERY, LetterFilter
+from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter
 from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files
-from gateway.spool.sqlite.keeper import Keeper
-from gateway.spool.sqlite.medium import Medium
-from gateway.spool.sqlite.settling import Settlement, Settler
+from gateway.spool.sqlite.connection_manager import ConnectionManager
+from gateway.spool.sqlite.database_thread import DatabaseThread
+from gateway.spool.sqlite.group_acknowledge import Acknowledgement, GroupAcknowledger
+from gateway.spool.sqlite.storage_limits import StorageLimits
 from gateway.spool.sqlite.store import Store
-from gateway.spool.sqlite.writer import Writer
 from gateway.telemetry import SpoolStatistics
 
 log = logging.getLogger("gateway.spool")
@@ -43,18 +43,22 @@ class SqliteSpool:
         free_disk: Callable[[Path], int] = files.free_disk,
     ) -> None:
         """`vfs` and `free_disk` are for tests that break the disk."""
-        self._keeper = Keeper(Medium(path, max_bytes, vfs, free_disk), clock)
-        self._writer: Writer | None = None  # set while open
-        self._settler = Settler(lambda settlements: self._call(lambda store: store.settle_all(settlements)))
+        self._connection = ConnectionManager(StorageLimits(path, max_bytes, vfs, free_disk), clock)
+        self._writer: DatabaseThread | None = None  # set while open
+        self._acknowledger = GroupAcknowledger(
+            lambda acknowledgements: self._call(lambda store: store.acknowledge_all(acknowledgements))
+        )
 
     async def open(self) -> Sequence[Backlog]:
         """Take the lock, mend what a crash or a disk left, and say what waits."""
         if self._writer:
             raise SpoolUnavailable("the spool is open already")
-        keeper = self._keeper
-        self._writer = writer = Writer(after=keeper.after_call, idle=keeper.idle, name="spool")
+        connection_manager = self._connection
+        self._writer = writer = DatabaseThread(
+            after=connection_manager.after_call, idle=connection_manager.idle, name="spool"
+        )
         try:
-            return await writer.call(keeper.open)
+            return await writer.call(connection_manager.open)
         except BaseException:
             self._writer = None
             writer.stop()
@@ -64,7 +68,7 @@ class SqliteSpool:
         """Finish what was begun, write the log back and let go."""
         writer, self._writer = self._writer, None
         if writer:
-            closed = writer.call(self._keeper.close)
+            closed = writer.call(self._connection.close)
             writer.stop()
             await closed
 
@@ -76,7 +80,7 @@ class SqliteSpool:
         """The lane's oldest chunks above `after` that fit both limits, and one more."""
         return await self._do(lambda store: store.read(lane, after, max_events, max_bytes))
 
-    async def settle(
+    async def acknowledge(
         self,
         lane: Lane,
         ids: Sequence[ChunkId],
@@ -84,14 +88,14 @@ class SqliteSpool:
         rest: Chunk | None = None,
     ) -> None:
         """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        await self._settler.settle(Settlement(lane, ids, letters, rest))
+        await self._acknowledger.acknowledge(Acknowledgement(lane, ids, letters, rest))
 
     def statistics(self) -> SpoolStatistics:
         """A snapshot, without waiting."""
-        return self._keeper.statistics()
+        return self._connection.statistics()
 
     async def dead_letters(
-        self, after: int = 0, limit: int = 100, where: LetterFilter = EVERY
+        self, after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS
     ) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         found: list[tuple[int, DeadLetter]] = []
@@ -106,9 +110,9 @@ class SqliteSpool:
         """One of them."""
         return await self._do(lambda store: store.dead_letter(number))
 
-    async def count_dead_letters(self, where: LetterFilter = EVERY) -> int:
+    async def count_dead_letters(self, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> int:
         """How many match."""
-        if where == EVERY:
+        if where == ALL_DEAD_LETTERS:
             return self.statistics().dead_letters
         count = 0
         cursor: int | None = 0
@@ -143,4 +147,4 @@ class SqliteSpool:
             closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             closed.set_exception(SpoolUnavailable(CLOSED))
             return closed
-        return self._writer.call(lambda: self._keeper.do(work))
+        return self._writer.call(lambda: self._connection.do(work))

@@ -58,7 +58,7 @@ def inode(path: Path) -> int | None:
         return None
 
 
-def cut(path: Path, length: int) -> None:
+def truncate(path: Path, length: int) -> None:
     """Let go of what a file has beyond a length."""
     if size(path) > length:
         os.truncate(path, length)

@@ -12,7 +12,7 @@ from zlib import crc32
 import orjson
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk, split_events
-from gateway.spool.sizes import letter_size
+from gateway.spool.size_accounting import dead_letter_size
 from gateway.spool.sqlite.schema import ID_BITS
 
 CORRUPT: Final = "spool_corrupt"
@@ -30,7 +30,7 @@ LetterRow: TypeAlias = tuple[float, bytes, bytes, bytes, int, bytes, int, bytes 
 _STAGES: Final = {stage.value.encode(): stage for stage in Stage}
 
 
-class Damaged(Exception):
+class DamagedRow(Exception):
     """A row is not what was written."""
 
 
@@ -65,10 +65,10 @@ def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
     key, count, expires_at, stored_at, checksum, text, payload = row
     try:
         if _chunk_checksum(row) != checksum:
-            raise Damaged("the checksum differs")
+            raise DamagedRow("the checksum differs")
         return StoredChunk(id_of(key), Chunk(lane or Lane(*orjson.loads(text)), count, expires_at, payload), stored_at)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Damaged("the row is not a chunk") from error
+        raise DamagedRow("the row is not a chunk") from error
 
 
 def lane_of(row: Sequence[Any]) -> Lane:
@@ -76,7 +76,7 @@ def lane_of(row: Sequence[Any]) -> Lane:
     try:
         return Lane(*orjson.loads(row[5]))
     except (TypeError, ValueError) as error:
-        raise Damaged("the row names no lane") from error
+        raise DamagedRow("the row names no lane") from error
 
 
 def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadLetter]:
@@ -117,7 +117,7 @@ def letter_row(letter: DeadLetter) -> LetterRow:
         ]
     )
     stage, code, destination = letter.stage.value.encode(), letter.code.encode(), letter.destination.encode()
-    row = letter.at, stage, code, destination, letter_size(letter), about, 0, letter.event
+    row = letter.at, stage, code, destination, dead_letter_size(letter), about, 0, letter.event
     return (*row[:6], _letter_checksum(row), letter.event)
 
 
@@ -126,7 +126,7 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
     at, stage, code, destination, _, about, checksum, event = row
     try:
         if _letter_checksum(row) != checksum:
-            raise Damaged("the checksum differs")
+            raise DamagedRow("the checksum differs")
         message, source, lane, attempts, fault = orjson.loads(about)
         return DeadLetter(
             stage=Stage(stage.decode()),
@@ -141,14 +141,14 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
             event=event,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Damaged("the row is not a dead letter") from error
+        raise DamagedRow("the row is not a dead letter") from error
 
 
 def dead_letter_or_note(row: Sequence[Any]) -> DeadLetter:
     """A row as the dead letter that it was or, where the disk changed it, what can still be said of it."""
     try:
         return dead_letter(row)
-    except Damaged:
+    except DamagedRow:
         return DeadLetter(
             stage=_STAGES.get(row[1], Stage.UPLOAD),
             code=CORRUPT,

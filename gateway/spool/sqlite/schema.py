@@ -12,7 +12,7 @@ import apsw
 
 from gateway.spool.protocol import SpoolUnavailable
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x4F434757
 """`OCGW`: tells `file` and us whose database it is."""
 
@@ -66,7 +66,7 @@ CREATE VIEW waiting AS            -- for people with a database shell
 
 _TABLES: Final = SCHEMA.count("CREATE ")
 
-COUNTING: Final = """
+TOTALS_TRIGGERS: Final = """
 CREATE TEMP TRIGGER chunk_came AFTER INSERT ON main.chunk BEGIN
     UPDATE lane SET events = events + NEW.count, bytes = bytes + length(NEW.payload),
                     last_id = max(last_id, NEW.key & 0xfffffffffff) WHERE number = NEW.key >> 44;
@@ -77,11 +77,11 @@ END;
 """
 """Keeps the totals of lanes in the step that changes their chunks. Of the connection, not of the file."""
 
-ALONE: Final = "PRAGMA locking_mode = EXCLUSIVE"
+EXCLUSIVE_LOCK: Final = "PRAGMA locking_mode = EXCLUSIVE"
 """Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
 with our checkpoints cannot come near."""
 
-FORM: Final = (f"PRAGMA page_size = {PAGE_SIZE}", "PRAGMA auto_vacuum = INCREMENTAL")
+FILE_FORMAT: Final = (f"PRAGMA page_size = {PAGE_SIZE}", "PRAGMA auto_vacuum = INCREMENTAL")
 """For a file without a page: later they would be too late, or a write at each start."""
 
 PRAGMAS: Final = (
@@ -100,8 +100,8 @@ def prepare(connection: apsw.Connection) -> None:
 
     Raises `SpoolUnavailable` when the database is of a newer version or another program's.
     """
-    connection.execute(ALONE).fetchall()
-    for pragma in (*(() if connection.pragma("page_count") else FORM), *PRAGMAS):
+    connection.execute(EXCLUSIVE_LOCK).fetchall()
+    for pragma in (*(() if connection.pragma("page_count") else FILE_FORMAT), *PRAGMAS):
         connection.execute(pragma).fetchall()
     version, application = connection.pragma("user_version"), connection.pragma("application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
@@ -120,8 +120,8 @@ def prepare(connection: apsw.Connection) -> None:
         raise apsw.CorruptError("its tables are missing")
     if version != VERSION:
         raise SpoolUnavailable(
-            f"{connection.filename} was written by a newer gateway (its form is {version}, this one knows up to "
-            f"{VERSION}): start that version, or let it drain the spool first"
+            f"{connection.filename} has format {version} and this gateway writes format {VERSION}: start the version "
+            "that wrote it and let it drain the spool first"
         )
     if (size := connection.pragma("page_size")) != PAGE_SIZE:
         raise SpoolUnavailable(

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.spool.letters import LetterFilter
+from gateway.spool.dead_letter_store import DeadLetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
-from gateway.spool.sizes import up_to, weight_of
-from gateway.spool.sqlite import rows, together
+from gateway.spool.size_accounting import events_and_bytes, take_within
+from gateway.spool.sqlite import bulk_sql, rows
 from gateway.spool.sqlite.database import Database
-from gateway.spool.sqlite.medium import pages_of
-from gateway.spool.sqlite.rows import Damaged, key_of
+from gateway.spool.sqlite.group_acknowledge import Acknowledgement, Results
+from gateway.spool.sqlite.rows import DamagedRow, key_of
 from gateway.spool.sqlite.schema import PAGE_SIZE
-from gateway.spool.sqlite.settling import Results, Settlement
+from gateway.spool.sqlite.storage_limits import pages_of
 
 log = logging.getLogger("gateway.spool")
 
@@ -32,9 +32,9 @@ _MATCHING = (
 )
 _SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
-LOOK = 0.05
+CHECK_INTERVAL = 0.05
 """Seconds between two looks at the file's place and the disk's room: each is a hold-up, as every step is."""
-SCAN = 5000
+SCAN_ROWS = 5000
 """Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
 
 
@@ -44,13 +44,13 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], UnixSeconds]) -> None:
         self.database = database
         self._clock = clock
-        self._looked_at = -LOOK  # when, on the monotonic clock, file and disk were last found well
+        self._checked_at = -CHECK_INTERVAL  # when, on the monotonic clock, file and disk were last found well
         self.lost_up_to = 0
         """IDs up to this may be missing: a rescue while we served could not read them."""
 
     def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
         """Keep all of it, or none."""
-        self._need_room(chunks, letters)
+        self._check_space(chunks, letters)
         with self.database.commit() as transaction:
             stored = transaction.keep(chunks, self._clock())
             transaction.keep_letters(letters)
@@ -63,7 +63,7 @@ class Store:
             return []
         span = key_of(totals.number, max(0, after)), key_of(totals.number + 1, 0)
         limits = max_events, max_bytes
-        found = together.read(self.database.connection, span, limits, lane, totals.text)
+        found = bulk_sql.read(self.database.connection, span, limits, lane, totals.text)
         if found is not None:
             return found
         return self._read_one_by_one(span, limits, lane)
@@ -74,37 +74,39 @@ class Store:
             damaged: list[tuple[Any, ...]] = []
             cursor = self.database.connection.execute(_READ, span)
             try:
-                return list(up_to(limits, _believed(cursor, lane, damaged), weight_of))
-            except Damaged:
+                return list(take_within(limits, _intact_rows(cursor, lane, damaged), events_and_bytes))
+            except DamagedRow:
                 cursor.close()
-                self._bury(lane, damaged[0])
+                self._dead_letter_chunk(lane, damaged[0])
             finally:
                 cursor.close()
 
-    def settle(self, lane: Lane, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None) -> None:
+    def acknowledge(
+        self, lane: Lane, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None
+    ) -> None:
         """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        (problem,) = self.settle_all([Settlement(lane, ids, letters, rest)])
+        (problem,) = self.acknowledge_all([Acknowledgement(lane, ids, letters, rest)])
         if problem is not None:
             raise problem
 
-    def settle_all(self, settlements: Sequence[Settlement]) -> Results:
+    def acknowledge_all(self, acknowledgements: Sequence[Acknowledgement]) -> Results:
         """Settle a group in one transaction. One that cannot be is refused by itself, and the others are done."""
         try:
-            self._settle_together(settlements)
+            self._acknowledge_together(acknowledgements)
         except (KeyError, ValueError) as problem:
-            if len(settlements) == 1:
+            if len(acknowledgements) == 1:
                 return [problem]
-            return [found for one in settlements for found in self.settle_all([one])]
-        return [None] * len(settlements)
+            return [found for one in acknowledgements for found in self.acknowledge_all([one])]
+        return [None] * len(acknowledgements)
 
-    def _settle_together(self, settlements: Sequence[Settlement]) -> None:
-        for lane, ids, _, rest in settlements:
+    def _acknowledge_together(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        for lane, ids, _, rest in acknowledgements:
             if rest and (rest.lane != lane or not ids):
                 raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
-        letters = [letter for one in settlements for letter in one.letters]
-        self._make_room([one.rest for one in settlements if one.rest], letters)
+        letters = [letter for one in acknowledgements for letter in one.letters]
+        self._free_space([one.rest for one in acknowledgements if one.rest], letters)
         with self.database.commit() as transaction:
-            for lane, ids, _, rest in settlements:
+            for lane, ids, _, rest in acknowledgements:
                 if ids:
                     stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
                     if rest:
@@ -112,7 +114,7 @@ class Store:
             transaction.keep_letters(letters)
 
     def dead_letters(
-        self, after: int, limit: int, where: LetterFilter
+        self, after: int, limit: int, where: DeadLetterFilter
     ) -> tuple[list[tuple[int, DeadLetter]], int | None]:
         """Matching letters among the next `SCAN`, and the number after which to go on."""
         span = self._span(after)
@@ -123,7 +125,7 @@ class Store:
         ).fetchall()
         return [(row[0], rows.dead_letter_or_note(row[1:])) for row in found], span[1]
 
-    def count_dead_letters(self, after: int, where: LetterFilter) -> tuple[int, int | None]:
+    def count_dead_letters(self, after: int, where: DeadLetterFilter) -> tuple[int, int | None]:
         """How many of the next `SCAN` letters match, and the number after which to go on."""
         span = self._span(after)
         if span is None:
@@ -141,13 +143,13 @@ class Store:
     def _span(self, after: int) -> tuple[int, int] | None:
         """The next numbers to look at, from the first that is there; None when there is none."""
         first = self.database.connection.execute("SELECT min(number) FROM dead_letter WHERE number > ?", (after,)).get
-        return None if first is None else (first - 1, first - 1 + SCAN)
+        return None if first is None else (first - 1, first - 1 + SCAN_ROWS)
 
     def replay(
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter]
     ) -> list[StoredChunk]:
         """Let letters go and keep what became of them."""
-        self._need_room(chunks, letters)
+        self._check_space(chunks, letters)
         with self.database.commit() as transaction:
             if transaction.drop_letters(numbers) != len(numbers):
                 raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
@@ -176,40 +178,40 @@ class Store:
             excess -= size
         return self.discard(gone) if gone else 0
 
-    def _need_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
-        database, medium = self.database, self.database.medium
-        if not self._fits(chunks, letters, medium.cap_pages):
+    def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+        database, limits = self.database, self.database.limits
+        if not self._fits_within(chunks, letters, limits.cap_pages):
             raise SpoolFull(
-                f"the spool may hold spool.max_bytes = {medium.max_bytes} bytes and holds "
+                f"the spool may hold spool.max_bytes = {limits.max_bytes} bytes and holds "
                 f"{database.used_pages * PAGE_SIZE}. Send again when events have left, or raise spool.max_bytes"
             )
-        if self._looked_at + LOOK > (now := time.monotonic()):
+        if self._checked_at + CHECK_INTERVAL > (now := time.monotonic()):
             return
         if not database.is_ours:
             raise SpoolUnavailable(
-                f"{medium.path} was moved or removed while in use: what is taken now would be gone after the next "
+                f"{limits.path} was moved or removed while in use: what is taken now would be gone after the next "
                 "start. Put it back, or restart the gateway"
             )
-        if (free := medium.free_disk(medium.path.parent)) < medium.beside:
+        if (free := limits.free_disk(limits.path.parent)) < limits.beside:
             raise SpoolFull(
-                f"the disk of {medium.path.parent} has {free} bytes free and the last {medium.beside} are kept for "
+                f"the disk of {limits.path.parent} has {free} bytes free and the last {limits.beside} are kept for "
                 f"what has to leave. Send again when events have left, or make room on the disk"
             )
-        self._looked_at = now
+        self._checked_at = now
 
-    def _fits(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], most: int) -> bool:
+    def _fits_within(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], maximum: int) -> bool:
         """Whether the file has no more than `most` pages with these. It is measured only where that may be in doubt."""
         database, more = self.database, pages_of(chunks, letters)
-        if database.used_pages + more > most and database.unmeasured_pages:
+        if database.used_pages + more > maximum and database.unmeasured_pages:
             database.measure()
-        return database.used_pages + more <= most
+        return database.used_pages + more <= maximum
 
-    def _make_room(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+    def _free_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         """Let the oldest dead letters go where even the reserve is full of them: else it could never empty again."""
         database = self.database
         gone = 0
-        while not self._fits(chunks, letters, database.medium.last_page):
-            excess = database.used_pages + pages_of(chunks, letters) - database.medium.last_page
+        while not self._fits_within(chunks, letters, database.limits.last_page):
+            excess = database.used_pages + pages_of(chunks, letters) - database.limits.last_page
             step = self.retain(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
             if not step:
                 break
@@ -217,10 +219,10 @@ class Store:
         if gone:
             log.error("the spool is full of dead letters: the oldest %d were let go", gone)
 
-    def _bury(self, lane: Lane, row: tuple[Any, ...]) -> None:
+    def _dead_letter_chunk(self, lane: Lane, row: tuple[Any, ...]) -> None:
         """A damaged chunk becomes dead letters: it may neither be delivered nor block its lane."""
         letters = rows.letters_of_damaged(row, lane, self._clock())
-        self._make_room([], letters)
+        self._free_space([], letters)
         with self.database.commit() as transaction:
             transaction.remove(lane, [rows.id_of(row[0])])
             transaction.keep_letters(letters)
@@ -230,16 +232,16 @@ class Store:
         )  # fmt: skip
 
 
-def _believed(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterator[StoredChunk]:
+def _intact_rows(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterator[StoredChunk]:
     """Rows as chunks, up to one that is damaged."""
     for row in cursor:
         try:
             yield rows.stored_chunk(row, lane)
-        except Damaged:
+        except DamagedRow:
             damaged.append(row)
             raise
 
 
-def _bindings(where: LetterFilter) -> tuple[bytes | str | float | None, ...]:
+def _bindings(where: DeadLetterFilter) -> tuple[bytes | str | float | None, ...]:
     texts = where.code, where.destination, where.stage and where.stage.value
     return *(text and text.encode() for text in texts), where.since, where.until, where.event_set

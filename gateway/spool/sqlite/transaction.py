@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
-from gateway.spool.sqlite import rows, together
+from gateway.spool.sqlite import bulk_sql, rows
 from gateway.spool.sqlite.rows import ChunkRow, key_of, lane_text
 from gateway.spool.sqlite.totals import LaneTotals, Totals
 
@@ -53,14 +53,14 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what was collected, and make all of it durable."""
-        if self._has_begun or len(self._chunks) > together.AT_ONCE:
+        if self._has_begun or len(self._chunks) > bulk_sql.MAX_SINGLE_INSERT:
             execute = self._begun()
-            together.insert_chunks(self._connection, self._chunks)
+            bulk_sql.insert_chunks(self._connection, self._chunks)
             if self._letters or self._letter_bytes:
                 execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
             execute("COMMIT")
         elif self._chunks:
-            together.insert_chunks(self._connection, self._chunks)
+            bulk_sql.insert_chunks(self._connection, self._chunks)
 
     def keep(self, chunks: Sequence[Chunk], now: UnixSeconds) -> list[StoredChunk]:
         """Keep chunks under new IDs. Hot: once a commit, a few microseconds a chunk beside the database's own."""
@@ -97,7 +97,7 @@ class Transaction:
         change = self._change(lane)
         keys = [key_of(change.totals.number, number) for number in ids]
         # Mostly the IDs are all that lies between the first and the last: one statement removes them.
-        if found := together.removable(self._connection, keys):
+        if found := bulk_sql.removable(self._connection, keys):
             self._begun()("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
             events, size, stored_at = found
             change.events -= events

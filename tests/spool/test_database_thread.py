@@ -12,7 +12,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from gateway.spool import SpoolUnavailable
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.sqlite.writer import Writer
+from gateway.spool.sqlite.database_thread import DatabaseThread
 from tests.spool.builders import LANE, START, Clock, bulk, chunk, everything, letter, sqlite
 
 
@@ -28,7 +28,7 @@ def nothing() -> None:
 
 async def test_calls_are_answered_in_order_and_upkeep_runs_behind_each_answer() -> None:
     happened: list[str] = []
-    writer = Writer(after=lambda: happened.append("after"), idle=lambda: False, name="test")
+    writer = DatabaseThread(after=lambda: happened.append("after"), idle=lambda: False, name="test")
     calls = [writer.call(lambda number=number: happened.append(f"call {number}")) for number in range(3)]  # type: ignore[misc]
     await asyncio.gather(*calls)
     last = writer.call(lambda: happened.append("last"))
@@ -38,7 +38,7 @@ async def test_calls_are_answered_in_order_and_upkeep_runs_behind_each_answer() 
 
 
 async def test_an_exception_is_the_callers_and_the_thread_goes_on() -> None:
-    writer = Writer(after=nothing, idle=lambda: False, name="test")
+    writer = DatabaseThread(after=nothing, idle=lambda: False, name="test")
 
     def fail() -> None:
         raise LookupError("this call's")
@@ -52,7 +52,7 @@ async def test_an_exception_is_the_callers_and_the_thread_goes_on() -> None:
 async def test_a_caller_that_goes_away_disturbs_nobody() -> None:
     gate = threading.Event()
     done: list[int] = []
-    writer = Writer(after=nothing, idle=lambda: False, name="test")
+    writer = DatabaseThread(after=nothing, idle=lambda: False, name="test")
     held = writer.call(gate.wait)
     gone = writer.call(lambda: done.append(1))
     stays = writer.call(lambda: done.append(2))
@@ -68,7 +68,7 @@ async def test_a_defect_in_the_upkeep_is_told_and_answers_go_on(caplog: pytest.L
     def fail() -> None:
         raise LookupError("upkeep's")
 
-    writer = Writer(after=fail, idle=lambda: False, name="test")
+    writer = DatabaseThread(after=fail, idle=lambda: False, name="test")
     assert await writer.call(lambda: 1) == 1
     assert await writer.call(lambda: 2) == 2
     writer.stop()
@@ -86,7 +86,7 @@ async def test_upkeep_goes_on_as_long_as_there_is_some_and_rests_until_the_next_
             loop.call_soon_threadsafe(rested.set)
         return left[0] > 0
 
-    writer = Writer(after=nothing, idle=idle, name="test")
+    writer = DatabaseThread(after=nothing, idle=idle, name="test")
     await writer.call(nothing)
     await asyncio.wait_for(rested.wait(), 10)
     assert await writer.call(lambda: left[0]) == 0
@@ -96,8 +96,8 @@ async def test_upkeep_goes_on_as_long_as_there_is_some_and_rests_until_the_next_
 def test_a_loop_that_is_gone_leaves_the_thread_able_to_end() -> None:
     gate = threading.Event()
 
-    async def begin() -> Writer:
-        writer = Writer(after=nothing, idle=lambda: False, name="test")
+    async def begin() -> DatabaseThread:
+        writer = DatabaseThread(after=nothing, idle=lambda: False, name="test")
         _ = writer.call(gate.wait)
         writer.stop()
         return writer
@@ -114,7 +114,7 @@ async def test_no_verb_of_the_engine_blocks_the_loop(tmp_path: Path) -> None:
     await spool.open()
     stored = await spool.append([bulk(100, 600), bulk(100, 600)], [letter()])
     await spool.read(LANE, START, 1000, 10**9)
-    await spool.settle(LANE, [stored[0].id], [letter()], rest=bulk(10, 600))
+    await spool.acknowledge(LANE, [stored[0].id], [letter()], rest=bulk(10, 600))
     spool.statistics()
     await spool.dead_letters()
     assert len(await everything(spool)) == 2
@@ -129,8 +129,8 @@ async def test_settlements_that_wait_for_each_other_share_a_commit_and_one_that_
     stored = await spool.append([chunk(str(number).encode()) for number in range(50)], [])
     before = spool.statistics().commits
     ids = [one.id for one in stored]
-    settling = [spool.settle(LANE, [one], [letter()] if one == ids[7] else []) for one in ids]
-    results = await asyncio.gather(*settling, spool.settle(LANE, [ids[0]]), return_exceptions=True)
+    settling = [spool.acknowledge(LANE, [one], [letter()] if one == ids[7] else []) for one in ids]
+    results = await asyncio.gather(*settling, spool.acknowledge(LANE, [ids[0]]), return_exceptions=True)
     assert results[:-1] == [None] * 50
     assert isinstance(results[-1], KeyError), "it was settled before"
     statistics = spool.statistics()
@@ -139,7 +139,7 @@ async def test_settlements_that_wait_for_each_other_share_a_commit_and_one_that_
     assert statistics.commits - before <= alone + 50  # the group was done one by one, for the sake of the one
     stored = await spool.append([chunk(str(number).encode()) for number in range(50)], [])
     before = spool.statistics().commits
-    await asyncio.gather(*(spool.settle(LANE, [one.id]) for one in stored))
+    await asyncio.gather(*(spool.acknowledge(LANE, [one.id]) for one in stored))
     assert spool.statistics().commits - before == 2, "the first by itself, the others together"
     await spool.close()
 
@@ -150,7 +150,7 @@ async def test_settlements_that_wait_when_the_spool_closes_are_refused_and_nothi
     spool = SqliteSpool(tmp_path / "spool.sqlite", max_bytes=2**26, clock=lambda: 1.0)
     await spool.open()
     stored = await spool.append([chunk(b"1"), chunk(b"2")], [])
-    first, second = (asyncio.ensure_future(spool.settle(LANE, [one.id])) for one in stored)
+    first, second = (asyncio.ensure_future(spool.acknowledge(LANE, [one.id])) for one in stored)
     await asyncio.sleep(0)
     await spool.close()
     results = await asyncio.gather(first, second, return_exceptions=True)

@@ -11,17 +11,18 @@ import apsw
 
 from gateway.model import Backlog
 from gateway.spool.protocol import SpoolUnavailable
-from gateway.spool.sqlite import check, files, rows
+from gateway.spool.sqlite import files, rows
 from gateway.spool.sqlite.database import Database
-from gateway.spool.sqlite.medium import Medium
-from gateway.spool.sqlite.rescue import Rescued, finish_rescue, rescue
-from gateway.spool.sqlite.rows import Damaged
+from gateway.spool.sqlite.recovery.quick_check import find_damage
+from gateway.spool.sqlite.recovery.recover import RecoveryResult, finish_recovery, recover
+from gateway.spool.sqlite.rows import DamagedRow
+from gateway.spool.sqlite.storage_limits import StorageLimits
 
 _NO_CAP = 2**44
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """What was found."""
 
     events: int
@@ -32,15 +33,15 @@ class Verified:
     """A sentence each; empty when all is well."""
 
 
-def verify(path: Path) -> Verified:
+def verify(path: Path) -> VerifyResult:
     """Look at everything. Raises `SpoolUnavailable` when the spool is in use, or not there."""
     with files.locked(path):
-        finish_rescue(path, time.time())
+        finish_recovery(path, time.time())
         _need(path)
         try:
-            database = Database(Medium(path, _NO_CAP))
+            database = Database(StorageLimits(path, _NO_CAP))
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            return Verified(0, 0, (str(error),))
+            return VerifyResult(0, 0, (str(error),))
         try:
             return _look(database)
         finally:
@@ -50,10 +51,10 @@ def verify(path: Path) -> Verified:
 def backlogs(path: Path) -> list[Backlog]:
     """What waits, by lane, without looking at it. Raises `SpoolUnavailable` when the spool is in use, or not there."""
     with files.locked(path):
-        finish_rescue(path, time.time())
+        finish_recovery(path, time.time())
         _need(path)
         try:
-            database = Database(Medium(path, _NO_CAP))
+            database = Database(StorageLimits(path, _NO_CAP))
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise SpoolUnavailable(f"{path} is damaged ({error}); `gateway spool verify` says more") from None
         try:
@@ -62,15 +63,15 @@ def backlogs(path: Path) -> list[Backlog]:
             database.abandon()
 
 
-def rescue_file(path: Path) -> Rescued:
+def recover_file(path: Path) -> RecoveryResult:
     """Set a spool aside and go on with what is readable, whether it looks damaged or not.
 
     Raises `SpoolUnavailable` when the spool is in use, or not there.
     """
     with files.locked(path):
-        finish_rescue(path, time.time())
+        finish_recovery(path, time.time())
         _need(path)
-        return rescue(Medium(path, _NO_CAP), "the operator says so", time.time())
+        return recover(StorageLimits(path, _NO_CAP), "the operator says so", time.time())
 
 
 def _need(path: Path) -> None:
@@ -78,9 +79,9 @@ def _need(path: Path) -> None:
         raise SpoolUnavailable(f"there is no spool {path}: give the spool.path of the settings")
 
 
-def _look(database: Database) -> Verified:
+def _look(database: Database) -> VerifyResult:
     faults: list[str] = []
-    if found := check.damage(database.connection, None):
+    if found := find_damage(database.connection, None):
         faults.append(found)
     events, letters = 0, 0
     try:
@@ -103,11 +104,11 @@ def _look(database: Database) -> Verified:
             try:
                 rows.dead_letter(row[1:])
                 letters += 1
-            except Damaged as error:
+            except DamagedRow as error:
                 faults.append(f"dead letter {row[0]}: {error}")
     except apsw.CorruptError as error:
         faults.append(str(error))
-    return Verified(events, letters, tuple(faults))
+    return VerifyResult(events, letters, tuple(faults))
 
 
 def _chunks(database: Database) -> Iterator[tuple[int, int, int, str | None]]:
@@ -116,6 +117,6 @@ def _chunks(database: Database) -> Iterator[tuple[int, int, int, str | None]]:
         fault = None
         try:
             rows.stored_chunk(row)
-        except Damaged as error:
+        except DamagedRow as error:
             fault = f"chunk {rows.id_of(row[0])}: {error}"
         yield rows.lane_number(row[0]), row[1], len(row[6]), fault

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from gateway.model import DeadLetter, StoredChunk, UnixSeconds
 from gateway.spool.sqlite import rows
-from gateway.spool.sqlite.rows import Damaged
+from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.schema import PAGE_SIZE
 
 Found: TypeAlias = Iterator[StoredChunk | tuple[int, DeadLetter] | DeadLetter]
@@ -34,7 +34,7 @@ _CHUNK_COLUMNS: Final = 7
 _LETTER_COLUMNS: Final = 9
 
 
-def salvage(path: Path, now: UnixSeconds) -> Found:
+def read_pages(path: Path, now: UnixSeconds) -> Found:
     """Every row that can be read, in the order of the pages."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -59,8 +59,8 @@ class _Pages:
                 continue
             for rowid, record in self._cells(page, 100 if number == 1 else 0):
                 try:
-                    yield from _believed(rowid, record, now)
-                except Damaged:
+                    yield from _intact_rows(rowid, record, now)
+                except DamagedRow:
                     continue
 
     def _page(self, number: int) -> bytes:
@@ -130,12 +130,12 @@ class _Pages:
         return b"".join(parts)
 
 
-def _believed(rowid: int, record: list[Any], now: UnixSeconds) -> Found:
+def _intact_rows(rowid: int, record: list[Any], now: UnixSeconds) -> Found:
     if len(record) == _CHUNK_COLUMNS and isinstance(record[5], bytes) and isinstance(record[6], bytes):
         row = [rowid, record[1], record[2], _seconds(record[3]), *record[4:]]
         try:
             yield rows.stored_chunk(row)
-        except Damaged:
+        except DamagedRow:
             yield from rows.letters_of_damaged(row, rows.lane_of(row), now)
     elif len(record) == _LETTER_COLUMNS:
         yield rowid, rows.dead_letter([_seconds(record[1]), *record[2:]])

@@ -15,19 +15,19 @@ import apsw
 import orjson
 
 from gateway.model import Lane, StoredChunk
-from gateway.spool.sizes import up_to
+from gateway.spool.size_accounting import take_within
 from gateway.spool.sqlite import rows
-from gateway.spool.sqlite.rows import ChunkRow, Damaged
+from gateway.spool.sqlite.rows import ChunkRow, DamagedRow
 
-AT_ONCE = 15
+MAX_SINGLE_INSERT = 15
 """Rows that one statement writes, whatever their number is up to this."""
-BLOCKS = (256, 64, 16)
+INSERT_BLOCKS = (256, 64, 16)
 """Rows that one statement writes where there are more: few statements, so that each stays prepared."""
 
-LOOKS = (16, 64, 256, 1024)
+READ_BLOCKS = (16, 64, 256, 1024)
 """Rows that are looked at together: of large chunks few are wanted, of small ones many. The last is used again."""
 
-_ABOUT = (
+_ROW_HEADS = (
     "SELECT sum(lane <> ?4), json_group_array(json_array(key, count, expires_at, stored_at, checksum, size))"
     " FROM (SELECT key, count, expires_at, stored_at, checksum, lane, length(payload) AS size"
     " FROM chunk WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT ?3)"
@@ -42,7 +42,7 @@ _REMOVABLE = (
 )
 
 
-About: TypeAlias = list[Any]
+RowHead: TypeAlias = list[Any]
 """Of a chunk's row: key, count, expires_at, stored_at, checksum, bytes of the payload."""
 
 
@@ -54,7 +54,7 @@ def read(
     None where any is not what was written: then look at them one by one.
     """
     try:
-        wanted = list(up_to(limits, _rows(connection, span, text), lambda about: (about[1], about[5])))
+        wanted = list(take_within(limits, _rows(connection, span, text), lambda about: (about[1], about[5])))
         if not wanted:
             return []
         payloads: Any = connection.execute(_PAYLOADS, (wanted[0][0], wanted[-1][0])).get
@@ -64,20 +64,20 @@ def read(
             payload = payloads[start : start + size]
             start += size
             found.append(rows.stored_chunk((key, count, expires_at, stored_at, checksum, text, payload), lane))
-    except (Damaged, ValueError, AttributeError, TypeError):
+    except (DamagedRow, ValueError, AttributeError, TypeError):
         return None
     return found
 
 
-def _rows(connection: apsw.Connection, span: tuple[int, int], text: bytes) -> Iterator[About]:
+def _rows(connection: apsw.Connection, span: tuple[int, int], text: bytes) -> Iterator[RowHead]:
     """What there is between two keys, looked at as it is asked for. Raises `Damaged`."""
     after, end = span
-    for look in chain(LOOKS, repeat(LOOKS[-1])):
-        found: Any = connection.execute(_ABOUT, (after, end, look, text)).fetchone()
+    for look in chain(READ_BLOCKS, repeat(READ_BLOCKS[-1])):
+        found: Any = connection.execute(_ROW_HEADS, (after, end, look, text)).fetchone()
         of_others, json = found
         if of_others:
-            raise Damaged("a row names another lane")
-        seen: list[About] = orjson.loads(json)
+            raise DamagedRow("a row names another lane")
+        seen: list[RowHead] = orjson.loads(json)
         yield from seen
         if len(seen) < look:
             return
@@ -97,7 +97,7 @@ def removable(connection: apsw.Connection, keys: Sequence[int]) -> tuple[int, in
 def insert_chunks(connection: apsw.Connection, new: Sequence[ChunkRow]) -> None:
     """Write rows of chunks; up to `AT_ONCE` of them in one step."""
     start = 0
-    for block in BLOCKS:
+    for block in INSERT_BLOCKS:
         while len(new) - start >= block:
             _insert(connection, new[start : start + block])
             start += block
@@ -109,6 +109,6 @@ def _insert(connection: apsw.Connection, block: Sequence[ChunkRow]) -> None:
     connection.execute(_inserting(len(block)), tuple(chain.from_iterable(block)))
 
 
-@lru_cache(AT_ONCE + len(BLOCKS))
+@lru_cache(MAX_SINGLE_INSERT + len(INSERT_BLOCKS))
 def _inserting(count: int) -> str:
     return "INSERT INTO chunk VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)  # noqa: S608 (question marks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.model import Chunk, DeadLetter
-from gateway.spool.sizes import CHUNK_OVERHEAD, letter_size, settle_reserve
+from gateway.spool.size_accounting import CHUNK_OVERHEAD, acknowledge_reserve, dead_letter_size
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.schema import PAGE_SIZE
 
@@ -20,7 +20,7 @@ _STUMP = 1100
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class StorageLimits:
     """Where the database lies and how large it may become."""
 
     path: Path
@@ -38,7 +38,7 @@ class Medium:
     @property
     def reserve(self) -> int:
         """Bytes beyond `max_bytes` that only `settle` may use."""
-        return settle_reserve(self.max_bytes)
+        return acknowledge_reserve(self.max_bytes)
 
     @property
     def last_page(self) -> int:
@@ -61,7 +61,7 @@ def pages_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
     pages = 6  # what the trees above grow by
     shared = 0  # bytes of pages that several rows share
     sizes = [len(chunk.payload) + CHUNK_OVERHEAD for chunk in chunks]
-    sizes += [letter_size(letter) for letter in letters]
+    sizes += [dead_letter_size(letter) for letter in letters]
     for size in sizes:
         if size > PAGE_SIZE:
             pages += size // _USABLE + 1

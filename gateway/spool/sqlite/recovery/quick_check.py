@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import apsw
 
-AT_START = 0.1
+START_CHECK_SECONDS = 0.1
 """Seconds that a start spends on it: enough for some 100 MB, and the same for any backlog beyond. What is not looked
 at is found when it is read, and rescued then."""
 
@@ -15,7 +15,7 @@ _STEPS = 1000
 """Steps of the database's machine between two looks at the clock."""
 
 
-def damage(
+def find_damage(
     connection: apsw.Connection, seconds: float | None, clock: Callable[[], float] = time.monotonic
 ) -> str | None:
     """What is wrong with the database; None when nothing was found, in that time (None: however long it takes)."""

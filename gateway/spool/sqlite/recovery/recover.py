@@ -17,8 +17,8 @@ import apsw
 from gateway.model import DeadLetter, StoredChunk, UnixSeconds
 from gateway.spool.sqlite import files
 from gateway.spool.sqlite.database import Database
-from gateway.spool.sqlite.medium import Medium
-from gateway.spool.sqlite.salvage import salvage
+from gateway.spool.sqlite.recovery.page_reader import read_pages
+from gateway.spool.sqlite.storage_limits import StorageLimits
 
 log = logging.getLogger("gateway.spool")
 
@@ -28,7 +28,7 @@ _ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Rescued:
+class RecoveryResult:
     """What a rescue saved and where the damaged file is now."""
 
     events: int
@@ -36,18 +36,18 @@ class Rescued:
     aside: Path
 
 
-def rescue(medium: Medium, reason: str, now: UnixSeconds) -> Rescued:
+def recover(limits: StorageLimits, reason: str, now: UnixSeconds) -> RecoveryResult:
     """Put a fresh file with everything readable in the place of a damaged one. Nobody may have it open.
 
     Raises `apsw.Error` and `OSError` when the disk takes no fresh file.
     """
-    path = medium.path
+    path = limits.path
     log.error("the spool %s is damaged (%s): it is being rescued", path, reason)
-    _write_log_back(medium)
+    _write_log_back(limits)
     fresh = files.beside(path, _FRESH)
     _remove(fresh)
     files.make_private(fresh)
-    database = Database(replace(medium, path=fresh))
+    database = Database(replace(limits, path=fresh))
     try:
         complete = _copy(path, now, database)
         saved = database.statistics()
@@ -61,10 +61,10 @@ def rescue(medium: Medium, reason: str, now: UnixSeconds) -> Rescued:
     )  # fmt: skip
     if not complete:
         log.error("not everything fitted on the disk: make room and rescue %s by hand", aside)
-    return Rescued(saved.events, saved.dead_letters, aside)
+    return RecoveryResult(saved.events, saved.dead_letters, aside)
 
 
-def finish_rescue(path: Path, now: UnixSeconds) -> None:
+def finish_recovery(path: Path, now: UnixSeconds) -> None:
     """Go on where a crash interrupted a rescue; and set a log aside whose database somebody removed."""
     log_file = files.beside(path, files.WAL)
     fresh = files.beside(path, _FRESH)
@@ -82,10 +82,10 @@ def finish_rescue(path: Path, now: UnixSeconds) -> None:
     _swap(path, fresh, _free_name(path, now))
 
 
-def _write_log_back(medium: Medium) -> None:
+def _write_log_back(limits: StorageLimits) -> None:
     """The log holds the newest pages; with them in their places one file is left to read."""
     try:
-        connection = apsw.Connection(str(medium.path), vfs=medium.vfs or None)
+        connection = apsw.Connection(str(limits.path), vfs=limits.vfs or None)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -93,7 +93,7 @@ def _write_log_back(medium: Medium) -> None:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(force=True)
     except apsw.Error as error:
-        log.error("the log beside %s cannot be read: %s", medium.path, error)  # noqa: TRY400 (not our fault)
+        log.error("the log beside %s cannot be read: %s", limits.path, error)  # noqa: TRY400 (not our fault)
 
 
 def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
@@ -109,7 +109,7 @@ def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
 
     # Letters that keep their numbers go first, so that those of damaged chunks get other ones.
     for again in (False, True):
-        found = salvage(path, now)
+        found = read_pages(path, now)
         while rows := list(islice(found, _ROWS)):
             try:
                 with database.commit() as transaction:
@@ -126,7 +126,7 @@ def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
                                 pass
             except apsw.FullError:
                 return False
-            if database.log_pages > database.medium.log_pages:
+            if database.log_pages > database.limits.log_pages:
                 database.checkpoint()
         if not damaged:
             break

@@ -104,12 +104,12 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data(), letters=LETTERS, keep_rest=st.booleans())
-    def settle(self, data: st.DataObject, letters: list[DeadLetter], keep_rest: bool) -> None:
+    def acknowledge(self, data: st.DataObject, letters: list[DeadLetter], keep_rest: bool) -> None:
         lane = self.waiting[data.draw(st.sampled_from(sorted(self.waiting)))][0].lane
         ids = self.ids(lane)
         chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, unique=True))
         rest = chunk(b"rest", lane=lane) if keep_rest else None
-        self.do(self.spool.settle(lane, chosen, letters, rest))
+        self.do(self.spool.acknowledge(lane, chosen, letters, rest))
         oldest = min(self.waiting[number][1] for number in chosen)
         for number in chosen:
             del self.waiting[number]
@@ -123,7 +123,7 @@ class SpoolMachine(RuleBasedStateMachine):
         if number in ids:
             return
         with pytest.raises(KeyError):
-            self.do(self.spool.settle(lane, [*ids[:1], ChunkId(number)], letters))
+            self.do(self.spool.acknowledge(lane, [*ids[:1], ChunkId(number)], letters))
 
     @precondition(lambda self: self.letters)
     @rule(data=st.data(), again=st.booleans(), chunks=st.lists(CHUNKS, min_size=1, max_size=2))

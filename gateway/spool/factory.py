@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from gateway.config import SpoolEngine, SpoolSettings
-from gateway.spool.letters import DeadLetters
+from gateway.spool.dead_letter_store import DeadLetterStore
 from gateway.spool.protocol import Spool
 
 
-class Engine(DeadLetters, Spool, Protocol):
+class StorageEngine(DeadLetterStore, Spool, Protocol):
     """What every engine keeps: the promise for what waits, and the one for what will not be delivered."""
 
 
-def make_spool(settings: SpoolSettings, clock: Callable[[], float], number: int = 0, share: float = 1.0) -> Engine:
+def create_spool(
+    settings: SpoolSettings, clock: Callable[[], float], number: int = 0, share: float = 1.0
+) -> StorageEngine:
     """The spool of one process, with its share of the room, not open yet. `wall` gives unix seconds."""
     max_bytes = int(settings.max_bytes * share)
     match settings.engine:
@@ -36,7 +38,7 @@ def spool_file(settings: SpoolSettings, number: int = 0) -> Path:
     return Path(settings.path) / (f"spool-{number}.sqlite" if number else "spool.sqlite")
 
 
-def spool_numbers(settings: SpoolSettings) -> Sequence[int]:
+def spool_file_numbers(settings: SpoolSettings) -> Sequence[int]:
     """The processes that have left a database, whether they still run or not; in order."""
     found = {
         int(match[1] or 0)
@@ -46,7 +48,7 @@ def spool_numbers(settings: SpoolSettings) -> Sequence[int]:
     return sorted(found)
 
 
-def forget_spool(settings: SpoolSettings, number: int) -> None:
+def delete_spool(settings: SpoolSettings, number: int) -> None:
     """Remove the database of a process that has ended and left nothing in it."""
     path = spool_file(settings, number)
     for suffix in ("", "-wal", "-shm"):

@@ -14,7 +14,7 @@ log = logging.getLogger("gateway.spool")
 
 T = TypeVar("T")
 
-PAUSE = 0.25
+IDLE_DELAY = 0.25
 """Seconds without a call after which the thread looks after the file."""
 
 
@@ -23,7 +23,7 @@ class _Call(NamedTuple):
     future: asyncio.Future[Any]
 
 
-class Writer:
+class DatabaseThread:
     """Runs calls one after the other on a thread of its own.
 
     `after` runs behind every call, when its result is already on its way: what must not delay the caller. `idle` runs
@@ -61,26 +61,26 @@ class Writer:
             try:
                 call = self._calls.get(timeout=pause)
             except Empty:
-                pause = 0.0 if self._look_after(self._idle) else None
+                pause = 0.0 if self._run_maintenance(self._idle) else None
                 continue
             if call is None:
                 return
             try:
-                self._answer(call.future, call.work(), None)
+                self._report(call.future, call.work(), None)
             except BaseException as error:  # noqa: BLE001 (it is the caller's to judge)
-                self._answer(call.future, None, error)
-            self._look_after(self._after)
-            pause = PAUSE
+                self._report(call.future, None, error)
+            self._run_maintenance(self._after)
+            pause = IDLE_DELAY
 
-    def _look_after(self, work: Callable[[], T]) -> T | None:
-        """Upkeep is no caller's: a defect in it is told, and the thread goes on answering."""
+    def _run_maintenance(self, work: Callable[[], T]) -> T | None:
+        """SpoolMaintenance is no caller's: a defect in it is told, and the thread goes on answering."""
         try:
             return work()
         except Exception:
             log.exception("the upkeep of the spool failed")
             return None
 
-    def _answer(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    def _report(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._done.append((future, result, error))
         if not self._woken:
             self._woken = True

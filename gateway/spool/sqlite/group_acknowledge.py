@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane
 
 
-class Settlement(NamedTuple):
+class Acknowledgement(NamedTuple):
     """What `Spool.settle` is asked for."""
 
     lane: Lane
@@ -26,19 +26,19 @@ Results = Sequence[Exception | None]
 """Why each settlement of a group was refused; None: it is done."""
 
 
-class Settler:
+class GroupAcknowledger:
     """Collects settlements. `settle_all` does a group; where it fails, nothing of the group is done."""
 
-    def __init__(self, settle_all: Callable[[Sequence[Settlement]], asyncio.Future[Results]]) -> None:
-        self._settle_all = settle_all
+    def __init__(self, acknowledge_all: Callable[[Sequence[Acknowledgement]], asyncio.Future[Results]]) -> None:
+        self._acknowledge_all = acknowledge_all
         # Only the loop's thread touches these.
-        self._waiting: list[tuple[Settlement, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Acknowledgement, asyncio.Future[None]]] = []
         self._is_busy = False
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
         """Return when it is done. A caller that goes away does not undo it."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((settlement, future))
+        self._waiting.append((acknowledgement, future))
         if not self._is_busy:
             self._send()
         await future
@@ -46,9 +46,13 @@ class Settler:
     def _send(self) -> None:
         group, self._waiting = self._waiting, []
         self._is_busy = True
-        self._settle_all([settlement for settlement, _ in group]).add_done_callback(partial(self._done, group))
+        self._acknowledge_all([acknowledgement for acknowledgement, _ in group]).add_done_callback(
+            partial(self._done, group)
+        )
 
-    def _done(self, group: Sequence[tuple[Settlement, asyncio.Future[None]]], call: asyncio.Future[Results]) -> None:
+    def _done(
+        self, group: Sequence[tuple[Acknowledgement, asyncio.Future[None]]], call: asyncio.Future[Results]
+    ) -> None:
         self._is_busy = False
         if self._waiting:
             self._send()

@@ -22,8 +22,8 @@ from gateway.model import (
     join_events,
     split_events,
 )
-from gateway.spool import Intake, Overloaded, SpoolFull, SpoolUnavailable
-from gateway.spool.intake import COMMIT_BYTES, cut
+from gateway.spool import CommitQueueFull, GroupCommitter, SpoolFull, SpoolUnavailable
+from gateway.spool.group_commit import COMMIT_BYTES, cut_into_chunks
 
 LANE = Lane("store", "1148872185708962", "rudderstack")
 OTHER = Lane("store", "1024592094903800", "rudderstack")
@@ -76,61 +76,61 @@ class Lanes:
         self.received.extend(chunks)
 
 
-class House:
+class Fixture:
     """An intake with its surroundings."""
 
     def __init__(self, max_pending: int = 10**9, room: tuple[int, int] = (1000, 1_000_000)) -> None:
         self.spool = HeldSpool()
         self.lanes = Lanes(room)
-        self.intake = Intake(
+        self.committer = GroupCommitter(
             self.spool,  # type: ignore[arg-type] # the one verb that it uses
             self.lanes,
             max_pending_bytes=max_pending,
         )
 
     async def __aenter__(self) -> Self:
-        self.runner = asyncio.create_task(self.intake.run())
+        self.runner = asyncio.create_task(self.committer.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.intake.close()
+        self.committer.close()
         self.spool.gate.set()
         await asyncio.gather(self.runner, return_exceptions=True)
 
 
 async def test_a_sender_waits_until_its_events_are_durable() -> None:
-    async with House() as house:
-        sender = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
+    async with Fixture() as fixture:
+        sender = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
 
         assert not sender.done()
-        assert house.lanes.received == []
+        assert fixture.lanes.received == []
 
-        house.spool.gate.set()
+        fixture.spool.gate.set()
         await sender
-        assert [stored.chunk.count for stored in house.lanes.received] == [1]
+        assert [stored.chunk.count for stored in fixture.lanes.received] == [1]
 
 
 async def test_what_arrives_while_a_commit_runs_shares_the_next_one() -> None:
-    async with House() as house:
-        first = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
-        others = [asyncio.ensure_future(house.intake.commit([event()], [letter()])) for _ in range(5)]
+    async with Fixture() as fixture:
+        first = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
+        others = [asyncio.ensure_future(fixture.committer.commit([event()], [letter()])) for _ in range(5)]
         await asyncio.sleep(0)
-        house.spool.gate.set()
+        fixture.spool.gate.set()
         await asyncio.gather(first, *others)
 
-    assert [sum(chunk.count for chunk in chunks) for chunks, _ in house.spool.appends] == [1, 5]
-    assert [len(letters) for _, letters in house.spool.appends] == [0, 5]
+    assert [sum(chunk.count for chunk in chunks) for chunks, _ in fixture.spool.appends] == [1, 5]
+    assert [len(letters) for _, letters in fixture.spool.appends] == [0, 5]
 
 
 async def test_events_of_one_lane_become_one_chunk_and_lanes_stay_apart() -> None:
-    async with House() as house:
-        house.spool.gate.set()
+    async with Fixture() as fixture:
+        fixture.spool.gate.set()
         mapped = [event(body=b"1"), event(OTHER, b"2"), event(body=b"3", expires_at=7), event(OTHER, b"4")]
-        await house.intake.commit(mapped, [])
+        await fixture.committer.commit(mapped, [])
 
-    (chunks, _), *rest = house.spool.appends
+    (chunks, _), *rest = fixture.spool.appends
     assert not rest
     assert {chunk.lane: chunk.payload for chunk in chunks} == {LANE: b"1,\n3", OTHER: b"2,\n4"}
     assert {chunk.lane: chunk.expires_at for chunk in chunks} == {LANE: 7, OTHER: 100}
@@ -138,81 +138,83 @@ async def test_events_of_one_lane_become_one_chunk_and_lanes_stay_apart() -> Non
 
 @pytest.mark.parametrize("error", [SpoolFull("full"), SpoolUnavailable("no disk")])
 async def test_a_refused_commit_is_told_to_every_sender_and_the_next_one_is_tried(error: Exception) -> None:
-    async with House() as house:
-        house.spool.error = error
-        house.spool.gate.set()
-        answers = await asyncio.gather(*(house.intake.commit([event()], []) for _ in range(3)), return_exceptions=True)
+    async with Fixture() as fixture:
+        fixture.spool.error = error
+        fixture.spool.gate.set()
+        answers = await asyncio.gather(
+            *(fixture.committer.commit([event()], []) for _ in range(3)), return_exceptions=True
+        )
         assert [type(answer) for answer in answers] == [type(error)] * 3
-        assert house.lanes.received == []
+        assert fixture.lanes.received == []
 
-        house.spool.error = None
-        await house.intake.commit([event()], [])
-        assert len(house.lanes.received) == 1
+        fixture.spool.error = None
+        await fixture.committer.commit([event()], [])
+        assert len(fixture.lanes.received) == 1
 
 
 async def test_more_than_may_wait_is_refused_and_taken_again_after_the_commit() -> None:
-    async with House(max_pending=100) as house:
-        first = house.intake.commit([event(body=b"x" * 90)], [])
-        await house.spool.begun.wait()
-        second = house.intake.commit([event(body=b"x" * 90)], [])
+    async with Fixture(max_pending=100) as fixture:
+        first = fixture.committer.commit([event(body=b"x" * 90)], [])
+        await fixture.spool.begun.wait()
+        second = fixture.committer.commit([event(body=b"x" * 90)], [])
         await asyncio.sleep(0)
 
-        with pytest.raises(Overloaded):
-            await house.intake.commit([event(body=b"x" * 20)], [])
+        with pytest.raises(CommitQueueFull):
+            await fixture.committer.commit([event(body=b"x" * 20)], [])
 
-        house.spool.gate.set()
+        fixture.spool.gate.set()
         await asyncio.gather(first, second)
-        await house.intake.commit([event(body=b"x" * 20)], [])
-        assert house.intake.pending_bytes == 0
+        await fixture.committer.commit([event(body=b"x" * 20)], [])
+        assert fixture.committer.pending_bytes == 0
 
 
 async def test_one_commit_takes_a_bounded_share_of_what_waits() -> None:
     third = b"x" * (COMMIT_BYTES // 3 + 1)
-    async with House() as house:
-        first = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
-        others = [asyncio.ensure_future(house.intake.commit([event(body=third)], [])) for _ in range(4)]
+    async with Fixture() as fixture:
+        first = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
+        others = [asyncio.ensure_future(fixture.committer.commit([event(body=third)], [])) for _ in range(4)]
         await asyncio.sleep(0)
-        house.spool.gate.set()
+        fixture.spool.gate.set()
         await asyncio.gather(first, *others)
 
-    assert [sum(chunk.count for chunk in chunks) for chunks, _ in house.spool.appends] == [1, 2, 2]
+    assert [sum(chunk.count for chunk in chunks) for chunks, _ in fixture.spool.appends] == [1, 2, 2]
 
 
 async def test_closing_keeps_what_was_taken_and_takes_nothing_more() -> None:
-    async with House() as house:
-        sender = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
-        waiting = house.intake.commit([event()], [])
+    async with Fixture() as fixture:
+        sender = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
+        waiting = fixture.committer.commit([event()], [])
         await asyncio.sleep(0)
-        house.intake.close()
+        fixture.committer.close()
 
         with pytest.raises(SpoolUnavailable):
-            await house.intake.commit([event()], [])
+            await fixture.committer.commit([event()], [])
 
-        house.spool.gate.set()
-        await asyncio.gather(sender, waiting, house.runner)
-        assert sum(stored.chunk.count for stored in house.lanes.received) == 2
+        fixture.spool.gate.set()
+        await asyncio.gather(sender, waiting, fixture.runner)
+        assert sum(stored.chunk.count for stored in fixture.lanes.received) == 2
 
 
 async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
-    async with House() as house:
-        gone = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
-        stays = house.intake.commit([event()], [])
+    async with Fixture() as fixture:
+        gone = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
+        stays = fixture.committer.commit([event()], [])
         gone.cancel()
-        house.spool.gate.set()
+        fixture.spool.gate.set()
         await stays
-        assert sum(stored.chunk.count for stored in house.lanes.received) == 2
+        assert sum(stored.chunk.count for stored in fixture.lanes.received) == 2
 
 
 async def test_no_sender_hangs_when_the_commits_end_unexpectedly() -> None:
-    async with House() as house:
-        sender = house.intake.commit([event()], [])
-        await house.spool.begun.wait()
-        queued = house.intake.commit([event()], [])
+    async with Fixture() as fixture:
+        sender = fixture.committer.commit([event()], [])
+        await fixture.spool.begun.wait()
+        queued = fixture.committer.commit([event()], [])
         await asyncio.sleep(0)
-        house.runner.cancel()
+        fixture.runner.cancel()
         answers = await asyncio.gather(sender, queued, return_exceptions=True)
         assert [type(answer) for answer in answers] == [SpoolUnavailable, SpoolUnavailable]
 
@@ -229,7 +231,7 @@ def test_chunks_hold_every_event_once_in_order_within_room_and_limits(
     events = [event(body=bytes([65 + number % 26]) * size, expires_at=number) for number, size in enumerate(sizes)]
     limits = BatchLimits(max_events, max_bytes, 5.0)
 
-    chunks = cut(LANE, events, room, limits)
+    chunks = cut_into_chunks(LANE, events, room, limits)
 
     assert split_events(join_events(chunk.payload for chunk in chunks)) == [one.body for one in events]
     assert [chunk.count for chunk in chunks] == [len(split_events(chunk.payload)) for chunk in chunks]

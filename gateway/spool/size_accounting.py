@@ -12,20 +12,20 @@ T = TypeVar("T")
 CHUNK_OVERHEAD = 160
 """Bytes that a chunk takes beside its payload: its row, its lane's name, its share of the tree above."""
 
-LETTER_OVERHEAD = 160
+DEAD_LETTER_OVERHEAD = 160
 """Bytes that a dead letter takes beside its texts and its event."""
 
 _MIB = 2**20
 
 
-def settle_reserve(max_bytes: int) -> int:
+def acknowledge_reserve(max_bytes: int) -> int:
     """Bytes beyond the cap that only `settle` may use: one batch whose every event is refused fits many times over."""
     return min(64 * _MIB, max(_MIB, max_bytes // 16))
 
 
-def letter_size(letter: DeadLetter) -> int:
+def dead_letter_size(letter: DeadLetter) -> int:
     """Bytes that a dead letter counts for."""
-    return LETTER_OVERHEAD + len(letter.message) + len(letter.code) + len(letter.event or b"")
+    return DEAD_LETTER_OVERHEAD + len(letter.message) + len(letter.code) + len(letter.event or b"")
 
 
 def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
@@ -34,16 +34,16 @@ def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
     for chunk in chunks:
         size += CHUNK_OVERHEAD + len(chunk.payload)
     for letter in letters:
-        size += letter_size(letter)
+        size += dead_letter_size(letter)
     return size
 
 
-def weight_of(stored: StoredChunk) -> tuple[int, int]:
+def events_and_bytes(stored: StoredChunk) -> tuple[int, int]:
     """Events and bytes of a chunk."""
     return stored.chunk.count, len(stored.chunk.payload)
 
 
-def up_to(limits: tuple[int, int], chunks: Iterable[T], weight: Callable[[T], tuple[int, int]]) -> Iterator[T]:
+def take_within(limits: tuple[int, int], chunks: Iterable[T], weight: Callable[[T], tuple[int, int]]) -> Iterator[T]:
     """The leading chunks that fit both limits (events, joined bytes), the first in any case, and one more to follow.
 
     `weight` says events and bytes of one.

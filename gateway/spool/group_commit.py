@@ -35,20 +35,20 @@ _BODY = attrgetter("body")
 COMMIT_BYTES = 8 * 2**20
 """A commit takes no more requests beyond this: it bounds the time of a transaction and of the joins before it."""
 
-LINGER = 0.002
+MAX_LINGER = 0.002
 """Seconds that a commit waits, at most, for requests that are being read already: the more share it, the less it costs
 each, and while they all wait for it nobody is in its way."""
 
-REFUSED_FOR = 10.0
+NOT_READY_SECONDS = 10.0
 """Seconds for which a refused commit makes the gateway say that it is not ready."""
 
 
-class Overloaded(GatewayError):
+class CommitQueueFull(GatewayError):
     """More waits for the next commit than may. Nothing was taken; it passes as soon as a commit ends."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingRequest:
     """One request that waits for its commit."""
 
     mapped: Sequence[MappedEvent]
@@ -78,12 +78,12 @@ class LaneRegistry(Protocol):
         ...
 
 
-class Intake:
+class GroupCommitter:
     """Makes the events of many requests durable in one transaction."""
 
     __slots__ = (
-        "_arrived",
         "_closing",
+        "_has_pending",
         "_lanes",
         "_loop",
         "_max_pending",
@@ -105,16 +105,16 @@ class Intake:
         self._lanes = lanes
         self._max_pending = max_pending_bytes
         # Only the loop's thread touches these: `commit` adds at the right, `run` takes from the left.
-        self._pending: deque[_Waiting] = deque()
+        self._pending: deque[_PendingRequest] = deque()
         self._pending_bytes = 0  # of `_pending`, the commit under way not included
-        self._arrived = asyncio.Event()  # set while `_pending` has something, or when closing
+        self._has_pending = asyncio.Event()  # set while `_pending` has something, or when closing
         self._closing = False  # set once; from then on nothing is taken
         self._refused: tuple[float, str] | None = None  # loop time and reason, when the last commit was refused
 
     @property
     def refused(self) -> str | None:
         """Why the last commit was refused; forgotten after a while, so that senders come back and try."""
-        if self._refused and self._loop.time() - self._refused[0] < REFUSED_FOR:
+        if self._refused and self._loop.time() - self._refused[0] < NOT_READY_SECONDS:
             return self._refused[1]
         return None
 
@@ -132,7 +132,7 @@ class Intake:
         """Take it for the next commit; the future is done when all of it is durable.
 
         `durable` is called then, on the loop, whether or not anybody still waits for the future.
-        Raises, at once or from the future, `Overloaded`, `SpoolFull` and `SpoolUnavailable`: nothing of it was taken.
+        Raises `CommitQueueFull`, `SpoolFull` or `SpoolUnavailable`, at once or from the future; nothing is stored then.
         """
         if self._closing:
             raise SpoolUnavailable("the gateway is stopping; send again to its successor")
@@ -150,45 +150,45 @@ class Intake:
         for letter in letters:
             size += len(letter.event or b"")
         if self._pending_bytes + size > self._max_pending and self._pending:
-            raise Overloaded(
+            raise CommitQueueFull(
                 f"{self._pending_bytes} bytes wait for the next commit, at most {self._max_pending} may; send again"
             )
         self._pending_bytes += size
         done = self._loop.create_future()
-        self._pending.append(_Waiting(mapped, letters, size, durable, done))
-        self._arrived.set()
+        self._pending.append(_PendingRequest(mapped, letters, size, durable, done))
+        self._has_pending.set()
         return done
 
     async def run(self) -> None:
         """Commit until `close` was called and nothing is left."""
         try:
             while True:
-                await self._arrived.wait()
-                await self._gather()
-                group = self._take()
+                await self._has_pending.wait()
+                await self._linger()
+                group = self._take_group()
                 if not group:
                     return
                 await self._commit_group(group)
         finally:
             self._closing = True
             for request in self._pending:
-                _answer(request.done, SpoolUnavailable("the gateway stopped before it could keep the events"))
+                _resolve(request.done, SpoolUnavailable("the gateway stopped before it could keep the events"))
 
     def close(self) -> None:
         """Take nothing more; `run` returns when what was taken is durable."""
         self._closing = True
-        self._arrived.set()
+        self._has_pending.set()
 
-    async def _gather(self) -> None:
+    async def _linger(self) -> None:
         """Let the loop go round for as long as each round brings another request, within `LINGER`."""
-        until = self._loop.time() + LINGER
+        until = self._loop.time() + MAX_LINGER
         seen = 0
         while seen != len(self._pending) and self._loop.time() < until:
             seen = len(self._pending)
             await asyncio.sleep(0)
 
-    def _take(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _take_group(self) -> list[_PendingRequest]:
+        group: list[_PendingRequest] = []
         size = 0
         pending = self._pending
         while pending and (not group or size + pending[0].size <= COMMIT_BYTES):
@@ -197,23 +197,23 @@ class Intake:
             group.append(request)
         self._pending_bytes -= size
         if not pending and not self._closing:
-            self._arrived.clear()
+            self._has_pending.clear()
         return group
 
-    async def _commit_group(self, group: list[_Waiting]) -> None:
+    async def _commit_group(self, group: list[_PendingRequest]) -> None:
         try:
-            chunks = self._cut(group)
+            chunks = self._cut_group(group)
             stored = await self._spool.append(chunks, [letter for request in group for letter in request.letters])
         except GatewayError as error:
             self._refused = (self._loop.time(), str(error))
             log.warning("a commit was refused: %s", error, extra={"requests": len(group)})
             for request in group:
-                _answer(request.done, type(error)(*error.args))
+                _resolve(request.done, type(error)(*error.args))
             return
         except BaseException:
             # A defect, or the end of the task: no sender may hang for it.
             for request in group:
-                _answer(request.done, SpoolUnavailable("the events could not be kept"))
+                _resolve(request.done, SpoolUnavailable("the events could not be kept"))
             raise
         self._refused = None
         self._lanes.stored(stored)
@@ -223,9 +223,9 @@ class Intake:
             except Exception:
                 # A defect, but what was sent is durable, and the others of the group are not to hang for it.
                 log.exception("durable events could not be counted")
-            _answer(request.done, None)
+            _resolve(request.done, None)
 
-    def _cut(self, group: list[_Waiting]) -> list[Chunk]:
+    def _cut_group(self, group: list[_PendingRequest]) -> list[Chunk]:
         """Chunks of what the requests brought, lane by lane, in the order of arrival. Runs once a commit."""
         by_lane: dict[Lane, list[MappedEvent]] = {}
         lane: Lane | None = None
@@ -241,27 +241,29 @@ class Intake:
                 events.append(event)
         chunks: list[Chunk] = []
         for lane, events in by_lane.items():
-            chunks += cut(lane, events, self._lanes.remaining(lane), self._lanes.batch_limits(lane))
+            chunks += cut_into_chunks(lane, events, self._lanes.remaining(lane), self._lanes.batch_limits(lane))
         return chunks
 
 
-def cut(lane: Lane, events: Sequence[MappedEvent], room: tuple[int, int], limits: BatchLimits) -> list[Chunk]:
+def cut_into_chunks(
+    lane: Lane, events: Sequence[MappedEvent], remaining: tuple[int, int], limits: BatchLimits
+) -> list[Chunk]:
     """Events as chunks, of which the first fits the room and none exceeds the limits.
 
     An event that is larger than the limit by itself is a chunk of its own.
     """
     chunks: list[Chunk] = []
-    room_events, room_bytes = room
+    remaining_events, remaining_bytes = remaining
     start = 0
     size = -len(EVENT_SEPARATOR)  # of the joined events; there is one separator less than there are events
     for index, event in enumerate(events):
         grown = size + len(event.body) + len(EVENT_SEPARATOR)
-        if index > start and (index - start >= room_events or grown > room_bytes):
+        if index > start and (index - start >= remaining_events or grown > remaining_bytes):
             chunks.append(_chunk(lane, events[start:index]))
             start, grown = index, len(event.body)
-            room_events, room_bytes = limits.max_events, limits.max_bytes
-        elif index == start and not chunks and (room_events < 1 or grown > room_bytes):
-            room_events, room_bytes = limits.max_events, limits.max_bytes
+            remaining_events, remaining_bytes = limits.max_events, limits.max_bytes
+        elif index == start and not chunks and (remaining_events < 1 or grown > remaining_bytes):
+            remaining_events, remaining_bytes = limits.max_events, limits.max_bytes
         size = grown
     if start < len(events):
         chunks.append(_chunk(lane, events[start:]))
@@ -275,7 +277,7 @@ def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
     return Chunk(lane, len(events), min(map(_EXPIRES_AT, events)), join_events(map(_BODY, events)))
 
 
-def _answer(done: asyncio.Future[None], error: Exception | None) -> None:
+def _resolve(done: asyncio.Future[None], error: Exception | None) -> None:
     """Wake a sender, unless it has gone away."""
     if done.done():
         return

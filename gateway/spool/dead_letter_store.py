@@ -13,7 +13,7 @@ from gateway.model import Chunk, DeadLetter, Stage, StoredChunk, UnixSeconds
 
 
 @dataclass(frozen=True, slots=True)
-class LetterFilter:
+class DeadLetterFilter:
     """Which dead letters are meant: those that match every field that is not None."""
 
     code: str | None = None
@@ -37,14 +37,14 @@ class LetterFilter:
         )
 
 
-EVERY = LetterFilter()
+ALL_DEAD_LETTERS = DeadLetterFilter()
 
 
-class DeadLetters(Protocol):
+class DeadLetterStore(Protocol):
     """The dead letters of a spool. A number names one letter for ever: none is given twice, none moves."""
 
     async def dead_letters(
-        self, after: int = 0, limit: int = 100, where: LetterFilter = EVERY
+        self, after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS
     ) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         ...
@@ -53,7 +53,7 @@ class DeadLetters(Protocol):
         """One of them. Raises `KeyError` when it is not there."""
         ...
 
-    async def count_dead_letters(self, where: LetterFilter = EVERY) -> int:
+    async def count_dead_letters(self, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> int:
         """How many match."""
         ...
 

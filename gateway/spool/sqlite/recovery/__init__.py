@@ -1,0 +1,21 @@
+"""Recovery of a damaged spool file, and the checks that find the damage.
+
+`recover` replaces a damaged file by a new one with everything that can still be read. `quick_check` looks for damage in
+bounded time, `verify` reads every row.
+"""
+
+from gateway.spool.sqlite.recovery.quick_check import START_CHECK_SECONDS, find_damage
+from gateway.spool.sqlite.recovery.recover import RecoveryResult, finish_recovery, recover
+from gateway.spool.sqlite.recovery.verify import VerifyResult, backlogs, recover_file, verify
+
+__all__ = [
+    "START_CHECK_SECONDS",
+    "RecoveryResult",
+    "VerifyResult",
+    "backlogs",
+    "find_damage",
+    "finish_recovery",
+    "recover",
+    "recover_file",
+    "verify",
+]
