@@ -19,9 +19,9 @@ from pydantic_core import PydanticUndefined
 
 from gateway.config import Secret, Settings
 from gateway.mapping.coverage import CAUSES, NOTES
-from gateway.mapping.custom import MAPPED, OURS
+from gateway.mapping.custom_properties import MAPPED, OURS
+from gateway.mapping.extract import EXTERNAL_IDS, LAST_RESORT
 from gateway.mapping.fields import CONTENT_KEYS, CUSTOM, EVENT, IDENTITY, NAME, PERSONAL_NAMES, Field
-from gateway.mapping.patient import EXTERNAL_IDS, LAST_RESORT
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import BUILT_IN
 from gateway.model import Dialect
@@ -291,7 +291,7 @@ def _either(paths: Sequence[str]) -> str:
 
 def rejections_page() -> str:
     """Every code with what to do about it."""
-    rows = [(f"`{code}`", reason.meaning, reason.mend) for code, reason in REJECTIONS.items()]
+    rows = [(f"`{code}`", reason.meaning, reason.remedy) for code, reason in REJECTIONS.items()]
     return _page(
         [
             "# Why an event is rejected",

@@ -115,7 +115,7 @@ def _orphans(settings: Settings) -> Iterator[str]:
 
 
 def _of_destination(destination: DestinationSettings, today: str) -> Iterator[str]:
-    from gateway.mapping.routes import BUILT_IN, resemblance
+    from gateway.mapping.routes import BUILT_IN, similar_name
     from gateway.model import Dialect
 
     sets = destination.standard_to_event_sets
@@ -123,7 +123,7 @@ def _of_destination(destination: DestinationSettings, today: str) -> Iterator[st
         for standard in standards:
             if standard not in sets:
                 yield f"events_to_standard: {event} becomes {standard}, which has no event set: it never arrives there"
-        if close := resemblance(event, list(BUILT_IN)):
+        if close := similar_name(event, list(BUILT_IN)):
             yield f"events_to_standard: {event!r} differs from the built-in {close!r} only in case or spaces"
     for standard, numbers in sets.items():
         for number in numbers:

@@ -102,7 +102,7 @@ def _as_json(found: Explanation, show: bool) -> dict[str, Any]:
         "uploads": [dataclasses.asdict(upload) for upload in found.uploads],
         "rejection": None
         if found.rejection is None
-        else {"code": found.rejection.code, "message": found.rejection.message, "mend": found.mend},
+        else {"code": found.rejection.code, "message": found.rejection.message, "mend": found.remedy},
         "ignored": found.ignored,
     }
 

@@ -62,7 +62,7 @@ class BatchSplitter:
         """The next part is settled as a whole."""
         self._stack.pop()
 
-    def without(self, indices: Sequence[int]) -> list[bytes]:
+    def remove_path(self, indices: Sequence[int]) -> list[bytes]:
         """Take events out of the next part; what was taken out."""
         sub_batch = self._stack.pop()
         gone = set(indices)

@@ -220,7 +220,7 @@ class LaneWorker:
         refused, is_systemic = self._failure_detector.record(indices, code)
         if is_systemic:
             self._open_breaker(OpenReason(SYSTEMIC, code))
-        await self._acknowledger.refused(splitter, splitter.without(refused), calls, code, fault)
+        await self._acknowledger.refused(splitter, splitter.remove_path(refused), calls, code, fault)
 
     def _is_too_old(self, sub_batch: SubBatch) -> bool:
         return sub_batch.expires_at - EXPIRY_MARGIN <= self._context.clock()
@@ -236,7 +236,7 @@ class LaneWorker:
         gone = [index for index, shut_down in enumerate(ends) if shut_down <= deadline]
         left = [shut_down for shut_down in ends if shut_down > deadline]
         calls = splitter.calls
-        events = splitter.without(gone)
+        events = splitter.remove_path(gone)
         if left:
             splitter.expiring(min(left))
         if events:

@@ -20,7 +20,7 @@ class Mapper(Protocol):
         """See `gateway.mapping`."""
         ...
 
-    def seal(self, event: Any, now: int | None = None, /) -> bytes | None:
+    def redact(self, event: Any, now: int | None = None, /) -> bytes | None:
         """The event without a personal value in it."""
         ...
 
@@ -94,10 +94,10 @@ def take(source: Source, event: Any, index: int, now: int, taken: Taken, longest
                 taken.keys[destination].add(key)
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
-            sealed = mapper.seal(event, now)
-            if sealed is not None and len(sealed) > longest_letter:
-                sealed = None
-            taken.letters.append(_letter(source, destination, mapped, sealed, now))
+            redacted = mapper.redact(event, now)
+            if redacted is not None and len(redacted) > longest_letter:
+                redacted = None
+            taken.letters.append(_letter(source, destination, mapped, redacted, now))
     if accepted:
         taken.accepted += 1
     elif rejection is None:
@@ -113,7 +113,7 @@ def refuse(source: Source, event: Any, index: int, now: int, taken: Taken, rejec
     taken.refused.append(Refused(index, _message_id(event), rejection))
 
 
-def _letter(source: Source, destination: str, rejection: Rejection, sealed: bytes | None, now: int) -> DeadLetter:
+def _letter(source: Source, destination: str, rejection: Rejection, redacted: bytes | None, now: int) -> DeadLetter:
     return DeadLetter(
         stage=Stage.MAPPING,
         code=rejection.code,
@@ -124,7 +124,7 @@ def _letter(source: Source, destination: str, rejection: Rejection, sealed: byte
         at=now,
         attempts=0,
         fault=None,
-        event=sealed,
+        event=redacted,
     )
 
 

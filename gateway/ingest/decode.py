@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.mapping import encodable
+from gateway.mapping import make_encodable
 from gateway.model import GatewayError
 
 BOM = b"\xef\xbb\xbf"
@@ -73,7 +73,7 @@ def _patiently(body: bytes) -> Any:
         raise BadRequest(400, "invalid_json", f"The body is not UTF-8 text (byte {error.start}).") from None
     try:
         tree = json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
-        return encodable(tree, -ENVELOPE) if HALF_A_CHARACTER(text) else tree
+        return make_encodable(tree, -ENVELOPE) if HALF_A_CHARACTER(text) else tree
     except json.JSONDecodeError as error:
         message = f"The body is not JSON: {error.msg} at character {error.pos}."
         raise BadRequest(400, "invalid_json", message) from None

@@ -4,8 +4,8 @@
 """
 
 from gateway.mapping.dialects import expires_at
-from gateway.mapping.mapper import Mapper, compile_mapper, encodable
+from gateway.mapping.mapper import Mapper, compile_mapper, make_encodable
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import Route, routes_of
 
-__all__ = ["REJECTIONS", "Mapper", "Route", "compile_mapper", "encodable", "expires_at", "routes_of"]
+__all__ = ["REJECTIONS", "Mapper", "Route", "compile_mapper", "expires_at", "make_encodable", "routes_of"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway.mapping.normalise import MOST
-from gateway.mapping.remember import Remembered
-from gateway.mapping.walk import number_of, text_of
+from gateway.mapping.json_path import number_of, text_of
+from gateway.mapping.memo import MemoCache
+from gateway.mapping.normalise import MAX_TEXT
 
 
 def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any], list[dict[str, Any]]]:
     """A function from `products` (a list, or a single object) to `contents`. Runs once an event that has products."""
-    texts: Remembered[str, str | None] = Remembered(_trimmed, 4096)
+    texts: MemoCache[str, str | None] = MemoCache(_trimmed, 4096)
 
     def contents(products: Any) -> list[dict[str, Any]]:
         made = []
@@ -28,7 +28,7 @@ def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any
             if number.__class__ is int:
                 number = str(number) if -(10**18) < number < 10**18 else _id_of(product)
             else:
-                number = number.strip() if number.__class__ is str and len(number) <= MOST else None
+                number = number.strip() if number.__class__ is str and len(number) <= MAX_TEXT else None
                 if not number:
                     number = _id_of(product)
             if number is None:
@@ -65,7 +65,7 @@ def _id_of(product: dict[str, Any]) -> str | None:
     """The first ID that can be used, as a text."""
     for key in ("product_id", "id", "sku"):
         text = text_of(product.get(key))
-        if text is not None and len(text) <= MOST:
+        if text is not None and len(text) <= MAX_TEXT:
             return text.strip()
     return None
 

@@ -51,7 +51,7 @@ def expires_at(event: JsonObject, dialect: Dialect) -> int:
     return int(event["event_time"]) + LONG_WINDOW
 
 
-def processing_options(given: Any, wrong: Callable[[], None]) -> JsonObject | None:
+def processing_options(given: Any, count_wrong_type: Callable[[], None]) -> JsonObject | None:
     """`context.dataProcessingOptions` (`[["LDU"], 1, 1000]`) as the keys of an event."""
     if given is None:
         return None
@@ -62,10 +62,10 @@ def processing_options(given: Any, wrong: Callable[[], None]) -> JsonObject | No
             pass
         case [["LDU"] | [] as options, _, _]:
             # A fault in the numbers may not switch the protection off.
-            wrong()
+            count_wrong_type()
             country, state = 0, 0
         case _:
-            wrong()
+            count_wrong_type()
             return None
     return {
         "data_processing_options": options,

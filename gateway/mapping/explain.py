@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 
 from gateway.mapping.coverage import CAUSES
+from gateway.mapping.extract import EXTERNAL_IDS, LAST_RESORT, Extractor
 from gateway.mapping.fields import CUSTOM, EVENT, IDENTITY, NAME, Field
+from gateway.mapping.json_path import at, is_blank
 from gateway.mapping.mapper import Mapper
-from gateway.mapping.patient import EXTERNAL_IDS, LAST_RESORT, Patient
 from gateway.mapping.rejections import REJECTIONS
-from gateway.mapping.routes import OTHERWISE, Route, routes_of
+from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, Route, routes_of
 from gateway.mapping.rules import today_of
-from gateway.mapping.walk import at, is_blank
 from gateway.model import Dialect, JsonObject, Rejection
 
 
@@ -60,9 +60,9 @@ class Explanation:
     ignored: bool
 
     @property
-    def mend(self) -> str | None:
+    def remedy(self) -> str | None:
         """What to do about the rejection."""
-        return REJECTIONS[self.rejection.code].mend if self.rejection else None
+        return REJECTIONS[self.rejection.code].remedy if self.rejection else None
 
 
 def explain(mapper: Mapper, event: Any, now: int) -> Explanation:
@@ -79,7 +79,7 @@ def explain(mapper: Mapper, event: Any, now: int) -> Explanation:
         destination=mapper.name,
         dialect=mapper.destination.api,
         event=name if isinstance(name, str) else None,
-        routes=routes.get(name, routes[OTHERWISE]) if isinstance(name, str) else (),
+        routes=routes.get(name, routes[DEFAULT_STANDARD_EVENT]) if isinstance(name, str) else (),
         steps=[*_identity(mapper, event, now), *_others(mapper, event, body)] if isinstance(event, dict) else [],
         uploads=uploads,
         rejection=mapped if isinstance(mapped, Rejection) else None,
@@ -88,14 +88,14 @@ def explain(mapper: Mapper, event: Any, now: int) -> Explanation:
 
 
 def _identity(mapper: Mapper, event: JsonObject, now: int) -> Sequence[Step]:
-    patient = Patient(mapper.rules, mapper.paths)
-    country = patient.code(event)
+    extractor = Extractor(mapper.rules, mapper.paths)
+    country = extractor.code(event)
     steps = []
     for field in IDENTITY:
         key = field.key(mapper.destination.api)
         if key is None:
             continue
-        found = patient.find(event, field.name, country, today_of(now // 86400))
+        found = extractor.find(event, field.name, country, today_of(now // 86400))
         tried = _tried(mapper, field)
         raw = found.raw
         normalised = None

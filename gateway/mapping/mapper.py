@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from gateway.config import DestinationSettings
-from gateway.mapping import tables
-from gateway.mapping.compiler import Plan, compiled
+from gateway.mapping import reference_data
+from gateway.mapping.compiler import Plan, compile_functions
 from gateway.mapping.coverage import Counters
-from gateway.mapping.custom import DEEPEST
+from gateway.mapping.custom_properties import MAX_DEPTH
+from gateway.mapping.redact import Redactor
 from gateway.mapping.rejections import rejected
-from gateway.mapping.seal import Sealer
 from gateway.model import Mapped
 from gateway.telemetry import Coverage
 
@@ -24,28 +24,28 @@ class Mapper:
     def __init__(self, name: str, destination: DestinationSettings, max_event_bytes: int) -> None:
         self.name = name
         self.destination = destination
-        tables.load()
+        reference_data.load()
         self._counters = Counters()
         plan = Plan(name, destination, max_event_bytes, self._counters)
         self.rules = plan.rules
         self.paths = plan.paths
-        self.source_code, self.map = compiled(plan, self._again)
-        self._sealer = Sealer(plan.rules, plan.paths, plan.personal_paths)
+        self.source_code, self.map = compile_functions(plan, self._map_encodable)
+        self._redactor = Redactor(plan.rules, plan.paths, plan.personal_paths)
 
-    def _again(self, event: Any, now: int) -> Mapped:
+    def _map_encodable(self, event: Any, now: int) -> Mapped:
         """What cannot be encoded as it is: lone surrogates, integers beyond 64 bits, bottomless nesting.
 
         They are rare, so nothing looks for them beforehand.
         """
         self._counters.notes["unusable_property"] += 1
-        readable = encodable(event)
+        readable = make_encodable(event)
         if readable == event:  # pragma: no cover (what is encodable does not get here)
             return rejected("not_an_object", "The event cannot be read.")
         return self.map(readable, now)
 
-    def seal(self, event: Any, now: int | None = None) -> bytes | None:
+    def redact(self, event: Any, now: int | None = None) -> bytes | None:
         """The event with every personal value replaced by what would have been sent; None for what is no object."""
-        return self._sealer.seal(event, now)
+        return self._redactor.redact(event, now)
 
     def coverage(self) -> Coverage:
         """How often each match key was there, and why it was dropped."""
@@ -59,7 +59,7 @@ def compile_mapper(
     return Mapper(name, destination, max_event_bytes)
 
 
-def encodable(value: Any, depth: int = 0) -> Any:
+def make_encodable(value: Any, depth: int = 0) -> Any:
     """A copy in which what JSON bytes cannot hold is null."""
     match value:
         case str():
@@ -70,13 +70,13 @@ def encodable(value: Any, depth: int = 0) -> Any:
             return value if -(2**63) <= value < 2**64 else None
         case float():
             return value if math.isfinite(value) else None
-        case dict() if depth < DEEPEST:
+        case dict() if depth < MAX_DEPTH:
             return {
-                name: encodable(inner, depth + 1)
+                name: make_encodable(inner, depth + 1)
                 for name, inner in value.items()
-                if isinstance(name, str) and encodable(name) is not None
+                if isinstance(name, str) and make_encodable(name) is not None
             }
-        case list() if depth < DEEPEST:
-            return [encodable(inner, depth + 1) for inner in value]
+        case list() if depth < MAX_DEPTH:
+            return [make_encodable(inner, depth + 1) for inner in value]
         case _:
             return None

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 
-from gateway.mapping.tables import calling_codes, countries, letters, us_states
+from gateway.mapping.reference_data import calling_codes, countries, letters, us_states
 
 EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing: a known mistake of senders, never a customer."""
-MOST = 256
+MAX_TEXT = 256
 """Characters beyond which a text is no name, address or number."""
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+").fullmatch

@@ -13,7 +13,7 @@ class Reason:
     """One code of rejection."""
 
     meaning: str
-    mend: str
+    remedy: str
 
 
 REJECTIONS: Mapping[str, Reason] = {
@@ -57,4 +57,4 @@ REJECTIONS: Mapping[str, Reason] = {
 
 def rejected(code: str, detail: str) -> Rejection:
     """A rejection with what is particular about this event; `detail` holds no value of it but its name."""
-    return Rejection(code, f"{detail} {REJECTIONS[code].mend}")
+    return Rejection(code, f"{detail} {REJECTIONS[code].remedy}")

@@ -19,7 +19,7 @@ BUILT_IN: Mapping[str, str] = {
 }
 """The e-commerce events that need no setting."""
 
-OTHERWISE = "Other"
+DEFAULT_STANDARD_EVENT = "Other"
 """The standard event of a name that is nowhere listed."""
 
 
@@ -53,13 +53,13 @@ def routes_of(destination: DestinationSettings) -> Mapping[str, Sequence[Route]]
     found: dict[str, Sequence[Route]] = {}
     for name, standards in destination.events_to_standard.items():
         found[name] = [Route(name, one, tuple(sets.get(one, ())), configured=True) for one in dict.fromkeys(standards)]
-    for name, standard in {**BUILT_IN, OTHERWISE: OTHERWISE}.items():
+    for name, standard in {**BUILT_IN, DEFAULT_STANDARD_EVENT: DEFAULT_STANDARD_EVENT}.items():
         if name not in found:
             found[name] = [Route(name, standard, tuple(sets.get(standard, ())), configured=False)]
     return found
 
 
-def resemblance(name: str, known: Sequence[str]) -> str | None:
+def similar_name(name: str, known: Sequence[str]) -> str | None:
     """A listed name that differs only in case or spaces."""
 
     def plain(text: str) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 from gateway.config import DestinationSettings
 from gateway.mapping import normalise
 from gateway.mapping.fields import BY_NAME, Hashing
-from gateway.mapping.normalise import MOST, given_hash, looks_like_md5
-from gateway.mapping.remember import Remembered
-from gateway.mapping.walk import text_of
+from gateway.mapping.json_path import text_of
+from gateway.mapping.memo import MemoCache
+from gateway.mapping.normalise import MAX_TEXT, given_hash, looks_like_md5
 from gateway.model import Dialect
 
 CACHED = 16384
@@ -60,14 +60,14 @@ class Rules:
         self.lead_id = self._lead_id
         # What repeats, and the functions that look there.
         state, zip_code = self._by_country("state", normalise.state), self._by_country("zip", normalise.zip_code)
-        self.genders = Remembered(self._plain("gender", normalise.gender), CACHED)
-        self.first_names = Remembered(self._plain("first_name", normalise.name), CACHED)
-        self.last_names = Remembered(self._plain("last_name", normalise.name), CACHED)
-        self.cities = Remembered(self._plain("city", normalise.city), CACHED)
-        self.countries = Remembered(self._country, CACHED)
-        self.states = Remembered[tuple[str, str | None], str | None](lambda key: state(*key), CACHED)
-        self.zips = Remembered[tuple[str, str | None], str | None](lambda key: zip_code(*key), CACHED)
-        self.birthdays = Remembered(self._long_past_birthday, CACHED)
+        self.genders = MemoCache(self._plain("gender", normalise.gender), CACHED)
+        self.first_names = MemoCache(self._plain("first_name", normalise.name), CACHED)
+        self.last_names = MemoCache(self._plain("last_name", normalise.name), CACHED)
+        self.cities = MemoCache(self._plain("city", normalise.city), CACHED)
+        self.countries = MemoCache(self._country, CACHED)
+        self.states = MemoCache[tuple[str, str | None], str | None](lambda key: state(*key), CACHED)
+        self.zips = MemoCache[tuple[str, str | None], str | None](lambda key: zip_code(*key), CACHED)
+        self.birthdays = MemoCache(self._long_past_birthday, CACHED)
         self.gender = self.genders.__getitem__
         self.first_name = self.first_names.__getitem__
         self.last_name = self.last_names.__getitem__
@@ -82,7 +82,7 @@ class Rules:
 
     def text(self, field: str, text: str, country: str | None) -> Any:
         """What is sent of a text, whatever the field; the patient way, and the one that has no fast path."""
-        if len(text) > MOST and field not in UNCHANGED:
+        if len(text) > MAX_TEXT and field not in UNCHANGED:
             return None
         match field:
             case "phone" | "state" | "zip":
@@ -128,7 +128,7 @@ class Rules:
             return "empty_hash"
         if field != "external_id" and looks_like_md5(text):
             return "md5"
-        if len(text) > MOST:
+        if len(text) > MAX_TEXT:
             return "too_long"
         if not self.hashing and self.is_hashed(field):
             return "not_hashed"
@@ -142,7 +142,7 @@ class Rules:
         if value.__class__ is dict:
             return self._birthday_parts(value, today)
         text = text_of(value)
-        if text is None or len(text) > MOST:
+        if text is None or len(text) > MAX_TEXT:
             return None
         if given := given_hash(text):
             return given, "", "", ""
@@ -166,7 +166,7 @@ class Rules:
 
         def hashed(text: str) -> str | None:
             if len(text) >= 32:
-                if len(text) > MOST:
+                if len(text) > MAX_TEXT:
                     return None
                 if given := given_hash(text):
                     return given
@@ -181,7 +181,7 @@ class Rules:
         thorough = self._by_country("phone", normalise.phone)
         if not self.hashing:
             return thorough
-        complete = Remembered[tuple[str, int], Any](lambda key: normalise.completeness(*key), CACHED)
+        complete = MemoCache[tuple[str, int], Any](lambda key: normalise.completeness(*key), CACHED)
 
         def hashed(text: str, country: str | None) -> str | None:
             if text[:1] == "+" and len(text) < 24 and text.isascii() and "(0" not in text:
@@ -205,7 +205,7 @@ class Rules:
         def hashed(text: str) -> str | None:
             if "@" not in text:
                 return thorough(text)  # it may be a hash
-            normal = normalise.email(text) if len(text) <= MOST else None
+            normal = normalise.email(text) if len(text) <= MAX_TEXT else None
             return sha256(normal.encode()).hexdigest() if normal is not None else None
 
         return hashed
@@ -225,7 +225,7 @@ class Rules:
     ) -> Callable[[str, str | None], str | None]:
         def hashed(text: str, country: str | None) -> str | None:
             if len(text) >= 32:
-                if len(text) > MOST:
+                if len(text) > MAX_TEXT:
                     return None
                 if given := given_hash(text):
                     return given
@@ -247,7 +247,7 @@ class Rules:
 
         def hashed(text: str) -> str | None:
             if len(text) >= 64:
-                if len(text) > MOST:
+                if len(text) > MAX_TEXT:
                     return None
                 if given := given_hash(text):
                     return given
@@ -277,7 +277,7 @@ UNCHANGED = frozenset({"client_user_agent", "fbc", "fbp"})
 def _raw_external_id(text: str) -> str | None:
     if given := given_hash(text):
         return given
-    text = text.strip() if len(text) <= MOST else ""
+    text = text.strip() if len(text) <= MAX_TEXT else ""
     return text if text and text.lower() != normalise.EMPTY_HASH else None
 
 
@@ -299,7 +299,7 @@ def today_of(day: int) -> int:
 def words_of(name: Any) -> Sequence[str]:
     """First and last word of a whole name; empty where it is none, or a hash that cannot be taken apart."""
     text = text_of(name)
-    if text is None or len(text) > MOST or given_hash(text) or looks_like_md5(text):
+    if text is None or len(text) > MAX_TEXT or given_hash(text) or looks_like_md5(text):
         return ()
     words = text.split()
     return (words[0], words[-1]) if len(words) > 1 else (words[0],)

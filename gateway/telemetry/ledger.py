@@ -21,7 +21,7 @@ class LaneCounts:
     """One lane's counts since the start. `waiting` follows from them."""
 
     recovered: int = 0
-    """Found in the spool at the start."""
+    """Extraction in the spool at the start."""
     accepted: int = 0
     """Durable in the spool."""
     delivered: int = 0

@@ -113,7 +113,7 @@ def test_explain_says_how_to_mend_a_rejection(run: Run) -> None:
 
 
 def test_explain_prints_the_compiled_mapper(run: Run) -> None:
-    assert "def quick(event, now):" in run("explain", "--source").stdout
+    assert "def fast_path(event, now):" in run("explain", "--source").stdout
 
 
 def test_map_gives_uploads_for_lines_and_rejections_apart(run: Run) -> None:

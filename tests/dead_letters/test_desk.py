@@ -94,7 +94,7 @@ def unmapped(bench: Bench, number: int) -> DeadLetter:
         code="unmapped_event",
         source="shop",
         lane=None,
-        event=bench.mapper.seal(source_event(number)),
+        event=bench.mapper.redact(source_event(number)),
     )
 
 
@@ -121,11 +121,11 @@ async def test_a_sealed_event_is_mapped_to_what_it_would_have_been(bench: Bench)
 
 
 async def test_what_still_cannot_go_stays_with_its_reason(bench: Bench) -> None:
-    sealed = json.loads(bench.mapper.seal({**source_event(1), "event": "Nobody Mapped This"}) or b"")
+    redacted = json.loads(bench.mapper.redact({**source_event(1), "event": "Nobody Mapped This"}) or b"")
     await bench.spool.append(
         [],
         [
-            refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(sealed).encode()),
+            refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(redacted).encode()),
             refused(2, event=None),
             refused(3, event=b"{"),
             refused(4, destination="gone", lane=Lane("gone", "1", "t")),

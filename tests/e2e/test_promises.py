@@ -39,8 +39,8 @@ def test_a_lone_event_does_not_wait_for_company(tmp_path: Path) -> None:
 
 def test_a_stop_uploads_what_waits_without_waiting_for_its_age(tmp_path: Path) -> None:
     with House(tmp_path) as house:
-        patient = (tmp_path / "gateway.toml").read_text().replace("batch.max_age = 0.2", "batch.max_age = 3000")
-        (tmp_path / "gateway.toml").write_text(patient)
+        extractor = (tmp_path / "gateway.toml").read_text().replace("batch.max_age = 0.2", "batch.max_age = 3000")
+        (tmp_path / "gateway.toml").write_text(extractor)
         with house.start() as gateway:
             house.track(*(sale(number) for number in range(10)))
             assert gateway.stop() == 0

@@ -9,7 +9,7 @@ from gateway.model import JsonObject
 from tests.mapping import reference_normalise as normalise
 from tests.mapping.reference_reading import Reading
 from tests.mapping.reference_tables import IDENTITY_KEYS, NEVER_HASHED, PATHS
-from tests.mapping.reference_values import LONGEST_TEXT, LONGEST_VALUE, as_text, at, encodable
+from tests.mapping.reference_values import LONGEST_TEXT, LONGEST_VALUE, as_text, at, make_encodable
 
 
 class Identity(Reading):
@@ -61,7 +61,7 @@ class Identity(Reading):
                 return None
         if hashed and not self.destination.hashing:
             return None
-        normalised = encodable(self.normalised(field, text, known_country) or "")
+        normalised = make_encodable(self.normalised(field, text, known_country) or "")
         if not normalised:
             return None
         return normalise.sha256(normalised) if hashed else normalised

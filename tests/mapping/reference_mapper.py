@@ -20,11 +20,11 @@ from tests.mapping.reference_values import (
     as_number,
     as_text,
     at,
-    encodable,
     fit_to_send,
+    make_encodable,
+    remove_path,
     seconds_of,
     typed_as_meta_wants,
-    without,
     without_fraction,
 )
 
@@ -67,7 +67,7 @@ class MappedReading(Identity):
     """A reading that ends in uploads."""
 
     def mapped(self, max_event_bytes: int) -> Mapped:
-        source_name = encodable(as_text(self.event.get("event")) or "") or None
+        source_name = make_encodable(as_text(self.event.get("event")) or "") or None
         if source_name is None:
             raise Refused("missing_event_name")
         if switched_off(self.event):
@@ -206,7 +206,7 @@ class MappedReading(Identity):
         return [entry]
 
     def entry(self, product: JsonObject, id_keys: tuple[str, ...]) -> JsonObject | None:
-        identifiers = [encodable(as_text(product.get(key)) or "") for key in id_keys]
+        identifiers = [make_encodable(as_text(product.get(key)) or "") for key in id_keys]
         identifier = next((text for text in identifiers if text and len(text) <= LONGEST_VALUE), None)
         if identifier is None:
             return None
@@ -215,8 +215,8 @@ class MappedReading(Identity):
         entry = {
             "id": identifier.strip(),
             "quantity": quantity if quantity is not None and quantity > 0 else 1,
-            "brand": encodable((as_text(product.get("brand")) or "").strip()) or None,
-            "category": encodable((as_text(product.get("category")) or "").strip()) or None,
+            "brand": make_encodable((as_text(product.get("brand")) or "").strip()) or None,
+            "category": make_encodable((as_text(product.get("category")) or "").strip()) or None,
             price_key: as_number(product.get("price")),
         }
         return {key: one for key, one in entry.items() if one is not None}
@@ -224,7 +224,7 @@ class MappedReading(Identity):
     def content_type(self, source_name: str, standard: str) -> str:
         for own in ("FacebookOfflineConversions", "Facebook Offline Conversions"):
             given = as_text(at(self.event, f"integrations.{own}.contentType"))
-            if given is not None and encodable(given):
+            if given is not None and make_encodable(given):
                 return given.strip()
         products = self.products()
         for category in [
@@ -247,6 +247,6 @@ class MappedReading(Identity):
             for path in self.destination.extra_fields.get(field, ()):
                 self.use(path)  # whether it was needed or not: it is personal
         for path_used in [*self.used, *((name,) for name in MAPPED_NAMES)]:
-            properties = without(properties, path_used)
+            properties = remove_path(properties, path_used)
         typed = {key: one for key, one in properties.items() if typed_as_meta_wants(key, one)}
         return dict(fit_to_send(typed))

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.config import DestinationSettings
 from gateway.model import Dialect, JsonObject
 from tests.mapping.reference_tables import IDS, PATHS
-from tests.mapping.reference_values import LONGEST_VALUE, as_text, at, encodable
+from tests.mapping.reference_values import LONGEST_VALUE, as_text, at, make_encodable
 
 
 class Reading:
@@ -27,7 +27,7 @@ class Reading:
         """The first path with a value that is present, and the value as `usable` reads it."""
         for path in [*PATHS[field], *self.destination.extra_fields.get(field, ())]:
             value = at(self.event, path)
-            if isinstance(value, str) and encodable(value) is None and field != "event_time":
+            if isinstance(value, str) and make_encodable(value) is None and field != "event_time":
                 continue
             read = usable(value)
             if field in IDS and isinstance(read, str) and len(read) > LONGEST_VALUE:
@@ -50,7 +50,7 @@ class Reading:
     def text(self, field: str, fit: Callable[[str], bool] = bool) -> str | None:
         """The field's text, trimmed; None where it is absent, is not `fit`, or cannot be written as UTF-8."""
         path, value = self.found(field, as_text)
-        text = encodable((value or "").strip())
+        text = make_encodable((value or "").strip())
         if text is None or not fit(text):
             return None
         self.use(path)

@@ -65,14 +65,14 @@ def seconds_of(text: str) -> int | None:
         return None
 
 
-def without(value: Any, path: tuple[str, ...]) -> Any:
+def remove_path(value: Any, path: tuple[str, ...]) -> Any:
     """The value without what stands at a path of names."""
     if not isinstance(value, dict):
         return value
     first, *rest = path
     if not rest:
         return {key: one for key, one in value.items() if key != first}
-    return {key: without(one, tuple(rest)) if key == first else one for key, one in value.items()}
+    return {key: remove_path(one, tuple(rest)) if key == first else one for key, one in value.items()}
 
 
 def fit_to_send(value: Any, depth: int = 0) -> Any:
@@ -81,12 +81,12 @@ def fit_to_send(value: Any, depth: int = 0) -> Any:
         return None
     match value:
         case dict():
-            kept = {key: one for key, one in value.items() if encodable(key) is not None}
+            kept = {key: one for key, one in value.items() if make_encodable(key) is not None}
             return {key: fit_to_send(one, depth + 1) for key, one in kept.items() if plain(key) not in PERSONAL_NAMES}
         case list():
             return [fit_to_send(one, depth + 1) for one in value]
         case str():
-            return encodable(value)
+            return make_encodable(value)
         case int():
             return value if -(2**63) <= value < 2**64 else None
         case _:
@@ -114,7 +114,7 @@ def typed_as_meta_wants(name: str, value: Any) -> bool:
     return name != "store_data" or isinstance(value, dict)
 
 
-def encodable(text: str) -> str | None:
+def make_encodable(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError:

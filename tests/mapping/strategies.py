@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from gateway.model import JsonObject
 from tests.mapping.builders import NOW, STANDARD_EVENTS
-from tests.mapping.reference_values import encodable
+from tests.mapping.reference_values import make_encodable
 from tests.mapping.usual import usual
 from tests.mapping.values import (
     COUNTRIES,
@@ -81,7 +81,7 @@ def taken_in(value: Any) -> Any:
         return {key: taken_in(one) for key, one in value.items()}
     if isinstance(value, list):
         return [taken_in(one) for one in value]
-    return None if isinstance(value, str) and encodable(value) is None else value
+    return None if isinstance(value, str) and make_encodable(value) is None else value
 
 
 Put: TypeAlias = Callable[[JsonObject, str, Values, float], None]

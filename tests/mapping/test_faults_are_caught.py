@@ -64,7 +64,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def without(field: str, position: int) -> Fault:
+def remove_path(field: str, position: int) -> Fault:
     """One path of a field is never looked at."""
 
     def changed(event: JsonObject) -> JsonObject:
@@ -175,8 +175,8 @@ FAULTS: dict[str, Fault] = {
     "a city hashed as typed": each("city", sha256),
     "a hash hashed again": each("email", lambda text: sha256(text) if len(text) == 64 else text),
     "a birthday's day and month exchanged": each("birthday", lambda text: text[4:6] + text[2:4] + text[:2] + text[6:]),
-    "the first path of the phone skipped": without("phone", 0),
-    "the last path of the zip skipped": without("zip", -1),
+    "the first path of the phone skipped": remove_path("phone", 0),
+    "the last path of the zip skipped": remove_path("zip", -1),
     "userId after anonymousId": swapped("userId", "anonymousId"),
     "timestamp before originalTimestamp": swapped("originalTimestamp", "timestamp"),
     "a name that overrides an explicit first name": going_in(with_names_overridden),

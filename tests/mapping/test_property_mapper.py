@@ -70,15 +70,15 @@ def test_whatever_stands_anywhere_nothing_raises(seed: int, values: list[Any]) -
 
     for one in MAPPERS:
         mapped = one.map(event, NOW)
-        sealed = one.seal(event)
+        redacted = one.redact(event)
         for upload in mapped if isinstance(mapped, list) else []:
             canonical(upload.body)
         if isinstance(mapped, Rejection):
             mapped.message.encode()
             assert (mapped.code == "not_an_object") == (not isinstance(event, dict)), event
-        assert (sealed is None) == (not isinstance(event, dict))
-        if sealed is not None:
-            canonical(sealed)
+        assert (redacted is None) == (not isinstance(event, dict))
+        if redacted is not None:
+            canonical(redacted)
 
 
 def with_one_replaced(rng: random.Random, event: Any, value: Any) -> Any:
@@ -135,4 +135,4 @@ def test_what_is_huge_or_deep_is_taken_in_every_place(value: Any) -> None:
             mapped = one.map(event, NOW)
             assert isinstance(mapped, list | Rejection), place
             assert not isinstance(mapped, Rejection) or mapped.code != "not_an_object", place
-            assert orjson.loads(one.seal(event) or b"null"), place
+            assert orjson.loads(one.redact(event) or b"null"), place

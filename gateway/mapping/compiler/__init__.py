@@ -1,13 +1,13 @@
-"""The compiled mapper: settings and field table become two specialised Python functions.
+"""Compiles the settings of a destination and the field table to two specialised Python functions.
 
-At start-up this writes the source of a function `map_event(event, now)` and compiles it. While an event is mapped no
-setting is looked up, no path is split and no list of fields is walked: objects are fetched once, a field is a chain of
+The source of `map_event(event, now)` is written and compiled at start-up. While an event is mapped, no setting is
+looked up, no path is split and no list of fields is walked: objects are fetched once, and a field is a chain of
 `dict.get`.
 
-It is written twice. *Quick* reads events in which everything is as usual, in straight lines; at anything else it gives
-up, having changed and counted nothing, and *careful* begins anew: it drops what cannot be used, counts, rejects, and
-asks `Patient` for what is odd. Both are made of the same parts, in the order in which an event goes through them:
-`head`, `identity` (or `quick`), `sale`, `upload`. `Function` is what they write into.
+There are two versions. The *fast path* maps events in which every value has its usual form. When it meets anything
+else it falls back: it has changed and counted nothing, and the *slow path* maps the event from the start. The slow path
+drops unusable values, counts, rejects, and asks `Extractor` for every identity field. Both consist of the same sections
+in the same order: `routing`, identity (`fast_path` or `slow_path`), `custom_data`, `encode`.
 """
 
 from __future__ import annotations
@@ -15,40 +15,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from gateway.mapping.compiler import head, identity, quick, sale, upload
-from gateway.mapping.compiler.function import Function
+from gateway.mapping.compiler import custom_data, encode, fast_path, routing, slow_path
 from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.source import SourceBuilder
 from gateway.model import Mapped
 
 MapEvent = Callable[[Any, int], Mapped]
 
-__all__ = ["MapEvent", "Plan", "compiled"]
+__all__ = ["MapEvent", "Plan", "compile_functions"]
 
-UNUSUAL = ("find_text", "odd", "rejected", "rejected_for_time", "unmapped", "without_id", "wrong")
-"""Names that end the quick function: whatever they stand for is careful's to do."""
-
-
-def compiled(plan: Plan, again: MapEvent) -> tuple[str, MapEvent]:
-    """The source of both, and the quick one, which goes on to the other. `again` gets what cannot be encoded."""
-    careful = Function("careful")
-    for part in (head, identity, sale, upload):
-        part.write(careful, plan)
-    careful.names["again"] = again
-    straight = Function("quick")
-    for part in (head, quick, sale, upload):
-        part.write(straight, plan)
-    straight.names |= dict.fromkeys(UNUSUAL, unusual) | {"unusual": unusual, "again": _executed(careful)}
-    return f"{straight.source()}\n\n{careful.source()}", _executed(straight)
+FALL_BACK_NAMES = (
+    "as_object",
+    "count_wrong_type",
+    "find_text",
+    "rejected",
+    "rejected_for_time",
+    "unmapped",
+    "without_id",
+)
+"""Functions that the fast path must not use: calling one makes it fall back."""
 
 
-def unusual(*_: Any) -> NoReturn:
-    """Give up: the quick function catches it."""
-    raise ValueError("not as usual")
+def compile_functions(plan: Plan, next_path: MapEvent) -> tuple[str, MapEvent]:
+    """The source of both functions, and the fast one, which falls back to the slow one.
+
+    `next_path` maps an event that the slow path cannot encode.
+    """
+    slow = SourceBuilder("slow_path")
+    for section in (routing, slow_path, custom_data, encode):
+        section.write(slow, plan)
+    slow.names["next_path"] = next_path
+    fast = SourceBuilder("fast_path")
+    for section in (routing, fast_path, custom_data, encode):
+        section.write(fast, plan)
+    fast.names |= dict.fromkeys(FALL_BACK_NAMES, fall_back) | {"fall_back": fall_back, "next_path": _execute(slow)}
+    return f"{fast.source()}\n\n{slow.source()}", _execute(fast)
 
 
-def _executed(function: Function) -> MapEvent:
-    names = function.names
-    source = function.source()
-    exec(compile(source, f"<{function.name} mapper>", "exec"), names)  # noqa: S102 (its text is ours, its strings are repr'd)
-    made: MapEvent = names[function.name]
-    return made
+def fall_back(*_: Any) -> NoReturn:
+    """Leave the fast path, which catches the exception and calls the slow path."""
+    raise ValueError("not the usual form")
+
+
+def _execute(builder: SourceBuilder) -> MapEvent:
+    """The function that a builder's source defines."""
+    names = builder.names
+    source = builder.source()
+    exec(compile(source, f"<{builder.name} mapper>", "exec"), names)  # noqa: S102 (our own text; its strings are repr'd)
+    function: MapEvent = names[builder.name]
+    return function

@@ -7,24 +7,24 @@ from typing import Any
 
 from gateway.config import DestinationSettings
 from gateway.mapping.coverage import Counters
+from gateway.mapping.extract import Extractor
 from gateway.mapping.fields import BY_NAME, IDENTITY, NAME
-from gateway.mapping.normalise import MOST
-from gateway.mapping.patient import Patient
+from gateway.mapping.json_path import candidates, is_blank, text_of
+from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.routes import Route, routes_of
 from gateway.mapping.rules import Rules, today_of
-from gateway.mapping.walk import candidates, is_blank, text_of
 from gateway.model import Dialect, Lane
 
 IDS = frozenset({"event_id", "order_id", "item_number"})
-LONGEST_TEXT = 4096
+MAX_LONG_TEXT = 4096
 
 Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
 """Routes as the function walks them: standard event, content type rule, event sets with their usual lane."""
 
 
-def longest(field: str) -> int:
+def max_length(field: str) -> int:
     """Characters beyond which a text of the field counts as absent."""
-    return MOST if field in IDS else LONGEST_TEXT
+    return MAX_TEXT if field in IDS else MAX_LONG_TEXT
 
 
 class Plan:
@@ -42,8 +42,10 @@ class Plan:
             field.name: (*field.paths, *destination.extra_fields.get(field.name, ())) for field in BY_NAME.values()
         }
         self.paths["value"] = tuple(dict.fromkeys((destination.value_field, *self.paths["value"])))
-        self.wrong = self.counted("wrong_type")
-        self.patient = Patient(self.rules, self.paths, wrong=self.wrong, dropped=self._dropped)
+        self.count_wrong_type = self.counted("wrong_type")
+        self.extractor = Extractor(
+            self.rules, self.paths, count_wrong_type=self.count_wrong_type, dropped=self._dropped
+        )
         self.targets = {event: self._targets(found) for event, found in routes_of(destination).items()}
 
     def counted(self, note: str) -> Callable[[], None]:
@@ -55,23 +57,23 @@ class Plan:
 
         return count
 
-    def odd(self, value: Any) -> dict[str, Any]:
+    def as_object(self, value: Any) -> dict[str, Any]:
         """What stands for a value that should be an object and is none."""
         if not is_blank(value):
-            self.wrong()
+            self.count_wrong_type()
         return {}
 
     def find(self, event: Any, field: str, country: str | None, now: int) -> Any:
         """What is sent of a match key, found the patient way."""
-        return self.patient.sent(event, field, country, today_of(now // 86400))
+        return self.extractor.sent(event, field, country, today_of(now // 86400))
 
     def find_text(self, event: Any, field: str) -> str | None:
         """The first usable text of a field, found the patient way."""
-        most = longest(field)
-        for _, text in candidates(event, self.paths[field], text_of, self.wrong):
-            if len(text) <= most:
+        maximum = max_length(field)
+        for _, text in candidates(event, self.paths[field], text_of, self.count_wrong_type):
+            if len(text) <= maximum:
                 return str(text).strip()
-            self.wrong()
+            self.count_wrong_type()
         return None
 
     @property

@@ -17,7 +17,7 @@ from gateway.spool.sqlite import rows
 from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.schema import PAGE_SIZE
 
-Found: TypeAlias = Iterator[StoredChunk | tuple[int, DeadLetter] | DeadLetter]
+Extraction: TypeAlias = Iterator[StoredChunk | tuple[int, DeadLetter] | DeadLetter]
 """Chunks, dead letters with their numbers, and the dead letters that damaged chunks become."""
 
 _TABLE_LEAF: Final = 0x0D
@@ -34,7 +34,7 @@ _CHUNK_COLUMNS: Final = 7
 _LETTER_COLUMNS: Final = 9
 
 
-def read_pages(path: Path, now: UnixSeconds) -> Found:
+def read_pages(path: Path, now: UnixSeconds) -> Extraction:
     """Every row that can be read, in the order of the pages."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -52,7 +52,7 @@ class _Pages:
         self._map = (0, b"")  # the pointer map that was read last, with its page
         self._free = self._free_list()
 
-    def rows(self, now: UnixSeconds) -> Found:
+    def rows(self, now: UnixSeconds) -> Extraction:
         for number in range(1, self._count + 1):
             page = self._page(number)
             if page[100 if number == 1 else 0] != _TABLE_LEAF or self._is_free(number):
@@ -130,7 +130,7 @@ class _Pages:
         return b"".join(parts)
 
 
-def _intact_rows(rowid: int, record: list[Any], now: UnixSeconds) -> Found:
+def _intact_rows(rowid: int, record: list[Any], now: UnixSeconds) -> Extraction:
     if len(record) == _CHUNK_COLUMNS and isinstance(record[5], bytes) and isinstance(record[6], bytes):
         row = [rowid, record[1], record[2], _seconds(record[3]), *record[4:]]
         try:

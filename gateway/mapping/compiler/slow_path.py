@@ -4,58 +4,58 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.mapping.compiler.function import Function
 from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import is_weak
+from gateway.mapping.extract import EXTERNAL_IDS
 from gateway.mapping.fields import IDENTITY, Field
-from gateway.mapping.normalise import MOST
-from gateway.mapping.patient import EXTERNAL_IDS
+from gateway.mapping.json_path import candidates, text_of
+from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.rules import UNCHANGED, words_of
-from gateway.mapping.walk import candidates, text_of
 
-LONGEST_UNCHANGED = 4096
+MAX_UNCHANGED = 4096
 
 
-def write(function: Function, plan: Plan) -> None:
+def write(builder: SourceBuilder, plan: Plan) -> None:
     """Write this part."""
-    function.names |= {
+    builder.names |= {
         "DEFAULT_COUNTRY": plan.rules.default_country,
         "click_id": click_id,
         "find": plan.find,
-        "find_country": plan.patient.country,
+        "find_country": plan.extractor.country,
         "is_weak": is_weak,
         "words_of": words_of,
         **{f"make_{field.name}": getattr(plan.rules, field.name, None) for field in IDENTITY},
     }
-    function.add("m = {}")
-    _country(function, plan)
+    builder.add("m = {}")
+    _country(builder, plan)
     for field in IDENTITY:
         key = field.key(plan.dialect)
         if key is None:
             continue
         match field.name:
             case "country":
-                function.add(f"if country_sent is not None: m[{key!r}] = country_sent")
+                builder.add(f"if country_sent is not None: m[{key!r}] = country_sent")
             case "birthday":
-                _birthday(function, plan)
+                _birthday(builder, plan)
             case "first_name":
-                _names(function, plan)
+                _names(builder, plan)
             case "last_name":
                 pass  # with the first
             case "lead_id":
-                _external_ids(function, plan)
+                _external_ids(builder, plan)
             case _:
-                _match_key(function, plan, field, key)
-    _need_identity(function, plan)
+                _match_key(builder, plan, field, key)
+    _need_identity(builder, plan)
 
 
-def _country(function: Function, plan: Plan) -> None:
-    function.chain("x", plan.paths["country"])
-    function.add(
+def _country(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("x", plan.paths["country"])
+    builder.add(
         f"""
 country_sent = country = None
 if x is not None:
-    if x.__class__ is str and len(x) < {MOST}:
+    if x.__class__ is str and len(x) < {MAX_TEXT}:
         country_sent, country = make_country(x)
     if country_sent is None:
         country_sent, country = find_country(event)
@@ -64,24 +64,24 @@ where = country or DEFAULT_COUNTRY
     )
 
 
-def _made(function: Function, plan: Plan, field: str) -> str:
+def _made(builder: SourceBuilder, plan: Plan, field: str) -> str:
     """The expression that makes of `x` what is sent, or None."""
     if field in UNCHANGED:
-        return f"x.strip() or None if x.__class__ is str and len(x) < {LONGEST_UNCHANGED} else None"
+        return f"x.strip() or None if x.__class__ is str and len(x) < {MAX_UNCHANGED} else None"
     if field == "client_ip_address":
-        function.names["make_client_ip_address"] = lambda text: plan.rules.text("client_ip_address", text, None)
+        builder.names["make_client_ip_address"] = lambda text: plan.rules.text("client_ip_address", text, None)
     arguments = "x, where" if field in {"phone", "state", "zip"} else "x"
-    return f"make_{field}({arguments}) if x.__class__ is str and len(x) < {MOST} else None"
+    return f"make_{field}({arguments}) if x.__class__ is str and len(x) < {MAX_TEXT} else None"
 
 
-def _match_key(function: Function, plan: Plan, field: Field, key: str) -> None:
+def _match_key(builder: SourceBuilder, plan: Plan, field: Field, key: str) -> None:
     """One key. In `conversions` the external ID stands in a list too, though one is all there is."""
     listed = field.many or (plan.is_conversions and field.name == "external_id")
-    function.chain("x", plan.paths[field.name])
-    function.add(
+    builder.chain("x", plan.paths[field.name])
+    builder.add(
         f"""
 if x is not None:
-    h = {_made(function, plan, field.name)}
+    h = {_made(builder, plan, field.name)}
     if h is not None:
         m[{key!r}] = {"[h]" if listed else "h"}
     else:
@@ -91,8 +91,8 @@ if x is not None:
 """
     )
     if field.name == "email":
-        external = function.get("context.externalId")
-        function.add(
+        external = builder.get("context.externalId")
+        builder.add(
             f"""
 elif ({external}) is not None:
     h = find(event, "email", country, now)
@@ -101,20 +101,20 @@ elif ({external}) is not None:
 """
         )
     if field.name == "fbc":
-        _click_id(function, plan, key)
+        _click_id(builder, plan, key)
 
 
-def _click_id(function: Function, plan: Plan, key: str) -> None:
+def _click_id(builder: SourceBuilder, plan: Plan, key: str) -> None:
     """`fbc` from the page's URL, where the browser left none (Meta: fbp and fbc parameters)."""
 
     def has_fbc(event: Any) -> bool:
         return any(True for _ in candidates(event, plan.paths["fbc"], text_of, lambda: None))
 
-    function.names["has_fbc"] = has_fbc
-    page, properties = function.open("context.page"), function.open("properties")
-    function.add(
+    builder.names["has_fbc"] = has_fbc
+    page, properties = builder.open("context.page"), builder.open("properties")
+    builder.add(
         f"""
-if {key!r} not in m and ({function.flag("context.page.url", "properties.url")}) and (x is None or not has_fbc(event)):
+if {key!r} not in m and ({builder.flag("context.page.url", "properties.url")}) and (x is None or not has_fbc(event)):
     clicked = click_id({page}, {properties})
     if clicked is not None:
         m[{key!r}] = f"fb.1.{{at * 1000}}.{{clicked}}"
@@ -122,9 +122,9 @@ if {key!r} not in m and ({function.flag("context.page.url", "properties.url")}) 
     )
 
 
-def _birthday(function: Function, plan: Plan) -> None:
-    function.chain("x", plan.paths["birthday"])
-    function.add(
+def _birthday(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("x", plan.paths["birthday"])
+    builder.add(
         """
 if x is not None:
     h = find(event, "birthday", None, now)
@@ -134,12 +134,12 @@ if x is not None:
     )
 
 
-def _names(function: Function, plan: Plan) -> None:
-    function.chain("x", plan.paths["first_name"])
-    function.chain("y", plan.paths["last_name"])
-    with function.block("if x is None or y is None:"):
-        function.chain("whole", plan.paths["name"])
-        function.add(
+def _names(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("x", plan.paths["first_name"])
+    builder.chain("y", plan.paths["last_name"])
+    with builder.block("if x is None or y is None:"):
+        builder.chain("whole", plan.paths["name"])
+        builder.add(
             """
 if whole is not None:
     words = words_of(whole)
@@ -153,11 +153,11 @@ if whole is not None:
         )
     for field, key in (("first_name", "fn"), ("last_name", "ln")):
         if field == "last_name":
-            function.add("x = y")
-        function.add(
+            builder.add("x = y")
+        builder.add(
             f"""
 if x is not None:
-    h = {_made(function, plan, field)}
+    h = {_made(builder, plan, field)}
     if h is None:
         h = find(event, {field!r}, country, now)
     if h is not None:
@@ -166,11 +166,11 @@ if x is not None:
         )
 
 
-def _external_ids(function: Function, plan: Plan) -> None:
+def _external_ids(builder: SourceBuilder, plan: Plan) -> None:
     """The lead ID is one of the external IDs, by its type; extra paths of the settings come after them."""
     paths = (*EXTERNAL_IDS, *plan.paths["lead_id"])
-    conditions = " or ".join(f"({function.get(path)}) is not None" for path in paths)
-    function.add(
+    conditions = " or ".join(f"({builder.get(path)}) is not None" for path in paths)
+    builder.add(
         f"""
 if {conditions}:
     h = find(event, "lead_id", country, now)
@@ -180,8 +180,8 @@ if {conditions}:
     )
 
 
-def _need_identity(function: Function, plan: Plan) -> None:
-    function.add(
+def _need_identity(builder: SourceBuilder, plan: Plan) -> None:
+    builder.add(
         """
 SEEN[tuple(m)] += 1
 if not m:
@@ -189,15 +189,15 @@ if not m:
 """
     )
     if plan.is_conversions:
-        function.add(
+        builder.add(
             f"""
-if {weak_identity()}:
+if {weak_identity_expression()}:
     return rejected("weak_match_keys", f"Meta refuses an identity of only {{', '.join(sorted(m))}}.")
 """
         )
 
 
-def weak_identity() -> str:
+def weak_identity_expression() -> str:
     """The expression of whether Meta would refuse `m`; the strongest keys are asked for first."""
     return '"external_id" not in m and "em" not in m and "ph" not in m and is_weak(m)'
 
@@ -207,7 +207,7 @@ def click_id(page: dict[str, Any], properties: dict[str, Any]) -> str | None:
     address = page.get("url")
     if address is None:
         address = properties.get("url")
-    if address.__class__ is not str or "fbclid=" not in address or len(address) > LONGEST_UNCHANGED:
+    if address.__class__ is not str or "fbclid=" not in address or len(address) > MAX_UNCHANGED:
         return None
     query = address.partition("?")[2].partition("#")[0]
     for part in query.split("&"):

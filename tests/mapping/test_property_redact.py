@@ -41,19 +41,19 @@ def test_a_sealed_event_gives_the_upload_that_the_original_gives(seed: int) -> N
     made = case(seed)
 
     def differs(event: Any) -> bool:
-        sealed = made.mapper.seal(event, NOW)
-        return sealed is not None and seen(made.mapper.map(orjson.loads(sealed), NOW)) != seen(
+        redacted = made.mapper.redact(event, NOW)
+        return redacted is not None and seen(made.mapper.map(orjson.loads(redacted), NOW)) != seen(
             made.mapper.map(event, NOW)
         )
 
     for event in made.events:
         if differs(event):
             least = smallest(event, differs)
-            sealed = made.mapper.seal(least, NOW)
+            redacted = made.mapper.redact(least, NOW)
             expected = seen(made.mapper.map(least, NOW))
-            got = seen(made.mapper.map(orjson.loads(sealed or b""), NOW))
+            got = seen(made.mapper.map(orjson.loads(redacted or b""), NOW))
             pytest.fail(
-                f"seed {seed}\n{made.tree}\nevent  {least}\nsealed {sealed!r}\nexpected {expected}\ngot      {got}"
+                f"seed {seed}\n{made.tree}\nevent  {least}\nsealed {redacted!r}\nexpected {expected}\ngot      {got}"
             )
 
 
@@ -63,9 +63,9 @@ def test_sealing_a_sealed_event_changes_nothing(seed: int) -> None:
     made = case(seed)
 
     for event in made.events:
-        sealed = made.mapper.seal(event, NOW)
-        if sealed is not None:
-            assert made.mapper.seal(orjson.loads(sealed), NOW) == sealed, f"seed {seed}\n{made.tree}\n{event}"
+        redacted = made.mapper.redact(event, NOW)
+        if redacted is not None:
+            assert made.mapper.redact(orjson.loads(redacted), NOW) == redacted, f"seed {seed}\n{made.tree}\n{event}"
 
 
 @property_settings(EVENTS // 4)
@@ -74,13 +74,13 @@ def test_a_sealed_event_holds_nothing_personal(seed: int) -> None:
     made = case(seed)
 
     def tells(event: Any) -> bool:
-        text = (made.mapper.seal(event, NOW) or b"").decode()
+        text = (made.mapper.redact(event, NOW) or b"").decode()
         return any(telltale in text for telltale in TELLTALES)
 
     for event in map(without_free_properties, made.events):
         if tells(event):
             least = smallest(event, tells)
-            pytest.fail(f"seed {seed}\nsettings {made.tree}\nevent {least}\nsealed {made.mapper.seal(least, NOW)!r}")
+            pytest.fail(f"seed {seed}\nsettings {made.tree}\nevent {least}\nsealed {made.mapper.redact(least, NOW)!r}")
 
 
 PERSONAL_FIELDS = {
@@ -104,8 +104,8 @@ def test_a_personal_value_is_sealed_at_every_path_of_its_field(api: str, hashing
 
     for field, value in PERSONAL_FIELDS.items():
         for path in PATHS[field]:
-            sealed = sealing.seal(placed(path, value))
-            assert value not in (sealed or b"").decode(), path
+            redacted = sealing.redact(placed(path, value))
+            assert value not in (redacted or b"").decode(), path
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,15 @@ def test_a_property_named_like_an_identity_is_sealed_on_every_level(name: str) -
     event = sale(properties={name: "Quartz", "list": [{"deep": {name: "Quartz", "kept": 1}}]})
 
     for api in ("conversions", "offline"):
-        sealed = (mapper(api).seal(event) or b"").decode()
-        assert "Quartz" not in sealed
-        assert '"kept":1' in sealed
+        redacted = (mapper(api).redact(event) or b"").decode()
+        assert "Quartz" not in redacted
+        assert '"kept":1' in redacted
 
 
 def test_what_the_mapper_never_reads_is_not_kept() -> None:
     event = sale(traits={"diary": "Quartz"}, context={"location": {"street": "Quartz"}}, Note="Quartz")
 
-    assert "Quartz" not in (mapper().seal(event) or b"").decode()
+    assert "Quartz" not in (mapper().redact(event) or b"").decode()
 
 
 @pytest.mark.parametrize("api", ["conversions", "offline"])
@@ -132,9 +132,9 @@ def test_a_personal_value_at_an_extra_path_is_sealed(api: str) -> None:
         for path in ("properties.zz", "properties.a.b", "context.custom.zz", "traits.zz", "zz"):
             sealing = mapper(api, extra_fields={field: [path]}, default_country="US")
             event = placed(path, value)
-            sealed = sealing.seal(event)
-            assert value not in (sealed or b"").decode(), (field, path)
-            assert seen(sealing.map(orjson.loads(sealed or b""), NOW)) == seen(sealing.map(event, NOW))
+            redacted = sealing.redact(event)
+            assert value not in (redacted or b"").decode(), (field, path)
+            assert seen(sealing.map(orjson.loads(redacted or b""), NOW)) == seen(sealing.map(event, NOW))
 
 
 def placed(path: str, value: Any) -> Any:

@@ -5,47 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.mapping.compiler.function import Function
-from gateway.mapping.compiler.head import text
-from gateway.mapping.compiler.plan import LONGEST_TEXT, Plan, longest
+from gateway.mapping.compiler.plan import MAX_LONG_TEXT, Plan, max_length
+from gateway.mapping.compiler.routing import text
+from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.contents import contents_of
-from gateway.mapping.custom import MAPPED, Shapes, scrubbed, without
-from gateway.mapping.remember import Remembered
-from gateway.mapping.walk import candidates, is_blank, number_of, text_of
+from gateway.mapping.custom_properties import MAPPED, PropertyRules, remove_path, scrub
+from gateway.mapping.json_path import candidates, is_blank, number_of, text_of
+from gateway.mapping.memo import MemoCache
 
 SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
 """Properties that are a product of their own, where there is no list of products."""
 
 
-def write(function: Function, plan: Plan) -> None:
+def write(builder: SourceBuilder, plan: Plan) -> None:
     """Write this part."""
     personal = [path.split(".")[1:] for path in plan.personal_paths if path.startswith("properties.")]
-    function.names |= {
+    builder.names |= {
         "CATEGORIES": dict(plan.destination.category_to_content_type),
-        "CURRENCIES": Remembered(currency, 1024),
+        "CURRENCIES": MemoCache(currency, 1024),
         "FLAT": frozenset({str, int, float, bool, type(None)}),
-        "SHAPES": Shapes(steps[0] for steps in personal if len(steps) == 1),
+        "PROPERTY_RULES": PropertyRules(steps[0] for steps in personal if len(steps) == 1),
         "SINGLE_PRODUCT": SINGLE_PRODUCT,
         "is_blank": is_blank,
         "number_of": number_of,
-        "scrubbed": scrubbed,
-        "without": without,
+        "scrub": scrub,
+        "remove_path": remove_path,
         "without_id": plan.counted("product_without_id"),
     }
-    _custom(function, [steps for steps in personal if len(steps) > 1])
-    consume(function, plan, "action_source", "own_source")
-    consume(function, plan, "event_id", "event_id is not None")
-    consume(function, plan, "event_time", "True")
-    _value(function, plan)
+    _custom(builder, [steps for steps in personal if len(steps) > 1])
+    consume(builder, plan, "action_source", "own_source")
+    consume(builder, plan, "event_id", "event_id is not None")
+    consume(builder, plan, "event_time", "True")
+    _value(builder, plan)
     for field in ("order_id", "item_number"):
-        text(function, plan, field)
-        consume(function, plan, field, f"{field} is not None")
-    _currency(function, plan)
-    _contents(function, plan)
-    _content_type(function, plan)
+        text(builder, plan, field)
+        consume(builder, plan, field, f"{field} is not None")
+    _currency(builder, plan)
+    _contents(builder, plan)
+    _content_type(builder, plan)
 
 
-def consume(function: Function, plan: Plan, field: str, taken: str) -> None:
+def consume(builder: SourceBuilder, plan: Plan, field: str, taken: str) -> None:
     """What a field took from a property is not passed on as well. `taken` is whether it took anything."""
     paths = plan.paths[field]
     places = [path.split(".")[1:] for path in paths if path.startswith("properties.")]
@@ -55,14 +55,14 @@ def consume(function: Function, plan: Plan, field: str, taken: str) -> None:
 
     def consumed(event: Any, custom: dict[str, Any]) -> None:
         for path, found in candidates(event, paths, text_of, lambda: None):
-            if len(found) <= longest(field):
+            if len(found) <= max_length(field):
                 if path.startswith("properties."):
-                    without(custom, path.split(".")[1:])
+                    remove_path(custom, path.split(".")[1:])
                 return
 
-    function.names[f"consume_{field}"] = consumed
+    builder.names[f"consume_{field}"] = consumed
     there = " or ".join(f"{leaf!r} in custom" for leaf in leaves)
-    function.add(f"if {taken} and ({there}): consume_{field}(event, custom)")
+    builder.add(f"if {taken} and ({there}): consume_{field}(event, custom)")
 
 
 def currency(text: str) -> str | None:
@@ -71,39 +71,39 @@ def currency(text: str) -> str | None:
     return text.upper() if len(text) == 3 and text.isascii() and text.isalpha() else None
 
 
-def _custom(function: Function, nested: Sequence[Sequence[str]]) -> None:
-    properties = function.open("properties")
-    function.add(
+def _custom(builder: SourceBuilder, nested: Sequence[Sequence[str]]) -> None:
+    properties = builder.open("properties")
+    builder.add(
         f"""
 custom = {{}}
-for key, verdict in SHAPES[tuple({properties})]:
+for key, verdict in PROPERTY_RULES[tuple({properties})]:
     value = {properties}[key]
     if verdict is True or verdict(value):
-        custom[key] = value if value.__class__ in FLAT else scrubbed(value)
+        custom[key] = value if value.__class__ in FLAT else scrub(value)
 """
     )
     for steps in nested:
-        function.add(f"without(custom, {list(steps)!r})")
+        builder.add(f"remove_path(custom, {list(steps)!r})")
 
 
-def _value(function: Function, plan: Plan) -> None:
+def _value(builder: SourceBuilder, plan: Plan) -> None:
     default = plan.destination.default_value
-    function.add("amount = None")
+    builder.add("amount = None")
     for path in plan.paths["value"]:
         parent, _, leaf = path.rpartition(".")
         steps = path.split(".")[1:]
-        consumed = f"custom.pop({leaf!r}, None)" if parent == "properties" else f"without(custom, {steps!r})"
-        with function.block("if amount is None:"):
-            function.add(
+        consumed = f"custom.pop({leaf!r}, None)" if parent == "properties" else f"remove_path(custom, {steps!r})"
+        with builder.block("if amount is None:"):
+            builder.add(
                 f"""
-x = {function.get(path)}
+x = {builder.get(path)}
 if x is not None:
     amount = x if x.__class__ is float and x - x == 0.0 else number_of(x)
     if amount is not None: {consumed}
-    elif not is_blank(x): wrong()
+    elif not is_blank(x): count_wrong_type()
 """
             )
-    function.add(
+    builder.add(
         f"""
 has_value = amount is not None
 if not has_value:
@@ -112,44 +112,44 @@ if not has_value:
     )
 
 
-def _currency(function: Function, plan: Plan) -> None:
+def _currency(builder: SourceBuilder, plan: Plan) -> None:
     paths = plan.paths["currency"]
-    function.chain("currency", paths)
+    builder.chain("currency", paths)
     if len(paths) == 1:
-        function.add("currency = CURRENCIES[currency] if currency.__class__ is str else None")
+        builder.add("currency = CURRENCIES[currency] if currency.__class__ is str else None")
         return
-    function.add(
+    builder.add(
         f"""
 if currency is not None:
-    if currency.__class__ is not str or not 0 < len(currency) <= {LONGEST_TEXT} or currency.isspace():
+    if currency.__class__ is not str or not 0 < len(currency) <= {MAX_LONG_TEXT} or currency.isspace():
         currency = find_text(event, "currency")
     currency = CURRENCIES[currency] if currency is not None else None
 """
     )
-    consume(function, plan, "currency", "currency is not None")
+    consume(builder, plan, "currency", "currency is not None")
 
 
-def _contents(function: Function, plan: Plan) -> None:
-    names = function.names
+def _contents(builder: SourceBuilder, plan: Plan) -> None:
+    names = builder.names
 
     def without_id() -> None:
         names["without_id"]()  # looked up when it is called: the quick function has another
 
     names["contents_of"] = contents_of("item_price" if plan.is_conversions else "price", without_id)
     there = "has_products = products.__class__ is dict or (products.__class__ is list and products != [])"
-    function.add(f"products = {function.get('properties.products')}\n{there}")
+    builder.add(f"products = {builder.get('properties.products')}\n{there}")
     for path in plan.paths["contents"][1:]:
-        with function.block("if not has_products:"):
-            function.add(f"products = {function.get(path)}\n{there}")
+        with builder.block("if not has_products:"):
+            builder.add(f"products = {builder.get(path)}\n{there}")
             if path.startswith("properties."):
-                function.add(f"if has_products: without(custom, {path.split('.')[1:]!r})")
-    properties = function.open("properties")
-    function.add(
+                builder.add(f"if has_products: remove_path(custom, {path.split('.')[1:]!r})")
+    properties = builder.open("properties")
+    builder.add(
         f"""
 contents = None
 if has_products:
     contents = contents_of(products)
-elif ({function.get("properties.product_id")}) is not None or ({function.get("properties.sku")}) is not None:
+elif ({builder.get("properties.product_id")}) is not None or ({builder.get("properties.sku")}) is not None:
     single = {{}}
     for key in SINGLE_PRODUCT: single[key] = {properties}.get(key)
     contents = contents_of(single)
@@ -159,21 +159,21 @@ elif ({function.get("properties.product_id")}) is not None or ({function.get("pr
     )
 
 
-def _content_type(function: Function, plan: Plan) -> None:
-    function.add(
+def _content_type(builder: SourceBuilder, plan: Plan) -> None:
+    builder.add(
         """
 content_type = None
-if wanted.__class__ is dict:
-    content_type = text_of(wanted.get("contentType"))
+if integration.__class__ is dict:
+    content_type = text_of(integration.get("contentType"))
     if content_type is not None: content_type = content_type.strip()
 """
     )
     if not plan.destination.category_to_content_type:
         return
-    function.add(
+    builder.add(
         f"""
 if content_type is None:
-    category = {function.get("properties.category")}
+    category = {builder.get("properties.category")}
     content_type = CATEGORIES.get(category.strip()) if category.__class__ is str else None
     if content_type is None and has_products:
         product = products[0] if products.__class__ is list else products

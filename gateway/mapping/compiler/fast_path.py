@@ -10,24 +10,24 @@ import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-from gateway.mapping.compiler.function import Function
-from gateway.mapping.compiler.identity import click_id, weak_identity
 from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.slow_path import click_id, weak_identity_expression
+from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import is_weak
+from gateway.mapping.extract import EXTERNAL_IDS
 from gateway.mapping.fields import IDENTITY
-from gateway.mapping.patient import EXTERNAL_IDS
 from gateway.mapping.rules import words_of
 
 PLAIN_EMAIL = re.compile(r"[a-z0-9._%+\-]{1,64}@(?:[a-z0-9\-]{1,63}\.){1,2}[a-z0-9\-]{2,24}", re.ASCII).fullmatch
 
-LONGEST_DROPPED = 30
+MAX_DROPPED = 30
 """Characters of a dropped text; of longer ones, written-out numbers among them, careful decides."""
 
 Dropped = tuple[tuple[str, str], ...]
 """Field and cause of each value that was dropped."""
 
 _WORD = "sha256(x.lower().encode()).hexdigest() if x.isascii() and x.isalpha() and len(x) < 32 else "
-SHORT_CUTS: Mapping[str, str] = {
+SHORTCUTS: Mapping[str, str] = {
     "email": "sha256(plain.encode()).hexdigest() if len(x) < 99 and is_plain_email(plain := x.strip().lower()) else ",
     "first_name": _WORD,
     "last_name": _WORD,
@@ -35,7 +35,7 @@ SHORT_CUTS: Mapping[str, str] = {
 }
 """Where a usual text needs no more than this expression, which is what the rule would make of it."""
 
-REMEMBERED: Mapping[str, str] = {
+CACHED_LOOKUPS: Mapping[str, str] = {
     "first_name": "FIRST_NAMES[x]",
     "last_name": "LAST_NAMES[x]",
     "gender": "GENDERS[x]",
@@ -45,14 +45,14 @@ REMEMBERED: Mapping[str, str] = {
 }
 """Fields whose values repeat."""
 
-NUMERIC = frozenset({"phone", "zip", "external_id"})
+NUMERIC_FIELDS = frozenset({"phone", "zip", "external_id"})
 """Fields that senders give as numbers too."""
 
 
-def write(function: Function, plan: Plan) -> None:
+def write(builder: SourceBuilder, plan: Plan) -> None:
     """Write this part."""
     rules = plan.rules
-    function.names |= {
+    builder.names |= {
         "BIRTHDAYS": rules.birthdays,
         "CITIES": rules.cities,
         "COUNTRIES": rules.countries,
@@ -71,62 +71,62 @@ def write(function: Function, plan: Plan) -> None:
         "words_of": words_of,
         **{f"make_{field.name}": getattr(rules, field.name, None) for field in IDENTITY},
     }
-    function.add("m = {}\ndropped = ()")
-    function.chain("x", plan.paths["country"])
-    function.add(
+    builder.add("m = {}\ndropped = ()")
+    builder.chain("x", plan.paths["country"])
+    builder.add(
         """
 if x is None:
     country_sent, where = None, DEFAULT_COUNTRY
 else:
     country_sent, where = COUNTRIES[x]
-    if country_sent is None: unusual()
+    if country_sent is None: fall_back()
     if where is None: where = DEFAULT_COUNTRY
 """
     )
     for field in IDENTITY:
         key = field.key(plan.dialect)
         if key is not None:
-            _field(function, plan, field.name, key)
-    function.add("if not m: unusual()")
+            _field(builder, plan, field.name, key)
+    builder.add("if not m: fall_back()")
     if plan.is_conversions:
-        function.add(f"if {weak_identity()}: unusual()")
+        builder.add(f"if {weak_identity_expression()}: fall_back()")
 
 
-def _field(function: Function, plan: Plan, field: str, key: str) -> None:
+def _field(builder: SourceBuilder, plan: Plan, field: str, key: str) -> None:
     match field:
         case "country":
-            function.add(f"if country_sent is not None: m[{key!r}] = country_sent")
+            builder.add(f"if country_sent is not None: m[{key!r}] = country_sent")
         case "birthday":
-            _birthday(function, plan)
+            _birthday(builder, plan)
         case "first_name":
-            _names(function, plan)
+            _names(builder, plan)
         case "last_name":
             pass  # with the first
         case "lead_id":
             paths = (*EXTERNAL_IDS, *plan.paths["lead_id"])
-            conditions = " or ".join(f"({function.get(path)}) is not None" for path in paths)
-            function.add(f"if {conditions}: unusual()")
+            conditions = " or ".join(f"({builder.get(path)}) is not None" for path in paths)
+            builder.add(f"if {conditions}: fall_back()")
         case "client_user_agent" | "fbp":
-            function.chain("x", plan.paths[field])
-            function.add(f"if x is not None: m[{key!r}] = 0 < len(x) < 4096 and x.strip() or unusual()")
+            builder.chain("x", plan.paths[field])
+            builder.add(f"if x is not None: m[{key!r}] = 0 < len(x) < 4096 and x.strip() or fall_back()")
         case "fbc":
-            _click_id(function, plan, key)
+            _click_id(builder, plan, key)
         case _:
-            _text(function, plan, field, key)
+            _text(builder, plan, field, key)
 
 
-def _text(function: Function, plan: Plan, field: str, key: str) -> None:
+def _text(builder: SourceBuilder, plan: Plan, field: str, key: str) -> None:
     rules = plan.rules
     if field == "client_ip_address":
-        function.names["make_client_ip_address"] = lambda text: rules.text("client_ip_address", text, None)
-    made = REMEMBERED.get(field) or f"make_{field}({'x, where' if field == 'phone' else 'x'})"
-    short_cut = SHORT_CUTS.get(field, "") if rules.hashing and rules.is_hashed(field) else ""
+        builder.names["make_client_ip_address"] = lambda text: rules.text("client_ip_address", text, None)
+    made = CACHED_LOOKUPS.get(field) or f"make_{field}({'x, where' if field == 'phone' else 'x'})"
+    short_cut = SHORTCUTS.get(field, "") if rules.hashing and rules.is_hashed(field) else ""
     listed = field in {"email", "phone"} or (plan.is_conversions and field == "external_id")
-    function.chain("x", plan.paths[field])
-    with function.block("if x is not None:"):
-        if field in NUMERIC:
-            function.add("if x.__class__ is int: x = str(x)")
-        function.add(
+    builder.chain("x", plan.paths[field])
+    with builder.block("if x is not None:"):
+        if field in NUMERIC_FIELDS:
+            builder.add("if x.__class__ is int: x = str(x)")
+        builder.add(
             f"""
 h = {short_cut}{made}
 if h is None: dropped = drop(dropped, {field!r}, x, where)
@@ -135,44 +135,44 @@ else: m[{key!r}] = {"[h]" if listed else "h"}
         )
 
 
-def _click_id(function: Function, plan: Plan, key: str) -> None:
-    page, properties = function.open("context.page"), function.open("properties")
-    function.chain("x", plan.paths["fbc"])
-    function.add(
+def _click_id(builder: SourceBuilder, plan: Plan, key: str) -> None:
+    page, properties = builder.open("context.page"), builder.open("properties")
+    builder.chain("x", plan.paths["fbc"])
+    builder.add(
         f"""
 if x is not None:
-    m[{key!r}] = 0 < len(x) < 4096 and x.strip() or unusual()
-elif {function.flag("context.page.url", "properties.url")}:
+    m[{key!r}] = 0 < len(x) < 4096 and x.strip() or fall_back()
+elif {builder.flag("context.page.url", "properties.url")}:
     x = click_id({page}, {properties})
     if x is not None: m[{key!r}] = f"fb.1.{{at * 1000}}.{{x}}"
 """
     )
 
 
-def _birthday(function: Function, plan: Plan) -> None:
+def _birthday(builder: SourceBuilder, plan: Plan) -> None:
     sent = "m['db'] =" if plan.is_conversions else "m['doby'], m['dobm'], m['dobd'] ="
-    function.chain("x", plan.paths["birthday"])
-    function.add(f"if x is not None: {sent} BIRTHDAYS[x] or unusual()")
+    builder.chain("x", plan.paths["birthday"])
+    builder.add(f"if x is not None: {sent} BIRTHDAYS[x] or fall_back()")
 
 
-def _names(function: Function, plan: Plan) -> None:
-    function.chain("x", plan.paths["first_name"])
-    function.chain("y", plan.paths["last_name"])
-    with function.block("if x is None or y is None:"):
-        function.chain("whole", plan.paths["name"])
-        function.add(
+def _names(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("x", plan.paths["first_name"])
+    builder.chain("y", plan.paths["last_name"])
+    with builder.block("if x is None or y is None:"):
+        builder.chain("whole", plan.paths["name"])
+        builder.add(
             """
 if whole is not None:
-    words = words_of(whole) or unusual()
+    words = words_of(whole) or fall_back()
     if x is None: x = words[0]
     if y is None and len(words) > 1: y = words[1]
 """
         )
     for variable, field, key in (("x", "first_name", "fn"), ("y", "last_name", "ln")):
         if variable == "y":
-            function.add("x = y")
-        short_cut = SHORT_CUTS[field] if plan.rules.hashing else ""
-        function.add(f"if x is not None: m[{key!r}] = {short_cut}{REMEMBERED[field]} or unusual()")
+            builder.add("x = y")
+        short_cut = SHORTCUTS[field] if plan.rules.hashing else ""
+        builder.add(f"if x is not None: m[{key!r}] = {short_cut}{CACHED_LOOKUPS[field]} or fall_back()")
 
 
 def _dropping(plan: Plan) -> Callable[[Dropped, str, str, str | None], Dropped]:
@@ -180,7 +180,7 @@ def _dropping(plan: Plan) -> Callable[[Dropped, str, str, str | None], Dropped]:
     cause = plan.rules.cause
 
     def drop(others: Dropped, field: str, text: str, country: str | None) -> Dropped:
-        if text.isspace() or not 0 < len(text) <= LONGEST_DROPPED:
+        if text.isspace() or not 0 < len(text) <= MAX_DROPPED:
             raise ValueError(field)
         return (*others, (field, cause(field, text, country)))
 

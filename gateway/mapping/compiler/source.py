@@ -25,7 +25,7 @@ USUAL: Mapping[str, frozenset[str]] = {
 """Keys that are looked for in every event. Any other is asked for only where an object has one of the others."""
 
 
-class Function:
+class SourceBuilder:
     """A function `name(event, now)` in the making."""
 
     def __init__(self, name: str) -> None:
@@ -44,7 +44,7 @@ class Function:
         head = [f"def {self.name}(event, now):", "    try:"]
         tail = [
             "    except (AttributeError, TypeError, ValueError, RecursionError):",
-            "        return again(event, now)",
+            "        return next_path(event, now)",
             "",
         ]
         return "\n".join([*head, *self._lines, *tail])
@@ -67,29 +67,29 @@ class Function:
         What is inside of an object that is not there is not looked for.
         """
         steps = [path.split(".") for path in paths if path]
-        wanted = {tuple(path[:depth]) for path in steps for depth in range(1, len(path) + 1)}
-        self._open_inside((), sorted(wanted))
+        integration = {tuple(path[:depth]) for path in steps for depth in range(1, len(path) + 1)}
+        self._open_inside((), sorted(integration))
 
-    def _open_inside(self, parent: tuple[str, ...], wanted: Sequence[tuple[str, ...]]) -> None:
-        for steps in wanted:
+    def _open_inside(self, parent: tuple[str, ...], integration: Sequence[tuple[str, ...]]) -> None:
+        for steps in integration:
             if steps[:-1] != parent:
                 continue
             path = ".".join(steps)
             got = self.get(path)
             variable = self._open[path] = f"o_{_identifier(path)}"
             self._rare[path] = set()
-            inner = [one for one in wanted if len(one) > len(steps) and one[: len(steps)] == steps]
+            inner = [one for one in integration if len(one) > len(steps) and one[: len(steps)] == steps]
             absent = [name for one in inner for name in (f"o_{_identifier('.'.join(one))}", self._flag(".".join(one)))]
             self.add(
                 f"""
 {variable} = {got}
 if {variable}.__class__ is not dict:
-    {variable} = EMPTY if {variable} is None else odd({variable})
+    {variable} = EMPTY if {variable} is None else as_object({variable})
 """
             )
             with self.block(f"if {variable}:"):
                 self.add(f"{self._flag(path)} = not NONE_RARE_IN_{_identifier(path)}({variable})")
-                self._open_inside(steps, wanted)
+                self._open_inside(steps, integration)
             with self.block("else:"):
                 self.add(" = ".join([self._flag(path), *absent, "EMPTY"]))
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from gateway.mapping.custom import is_personal, scrubbed, without
+from gateway.mapping.custom_properties import is_personal, remove_path, scrub
+from gateway.mapping.extract import Extractor
 from gateway.mapping.fields import CUSTOM, EVENT
-from gateway.mapping.patient import Patient
+from gateway.mapping.json_path import at
 from gateway.mapping.rules import NEVER, Rules, today_of
-from gateway.mapping.walk import at
 from gateway.model import JsonObject
 
 ROOT = ("type", "event", "messageId", "originalTimestamp", "timestamp", "sentAt", "integrations")
@@ -45,20 +45,20 @@ PLACES: Mapping[str, str] = {
 """Where the sealed event has each match key: the first place at which mapping looks."""
 
 
-class Sealer:
+class Redactor:
     """Seals events for one destination."""
 
     def __init__(self, rules: Rules, paths: Mapping[str, Sequence[str]], personal: Sequence[str]) -> None:
         """`personal` are paths that the settings name as an identity, beside those of the table."""
         self._rules = rules
-        self._patient = Patient(rules, paths)
+        self._extractor = Extractor(rules, paths)
         self._personal = [path.split(".") for path in personal]
         others = [field.name for field in (*EVENT, *CUSTOM)]
         self._kept = [
             path for name in others for path in paths[name] if path.split(".")[0] not in {"properties", *ROOT}
         ]
 
-    def seal(self, event: Any, now: int | None = None) -> bytes | None:
+    def redact(self, event: Any, now: int | None = None) -> bytes | None:
         """JSON without a personal value in it; None for what is no object, or what cannot be encoded.
 
         `now` (unix seconds) tells a birthday in the future, which is none; without it every one counts.
@@ -67,48 +67,48 @@ class Sealer:
             return None
         today = NEVER if now is None else today_of(now // 86400)
         try:
-            return orjson.dumps(self._sealed(event, today))
+            return orjson.dumps(self._redacted(event, today))
         except (TypeError, ValueError, RecursionError):
-            from gateway.mapping.mapper import encodable  # noqa: PLC0415 (the rare way; the mapper imports this room)
+            from gateway.mapping.mapper import make_encodable  # noqa: PLC0415 (the rare way; the mapper imports this room)
 
-            return orjson.dumps(self._sealed(encodable(event), today))
+            return orjson.dumps(self._redacted(make_encodable(event), today))
 
-    def _sealed(self, event: JsonObject, today: int) -> JsonObject:
-        sealed: JsonObject = {key: event[key] for key in ROOT if key in event}
-        if "integrations" in sealed:
-            sealed["integrations"] = scrubbed_any(sealed["integrations"])
+    def _redacted(self, event: JsonObject, today: int) -> JsonObject:
+        redacted: JsonObject = {key: event[key] for key in ROOT if key in event}
+        if "integrations" in redacted:
+            redacted["integrations"] = scrub_any(redacted["integrations"])
         for path in CONTEXT:
             if (value := at(event, path)) is not None:
-                _put(sealed, path, scrubbed_any(value))
+                _put(redacted, path, scrub_any(value))
         properties = event.get("properties")
         if properties.__class__ is dict:
-            sealed["properties"] = {
-                name: scrubbed_any(value) for name, value in properties.items() if not is_personal(name)
+            redacted["properties"] = {
+                name: scrub_any(value) for name, value in properties.items() if not is_personal(name)
             }
         for path in self._kept:
             if (value := at(event, path)) is not None:
-                _put(sealed, path, scrubbed_any(value))
+                _put(redacted, path, scrub_any(value))
         for steps in self._personal:
-            without(sealed, steps)
-        for field, found in self._patient.everything(event, today).items():
+            remove_path(redacted, steps)
+        for field, found in self._extractor.everything(event, today).items():
             if found.sent is None:
                 continue
             if field == "lead_id":
-                _put(sealed, "context.externalId", [{"type": "LeadId", "id": str(found.sent)}])
+                _put(redacted, "context.externalId", [{"type": "LeadId", "id": str(found.sent)}])
             elif field == "birthday":
-                _put(sealed, PLACES[field], self._birthday(found.raw))
+                _put(redacted, PLACES[field], self._birthday(found.raw))
             else:
-                _put(sealed, PLACES[field], found.sent)
-        return sealed
+                _put(redacted, PLACES[field], found.sent)
+        return redacted
 
     def _birthday(self, raw: Any) -> dict[str, str]:
         hashes = self._rules.birthday(raw, NEVER) or ("", "", "", "")
         return {key: part for key, part in zip(("db", "doby", "dobm", "dobd"), hashes, strict=True) if part}
 
 
-def scrubbed_any(value: Any) -> Any:
+def scrub_any(value: Any) -> Any:
     """A value without what is personal in it."""
-    return scrubbed(value) if value.__class__ in {dict, list} else value
+    return scrub(value) if value.__class__ in {dict, list} else value
 
 
 def _put(tree: JsonObject, path: str, value: Any) -> None:

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 
 from gateway.mapping.fields import PERSONAL_NAMES
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """Levels of a property beyond which it is cut."""
-REMEMBERED = 1024
-"""Shapes, and property names, whose verdict is remembered."""
-MOST_NAMES = 64
-LONGEST_SHAPE = 1024
+MAX_CACHED = 1024
+"""PropertyRules, and property names, whose verdict is remembered."""
+MAX_NAMES = 64
+MAX_NAMES_LENGTH = 1024
 """Properties, and characters of their names, beyond which a shape is not remembered."""
 
 MAPPED = frozenset({"currency", "item_number", "order_id", "products", "upload_tag", "value"})
@@ -62,7 +62,7 @@ def is_personal(name: str) -> bool:
     return plain in PERSONAL_NAMES
 
 
-class Shapes(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
+class PropertyRules(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
     """What to do with the properties of an event, by their names: senders have few shapes of events.
 
     Those that are left out are not in the list. `personal` are more names that are an identity's.
@@ -75,8 +75,8 @@ class Shapes(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
 
     def __missing__(self, names: tuple[str, ...]) -> Sequence[tuple[str, Verdict]]:
         shape = [(name, verdict) for name in names if (verdict := self._verdict(name)) is not False]
-        if len(names) <= MOST_NAMES and sum(map(len, names)) <= LONGEST_SHAPE:
-            if len(self) >= REMEMBERED:
+        if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_NAMES_LENGTH:
+            if len(self) >= MAX_CACHED:
                 self.clear()
             self[names] = shape
         return shape
@@ -87,12 +87,12 @@ class Shapes(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
             verdict = not (name in self._left_out or is_personal(name))
             if verdict and name in _TYPED:
                 verdict = _TYPED[name]
-            if len(self._verdicts) < REMEMBERED and len(name) <= LONGEST_SHAPE:
+            if len(self._verdicts) < MAX_CACHED and len(name) <= MAX_NAMES_LENGTH:
                 self._verdicts[name] = verdict
         return verdict
 
 
-def without(tree: dict[str, Any], path: Sequence[str]) -> None:
+def remove_path(tree: dict[str, Any], path: Sequence[str]) -> None:
     """Take out what stands at a path, if something does."""
     *parents, leaf = path
     for parent in parents:
@@ -103,14 +103,14 @@ def without(tree: dict[str, Any], path: Sequence[str]) -> None:
     tree.pop(leaf, None)
 
 
-def scrubbed(value: Any, depth: int = 1) -> Any:
+def scrub(value: Any, depth: int = 1) -> Any:
     """A list or an object without what is personal in it, on any level; what is too deep becomes null."""
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return None
     if value.__class__ is dict:
         return {
-            name: scrubbed(inner, depth + 1) if inner.__class__ in {dict, list} else inner
+            name: scrub(inner, depth + 1) if inner.__class__ in {dict, list} else inner
             for name, inner in value.items()
             if not is_personal(name)
         }
-    return [scrubbed(inner, depth + 1) if inner.__class__ in {dict, list} else inner for inner in value]
+    return [scrub(inner, depth + 1) if inner.__class__ in {dict, list} else inner for inner in value]

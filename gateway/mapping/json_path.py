@@ -55,7 +55,7 @@ def is_blank(value: Any) -> bool:
 
 
 def candidates(
-    event: Any, paths: Sequence[str], usable: Callable[[Any], Any], wrong: Callable[[], None]
+    event: Any, paths: Sequence[str], usable: Callable[[Any], Any], count_wrong_type: Callable[[], None]
 ) -> Iterator[tuple[str, Any]]:
     """The paths with what is usable of their values, in order; values of the wrong type are told to `wrong`."""
     for path in paths:
@@ -64,7 +64,7 @@ def candidates(
             continue
         found = usable(value)
         if found is None:
-            wrong()
+            count_wrong_type()
         else:
             yield path, found
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.mapping.fields import BY_NAME, IDENTITY
+from gateway.mapping.json_path import at, candidates, is_blank, text_of
 from gateway.mapping.rules import Birthday, Rules, words_of
-from gateway.mapping.walk import at, candidates, is_blank, text_of
 
 EXTERNAL_IDS = ("context.externalId", "externalId")
 BIRTHDAY_KEYS = ("db", "doby", "dobm", "dobd")
@@ -22,7 +22,7 @@ LAST_RESORT = "context.externalId.0.id"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Extraction:
     """What became of one match key."""
 
     path: str | None = None
@@ -34,10 +34,10 @@ class Found:
     """Why it was dropped."""
 
 
-ABSENT = Found()
+ABSENT = Extraction()
 
 
-class Patient:
+class Extractor:
     """Finds the match keys of one destination. `paths` has the settings' extra ones at their end."""
 
     def __init__(
@@ -45,15 +45,15 @@ class Patient:
         rules: Rules,
         paths: Mapping[str, Sequence[str]],
         *,
-        wrong: Callable[[], None] = lambda: None,
+        count_wrong_type: Callable[[], None] = lambda: None,
         dropped: Callable[[str, str], None] = lambda _field, _cause: None,
     ) -> None:
         self._rules = rules
         self._paths = paths
-        self._wrong = wrong
+        self._wrong = count_wrong_type
         self._dropped = dropped
 
-    def find(self, event: Any, field: str, country: str | None, today: int) -> Found:
+    def find(self, event: Any, field: str, country: str | None, today: int) -> Extraction:
         """One match key. `country` is the event's own, as `country` gives it."""
         found = self._find(event, field, country, today)
         if found.cause:
@@ -80,12 +80,12 @@ class Patient:
                 return self._rules.country(text)[1] if len(text) <= 256 else None
         return None
 
-    def everything(self, event: Any, today: int) -> dict[str, Found]:
+    def everything(self, event: Any, today: int) -> dict[str, Extraction]:
         """Every match key of the event, by field."""
         country = self.code(event)
         return {field.name: self.find(event, field.name, country, today) for field in IDENTITY}
 
-    def _find(self, event: Any, field: str, country: str | None, today: int) -> Found:
+    def _find(self, event: Any, field: str, country: str | None, today: int) -> Extraction:
         match field:
             case "birthday":
                 return self._birthday(event, today)
@@ -101,16 +101,16 @@ class Patient:
     def _texts(self, event: Any, field: str) -> Any:
         return candidates(event, self._paths[field], text_of, self._wrong)
 
-    def _one(self, event: Any, field: str, country: str | None) -> Found:
+    def _one(self, event: Any, field: str, country: str | None) -> Extraction:
         for path, text in self._texts(event, field):
             return self._made(field, path, text, country)
         return ABSENT
 
-    def _made(self, field: str, path: str, text: str, country: str | None) -> Found:
+    def _made(self, field: str, path: str, text: str, country: str | None) -> Extraction:
         sent = self._rules.text(field, text, country)
-        return Found(path, text, sent, None if sent is not None else self._rules.cause(field, text, country))
+        return Extraction(path, text, sent, None if sent is not None else self._rules.cause(field, text, country))
 
-    def _many(self, event: Any, field: str, country: str | None) -> Found:
+    def _many(self, event: Any, field: str, country: str | None) -> Extraction:
         def texts(value: Any) -> list[str] | None:
             values = value if value.__class__ is list else [value]
             return [text for one in values if (text := text_of(one)) is not None] or None
@@ -124,9 +124,9 @@ class Patient:
                     causes.append(self._rules.cause(field, text, country))
                 elif one not in sent:
                     sent.append(one)
-            return Found(path, given, sent or None, causes[0] if causes else None)
+            return Extraction(path, given, sent or None, causes[0] if causes else None)
         if field == "email" and (text := self._last_resort(event)) is not None:
-            return Found(LAST_RESORT, text, [self._rules.email(text)])
+            return Extraction(LAST_RESORT, text, [self._rules.email(text)])
         return ABSENT
 
     def _last_resort(self, event: Any) -> str | None:
@@ -137,20 +137,20 @@ class Patient:
                 return text
         return None
 
-    def _name(self, event: Any, field: str) -> Found:
+    def _name(self, event: Any, field: str) -> Extraction:
         explicit = self._one(event, field, None)
         if explicit.path is not None:
             return explicit
         for path, text in candidates(event, self._paths["name"], text_of, self._wrong):
             words = words_of(text)
             if field == "last_name" and len(words) < 2:
-                return ABSENT if words else Found(path, text, None, self._rules.cause(field, text, None))
+                return ABSENT if words else Extraction(path, text, None, self._rules.cause(field, text, None))
             if not words:
-                return Found(path, text, None, self._rules.cause(field, text, None))
+                return Extraction(path, text, None, self._rules.cause(field, text, None))
             return self._made(field, path, words[0] if field == "first_name" else words[-1], None)
         return ABSENT
 
-    def _birthday(self, event: Any, today: int) -> Found:
+    def _birthday(self, event: Any, today: int) -> Extraction:
         def usable(value: Any) -> Any:
             if value.__class__ is dict:
                 return value if any(key in value for key in BIRTHDAY_KEYS) else None
@@ -160,9 +160,9 @@ class Patient:
             hashes = self._rules.birthday(value, today)
             if hashes is None:
                 text = value if value.__class__ is str else ""
-                return Found(path, value, None, self._rules.cause("birthday", text, None))
+                return Extraction(path, value, None, self._rules.cause("birthday", text, None))
             sent = self.birthday_keys(hashes)
-            return Found(path, value, sent or None, None if sent else "malformed")
+            return Extraction(path, value, sent or None, None if sent else "malformed")
         return ABSENT
 
     def birthday_keys(self, hashes: Birthday) -> dict[str, str]:
@@ -172,7 +172,7 @@ class Patient:
             return {"db": whole} if whole else {}
         return {key: part for key, part in (("doby", year), ("dobm", month), ("dobd", day)) if part}
 
-    def _lead_id(self, event: Any) -> Found:
+    def _lead_id(self, event: Any) -> Extraction:
         for path in EXTERNAL_IDS:
             entries = at(event, path)
             if entries.__class__ is not list:

@@ -1,60 +1,60 @@
-"""Whether the event is wanted, where it goes, and when it happened."""
+"""Whether the event is integration, where it goes, and when it happened."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 
-from gateway.mapping.compiler.function import Function
 from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import ACTION_SOURCES, FUTURE_TOLERANCE, LONG_WINDOW, SHORT_WINDOW
-from gateway.mapping.normalise import MOST
+from gateway.mapping.json_path import text_of, unix_seconds
+from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.rejections import rejected
-from gateway.mapping.routes import OTHERWISE, resemblance
-from gateway.mapping.walk import text_of, unix_seconds
+from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, similar_name
 from gateway.model import Rejection
 
 
-def write(function: Function, plan: Plan) -> None:
+def write(builder: SourceBuilder, plan: Plan) -> None:
     """Write this part."""
-    function.names |= {
+    builder.names |= {
         "ACTION_SOURCES": ACTION_SOURCES,
         "NOTES": plan.counters.notes,
-        "OTHER": plan.targets[OTHERWISE],
+        "OTHER": plan.targets[DEFAULT_STANDARD_EVENT],
         "ROUTES": plan.targets,
         "SEEN": plan.counters.seen,
         "find_text": plan.find_text,
-        "odd": plan.odd,
+        "as_object": plan.as_object,
         "rejected": rejected,
         "rejected_for_time": _counted_rejection(plan),
         "text_of": text_of,
         "unix_seconds": unix_seconds,
         "unmapped": _unmapped(plan),
-        "wrong": plan.wrong,
+        "count_wrong_type": plan.count_wrong_type,
     }
-    _route(function)
+    _route(builder)
     used = itertools.chain.from_iterable(plan.paths.values())
-    function.open_all(["context.page", *(path.rpartition(".")[0] for path in used)])
-    text(function, plan, "event_id")
-    _time(function, plan)
-    _action_source(function, plan)
-    _window(function, plan)
+    builder.open_all(["context.page", *(path.rpartition(".")[0] for path in used)])
+    text(builder, plan, "event_id")
+    _time(builder, plan)
+    _action_source(builder, plan)
+    _window(builder, plan)
 
 
-def text(function: Function, plan: Plan, field: str) -> None:
+def text(builder: SourceBuilder, plan: Plan, field: str) -> None:
     """A variable of the field's name with its text, or None."""
-    function.chain(field, plan.paths[field])
-    function.add(
+    builder.chain(field, plan.paths[field])
+    builder.add(
         f"""
 if {field} is not None:
-    {field} = {field}.strip() if {field}.__class__ is str and len({field}) <= {MOST} else None
+    {field} = {field}.strip() if {field}.__class__ is str and len({field}) <= {MAX_TEXT} else None
     if not {field}: {field} = find_text(event, {field!r})
 """
     )
 
 
-def _route(function: Function) -> None:
-    function.add(
+def _route(builder: SourceBuilder) -> None:
+    builder.add(
         """
 if event.__class__ is not dict:
     return rejected("not_an_object", "The event is no JSON object.")
@@ -68,25 +68,25 @@ if routes is None:
     if routes is None:
         routes = OTHER
 integrations = event.get("integrations")
-wanted = None
+integration = None
 if integrations is not None:
     if integrations.__class__ is dict:
-        wanted = integrations.get("FacebookOfflineConversions")
-        if wanted is None:
-            wanted = integrations.get("Facebook Offline Conversions")
-        if wanted is False or (wanted is None and integrations.get("All") is False):
+        integration = integrations.get("FacebookOfflineConversions")
+        if integration is None:
+            integration = integrations.get("Facebook Offline Conversions")
+        if integration is False or (integration is None and integrations.get("All") is False):
             return None
     else:
-        wrong()
+        count_wrong_type()
 if not routes:
     return unmapped(name)
 """
     )
 
 
-def _time(function: Function, plan: Plan) -> None:
-    function.chain("at", plan.paths["event_time"])
-    function.add(
+def _time(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("at", plan.paths["event_time"])
+    builder.add(
         f"""
 if at is None:
     at = now
@@ -105,10 +105,10 @@ if at > now:
     )
 
 
-def _action_source(function: Function, plan: Plan) -> None:
+def _action_source(builder: SourceBuilder, plan: Plan) -> None:
     default = plan.destination.action_source or ("physical_store" if plan.is_conversions else None)
-    function.chain("source", plan.paths["action_source"])
-    function.add(
+    builder.chain("source", plan.paths["action_source"])
+    builder.add(
         f"""
 own_source = False
 if source is None:
@@ -119,7 +119,7 @@ else:
         if source is not None:
             source = source.strip().lower()
             if source not in ACTION_SOURCES:
-                wrong()
+                count_wrong_type()
                 source = None
     if source is None:
         source = {default!r}
@@ -129,9 +129,9 @@ else:
     )
 
 
-def _window(function: Function, plan: Plan) -> None:
+def _window(builder: SourceBuilder, plan: Plan) -> None:
     long = str(LONG_WINDOW)
-    function.add(
+    builder.add(
         f"""
 window = {f"{long} if source == 'physical_store' else {SHORT_WINDOW}" if plan.is_conversions else long}
 if now - at > window:
@@ -155,7 +155,7 @@ def _unmapped(plan: Plan) -> Callable[[str], Rejection]:
     known = [event for event, targets in plan.targets.items() if targets]
 
     def unmapped(event: str) -> Rejection:
-        close = resemblance(event, known)
+        close = similar_name(event, known)
         hint = f" (did you mean {close!r}?)" if close else ""
         return rejected("unmapped_event", f"{event[:100]!r} has no event set in destination {plan.name}{hint}.")
 

@@ -1,0 +1,139 @@
+"""The mapped event: its keys in the dialect's places, encoded once for each standard event."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import orjson
+
+from gateway.mapping.compiler.custom_data import consume
+from gateway.mapping.compiler.plan import MAX_LONG_TEXT, Plan
+from gateway.mapping.compiler.source import SourceBuilder
+from gateway.mapping.dialects import processing_options
+from gateway.mapping.normalise import url
+from gateway.model import Lane, MappedEvent
+
+MAX_TAG = 200
+
+
+def write(builder: SourceBuilder, plan: Plan) -> None:
+    """Write this part."""
+    builder.names |= {
+        "Lane": lru_cache(1024)(Lane),
+        "MappedEvent": MappedEvent,
+        "dumps": orjson.dumps,
+        "new": tuple.__new__,
+        "processing_options": processing_options,
+        "url": lru_cache(1024)(url),
+    }
+    _page_url(builder, plan)
+    _upload_tag(builder, plan)
+    if plan.destination.limited_data_usage:
+        builder.add(f"options = processing_options({builder.get('context.dataProcessingOptions')}, count_wrong_type)")
+    builder.add(f"sent_currency = currency if currency is not None else {plan.destination.default_currency!r}")
+    holder = _conversions(builder, plan) if plan.is_conversions else _offline(builder, plan)
+    _encode(builder, plan, holder)
+
+
+def _page_url(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("page_url", plan.paths["event_source_url"])
+    builder.add(
+        f"""
+if page_url is not None:
+    page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {MAX_LONG_TEXT} else None
+    if page_url is None:
+        page_url = find_text(event, "event_source_url")
+        page_url = url(page_url) if page_url is not None else None
+"""
+    )
+    consume(builder, plan, "event_source_url", "page_url is not None")
+
+
+def _upload_tag(builder: SourceBuilder, plan: Plan) -> None:
+    builder.chain("tag", plan.paths["upload_tag"])
+    builder.add(
+        f"""
+if tag is not None:
+    if tag.__class__ is not str or not 0 < len(tag) <= {MAX_LONG_TEXT} or tag.isspace():
+        tag = find_text(event, "upload_tag")
+    if tag is not None:
+        tag = tag.strip()
+        tag.encode()  # it stands beside the body, which `dumps` looks at
+        if len(tag) > {MAX_TAG}:
+            count_wrong_type()
+            tag = None
+"""
+    )
+    consume(builder, plan, "upload_tag", "tag is not None")
+
+
+def _conversions(builder: SourceBuilder, plan: Plan) -> str:
+    """The sale stands in `custom_data`."""
+    builder.add('body = {"event_name": None, "event_time": at, "action_source": source}')
+    _optional(builder, "body", "event_id", "event_id")
+    _optional(builder, "body", "event_source_url", "page_url")
+    _options(builder, plan)
+    builder.add(
+        """
+body["user_data"] = m
+body["custom_data"] = custom
+custom["value"] = amount
+custom["currency"] = sent_currency
+"""
+    )
+    _optional(builder, "custom", "order_id", "order_id")
+    _optional(builder, "custom", "item_number", "item_number")
+    builder.add('if contents: custom["contents"] = contents')
+    return "custom"
+
+
+def _offline(builder: SourceBuilder, plan: Plan) -> str:
+    """The sale stands on the event."""
+    builder.add(
+        'body = {"match_keys": m, "event_name": None, "event_time": at, "value": amount, "currency": sent_currency}'
+    )
+    _optional(builder, "body", "order_id", "order_id")
+    _optional(builder, "body", "item_number", "item_number")
+    builder.add('if contents: body["contents"] = contents')
+    _optional(builder, "body", "action_source", "source")
+    _optional(builder, "body", "event_source_url", "page_url")
+    _options(builder, plan)
+    builder.add('if custom: body["custom_data"] = custom')
+    return "body"
+
+
+def _optional(builder: SourceBuilder, holder: str, key: str, variable: str) -> None:
+    builder.add(f"if {variable} is not None: {holder}[{key!r}] = {variable}")
+
+
+def _options(builder: SourceBuilder, plan: Plan) -> None:
+    if plan.destination.limited_data_usage:
+        builder.add("if options is not None: body.update(options)")
+
+
+def _encode(builder: SourceBuilder, plan: Plan, holder: str) -> None:
+    rejects = plan.destination.purchase_without_value == "reject"
+    builder.add(
+        f"""
+made = []
+unpaid = False
+for standard, groups, targets in routes:
+    if not has_value and standard == "Purchase":
+        {'return rejected("purchase_without_value", "The purchase has no value.")' if rejects else "unpaid = True"}
+    body["event_name"] = standard
+    {holder}["content_type"] = content_type or ("product_group" if groups and not has_products else "product")
+    encoded = dumps(body)
+    if len(encoded) > {plan.max_event_bytes}:
+        return rejected("event_too_large", f"Mapped, the event has {{len(encoded)}} bytes.")
+    for event_set, lane in targets:
+        if tag is not None:
+            lane = Lane({plan.name!r}, event_set, tag)
+        made.append(new(MappedEvent, (lane, at + window, encoded)))
+if not has_value: NOTES["default_value_used"] += 1
+if unpaid: NOTES["purchase_without_value"] += 1
+if currency is None: NOTES["default_currency_used"] += 1
+"""
+    )
+    if builder.name == "fast_path":
+        builder.add("if dropped: count_dropped(dropped)\nSEEN[tuple(m)] += 1")
+    builder.add("return made")
