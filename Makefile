@@ -33,7 +33,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.runtime          ## the pages that are made from the code
-	$(BIN)/python -m gateway.docs
+	$(BIN)/python -m tools.reference_pages
 
 requirements:                   ## new pins; needs uv
 	for name in build runtime dev; do \

@@ -12,11 +12,11 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
+from bench.charts import charts
+from bench.harness import FULL, QUICK, Harness, Profile
 from bench.machine import machine
-from bench.picture import pictures
 from bench.report import put_into, summary, table
 from bench.result import Result
-from bench.rig import FULL, QUICK, Form, Rig
 from bench.scenarios import ASKED_FOR, SCENARIOS, scenario
 from bench.workload import REFUSING, settings
 
@@ -30,9 +30,9 @@ PICTURES = DOCS / "pictures"
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--quick", action="store_true", help="under three minutes; the default")
-    forms.add_argument("--full", action="store_true", help="longer, more rounds, backlogs up to 5 million")
+    profiles = parser.add_mutually_exclusive_group()
+    profiles.add_argument("--quick", action="store_true", help="under three minutes; the default")
+    profiles.add_argument("--full", action="store_true", help="longer, more rounds, backlogs up to 5 million")
     parser.add_argument("--only", help="scenarios, separated by commas; see --list")
     parser.add_argument("--list", action="store_true", help="say which scenarios there are")
     parser.add_argument("--seconds", type=float, help="for each measurement; of the soak, its length")
@@ -60,33 +60,33 @@ def main() -> None:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     if asked.seconds is not None and asked.seconds <= 0:
         parser.error("--seconds should be above 0")
-    form = FULL if asked.full else QUICK
+    profile = FULL if asked.full else QUICK
     if asked.seconds:
-        form = replace(form, soak=asked.seconds) if names == ["soak"] else replace(form, seconds=asked.seconds)
+        profile = replace(profile, soak=asked.seconds) if names == ["soak"] else replace(profile, seconds=asked.seconds)
     told = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": "python -m bench"
         + (" --full" if asked.full else "")
         + (f" --only {asked.only}" if asked.only else ""),
         "machine": machine(),
-        "form": form,
+        "form": profile,
         "seed": asked.seed,
         "settings": settings(REFUSING, Path("bench")),
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes of the rig end with this one
-    with Rig(asked.seed, asked.peer, asked.write_key) as rig:
-        results = measure(names, rig, form)
-    write({**told, "results": [result.as_json() for result in results]}, results, form, asked.json)
+    with Harness(asked.seed, asked.peer, asked.write_key) as harness:
+        results = measure(names, harness, profile)
+    write({**told, "results": [result.as_json() for result in results]}, results, profile, asked.json)
 
 
-def measure(names: list[str], rig: Rig, form: Form) -> list[Result]:
+def measure(names: list[str], harness: Harness, profile: Profile) -> list[Result]:
     """Run scenarios and print each."""
     console = Console()
     results = []
     begun = time.perf_counter()
     for name in names:
         since = time.perf_counter()
-        result = scenario(name).run(rig, form)
+        result = scenario(name).run(harness, profile)
         results.append(result)
         console.print(table(result))
         console.print(f"[dim]{name}: {time.perf_counter() - since:.0f} s[/dim]\n")
@@ -95,16 +95,16 @@ def measure(names: list[str], rig: Rig, form: Form) -> list[Result]:
     return results
 
 
-def write(told: dict[str, object], results: list[Result], form: Form, also: Path | None) -> None:
+def write(told: dict[str, object], results: list[Result], profile: Profile, also: Path | None) -> None:
     """JSON and pictures in `bench/results`."""
     RESULTS.mkdir(exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{form.name}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{profile.name}"
     encoded = orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
     for path in (RESULTS / f"{name}.json", LATEST, *([also] if also else [])):
         path.write_bytes(encoded)
-    made = pictures(results)
-    for picture, text in made.items():
-        (RESULTS / f"{name}-{picture}.svg").write_text(text, encoding="utf-8")
+    made = charts(results)
+    for chart, text in made.items():
+        (RESULTS / f"{name}-{chart}.svg").write_text(text, encoding="utf-8")
     print(f"written: bench/results/{name}.json" + (f", pictures: {', '.join(made)}" if made else ""))
 
 
@@ -115,7 +115,7 @@ def publish(paths: list[Path]) -> None:
     runs = [orjson.loads(path.read_bytes()) for path in paths]
     put_into(PAGE, runs)
     PICTURES.mkdir(exist_ok=True)
-    made = pictures([Result.from_json(result) for result in runs[-1]["results"]])
+    made = charts([Result.from_json(result) for result in runs[-1]["results"]])
     for name, text in made.items():
         (PICTURES / f"{name}.svg").write_text(text, encoding="utf-8")
     print(f"written: docs/{PAGE.name}, docs/{PICTURES.name}/: {', '.join(made)}")

@@ -18,8 +18,8 @@ def family(pid: int) -> list[int]:
     """A process and all that came from it."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += family(int(child))
+        for process in (task / "children").read_text().split():
+            found += family(int(process))
     return found
 
 

@@ -72,7 +72,7 @@ def measured(
 class Series:
     """Lines for a picture."""
 
-    picture: str
+    charts: str
     """Its file's name."""
     title: str
     x_unit: str

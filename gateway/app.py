@@ -21,7 +21,7 @@ from typing import Any
 
 from gateway.admin import Admin
 from gateway.config import DestinationSettings, Settings, SpoolEngine
-from gateway.dead_letters import Desk
+from gateway.dead_letters import DeadLetterService
 from gateway.delivery import DeliveryService
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
@@ -86,7 +86,7 @@ class GatewayApp:
             rate_share=shard.rate_share,
             lane_quota=int(settings.spool.max_bytes * shard.size_share * settings.spool.lane_quota),
         )
-        self.dead_letters = Desk(
+        self.dead_letters = DeadLetterService(
             self._spool, settings.destinations, self._mappers, stored=self._delivery.stored, clock=clock
         )
         self._committer = GroupCommitter(
@@ -163,7 +163,7 @@ class GatewayApp:
             source.write_key.reveal(): Source(
                 name,
                 [(destination, self._mappers[destination]) for destination in source.destinations],
-                self._maintenance.repeats,
+                self._maintenance.dedup,
             )
             for name, source in self._settings.sources.items()
         }

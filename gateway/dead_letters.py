@@ -21,16 +21,16 @@ from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, Rejection, Stage
 from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
 
-PAGE = 200
+PAGE_SIZE = 200
 """Letters that are looked at, and change places, at a time."""
 
 
-PROCESSES = 1024
+MAX_PROCESSES = 1024
 """Letters of several processes are numbered `their number * PROCESSES + the process's`, so that pages stay in order."""
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayResult:
     """What became of the letters that were meant."""
 
     letters: int = 0
@@ -40,21 +40,21 @@ class Replayed:
     kept: Counter[str] = field(default_factory=Counter)
     """Letters that stay, by the reason."""
 
-    def add(self, other: Replayed) -> None:
+    def add(self, other: ReplayResult) -> None:
         """What became of those of another process."""
         self.letters += other.letters
         self.events += other.events
         self.kept += other.kept
 
 
-class Letters(Protocol):
+class DeadLetterOperations(Protocol):
     """The dead letters of a gateway. Each method raises `SpoolUnavailable` and `SpoolFull`."""
 
     async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         ...
 
-    async def replay(self, where: DeadLetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """Send those that match once more."""
         ...
 
@@ -63,34 +63,34 @@ class Letters(Protocol):
         ...
 
 
-class JointDesk:
+class AggregatedDeadLetters:
     """The dead letters of several processes as those of one gateway."""
 
-    def __init__(self, desks: Mapping[int, Letters]) -> None:
-        self._desks = desks
+    def __init__(self, services: Mapping[int, DeadLetterOperations]) -> None:
+        self._desks = services
 
     async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, in the order of their numbers."""
         found = [
-            (number * PROCESSES + process, letter)
-            for process, desk in self._desks.items()
-            for number, letter in await desk.letters(max(0, (after - process) // PROCESSES), limit, where)
+            (number * MAX_PROCESSES + process, letter)
+            for process, dead_letters in self._desks.items()
+            for number, letter in await dead_letters.letters(max(0, (after - process) // MAX_PROCESSES), limit, where)
         ]
         return sorted(found, key=itemgetter(0))[:limit]
 
-    async def replay(self, where: DeadLetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """Send those that match once more."""
-        done = Replayed()
-        for desk in self._desks.values():
-            done.add(await desk.replay(where))
+        done = ReplayResult()
+        for dead_letters in self._desks.values():
+            done.add(await dead_letters.replay(where))
         return done
 
     async def discard(self, where: DeadLetterFilter) -> int:
         """Let those that match go for good; how many."""
-        return sum([await desk.discard(where) for desk in self._desks.values()])
+        return sum([await dead_letters.discard(where) for dead_letters in self._desks.values()])
 
 
-class Desk:
+class DeadLetterService:
     """Works on the dead letters of an open spool. `stored` is told of every chunk that waits anew."""
 
     def __init__(
@@ -117,30 +117,30 @@ class Desk:
         """Those that match, with a number above `after`, oldest first."""
         return await self._spool.dead_letters(after, limit, where)
 
-    async def replay(self, where: DeadLetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """Send those that match once more. What is refused again comes back as a new letter, not in this run."""
         now = self._clock()
-        done = Replayed()
+        done = ReplayResult()
         where = replace(where, until=now if where.until is None else min(where.until, now))
         after = 0
-        while page := await self._spool.dead_letters(after, PAGE, where):
+        while page := await self._spool.dead_letters(after, PAGE_SIZE, where):
             after = await self._replay_page(page, done)
         return done
 
     async def discard(self, where: DeadLetterFilter) -> int:
         """Let those that match go for good; how many."""
         gone = 0
-        while page := await self._spool.dead_letters(0, PAGE, where):
+        while page := await self._spool.dead_letters(0, PAGE_SIZE, where):
             gone += await self._spool.discard([number for number, _ in page])
         return gone
 
-    async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], done: Replayed) -> int:
+    async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], done: ReplayResult) -> int:
         """One page in one transaction; the number after which to go on."""
         going: list[int] = []
         by_lane: dict[Lane, list[MappedEvent]] = {}
         kept: Counter[str] = Counter()
         for number, letter in page:
-            found = self._mapped(letter)
+            found = self._replay_events(letter)
             if isinstance(found, str):
                 kept[found] += 1
                 continue
@@ -163,7 +163,7 @@ class Desk:
         done.kept += kept
         return page[-1][0]
 
-    def _mapped(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
+    def _replay_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
         """What goes back, or why nothing does."""
         destination = self._destinations.get(letter.destination)
         if destination is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol, cast
 
+from bench.harness import Harness, Profile
 from bench.result import Result
-from bench.rig import Form, Rig
 
 SCENARIOS = (
     "mapper",  # runs in this process, so before the others fill its memory
@@ -14,7 +14,7 @@ SCENARIOS = (
     "single",
     "batches",
     "lanes",
-    "sick_lane",
+    "blocked_lane",
     "backlog",
     "payloads",
     "engines",
@@ -34,7 +34,7 @@ class Scenario(Protocol):
 
     __file__: str | None
 
-    def run(self, rig: Rig, form: Form) -> Result:
+    def run(self, harness: Harness, profile: Profile) -> Result:
         """Measure."""
         ...
 

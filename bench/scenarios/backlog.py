@@ -6,10 +6,10 @@ import asyncio
 import time
 from pathlib import Path
 
+from bench.harness import Gateway, Harness, Profile
 from bench.processes import peak_resident_bytes, resident_bytes
 from bench.requests import Requests
 from bench.result import Result, Row, Series, measured
-from bench.rig import Form, Gateway, Rig
 from bench.workload import REFUSING, bodies, mapped, requests
 from gateway.demo.sales import EVENT_SETS
 from gateway.model import Chunk, Lane, join_events
@@ -26,16 +26,16 @@ ASKED = 5_000_000
 """What the bar is about."""
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Gateways before small and large backlogs; then draining against taking in."""
     rows: list[Row] = []
-    sent = requests(bodies(rig.seed, SIZE, DISTINCT), SIZE)
+    sent = requests(bodies(harness.seed, SIZE, DISTINCT), SIZE)
     least: dict[str, float] = {}
     peaks: list[tuple[float, float]] = []
-    for events in form.backlogs:
-        found = _beside(rig, form, sent, events)
+    for events in profile.backlogs:
+        found = _beside(harness, profile, sent, events)
         caveat = "" if events == ASKED else f"at {events:,}; --full has {ASKED:,}"
-        is_last = events == form.backlogs[-1]
+        is_last = events == profile.backlogs[-1]
         for what, unit in UNITS.items():
             bar = "backlog_memory" if what == "peak resident" and is_last else ""
             rows.append(
@@ -43,7 +43,7 @@ def run(rig: Rig, form: Form) -> Result:
                     f"{what}, {events:,} waiting",
                     found[what],
                     unit,
-                    f"{form.backlogs[0]:,} waiting" if least else "",
+                    f"{profile.backlogs[0]:,} waiting" if least else "",
                     least.get(what),
                     bar,
                     caveat=caveat if bar else "",
@@ -51,7 +51,7 @@ def run(rig: Rig, form: Form) -> Result:
             )
         peaks.append((events, found["peak resident"]))
         least = least or found
-    rows.append(_drain(rig, form))
+    rows.append(_drain(harness, profile))
     lines = {"gateway, peak": peaks}
     series = Series("backlog", "Peak resident memory by events that wait", "events waiting", "MB", lines)
     return Result(
@@ -71,19 +71,19 @@ UNITS = {
 }
 
 
-def _beside(rig: Rig, form: Form, sent: Requests, events: int) -> dict[str, float]:
+def _beside(harness: Harness, profile: Profile, sent: Requests, events: int) -> dict[str, float]:
     """One gateway with nobody to upload to; then one that drains."""
-    folder = rig.folder_of_next()
-    asyncio.run(_fill(folder / "spool" / "spool.sqlite", events, mapped(rig.seed, EVENTS_A_CHUNK, rig.folder)))
+    folder = harness.folder_of_next()
+    asyncio.run(_fill(folder / "spool" / "spool.sqlite", events, mapped(harness.seed, EVENTS_A_CHUNK, harness.folder)))
     begun = time.perf_counter()
-    with rig.gateway(folder, meta=REFUSING) as gateway:
+    with harness.gateway(folder, meta=REFUSING) as gateway:
         ready = time.perf_counter() - begun
         time.sleep(1.0)
         resident = resident_bytes(gateway.pid)
-        ingest = rig.closed(gateway.server, sent, SIZE, form.seconds).events_per_second
+        ingest = harness.closed(gateway.server, sent, SIZE, profile.seconds).events_per_second
         peak = peak_resident_bytes(gateway.pid)
-    with rig.gateway(folder, max_age=0.05) as gateway:
-        drained = _draining(gateway, 4 * form.seconds)
+    with harness.gateway(folder, max_age=0.05) as gateway:
+        drained = _draining(gateway, 4 * profile.seconds)
         peak = max(peak, peak_resident_bytes(gateway.pid))
     return {
         "start to ready": ready,
@@ -123,23 +123,23 @@ def _draining(gateway: Gateway, seconds: float) -> float:
             return float(max(0, account["delivered"] - before) / elapsed)
 
 
-def _drain(rig: Rig, form: Form) -> Row:
+def _drain(harness: Harness, profile: Profile) -> Row:
     """How fast what waits leaves, beside how fast the same sales are taken in batches."""
-    given = requests(bodies(rig.seed, SIZE, form.total // SIZE), SIZE)
+    given = requests(bodies(harness.seed, SIZE, profile.total // SIZE), SIZE)
     folders: list[Path] = []
 
     def ingest() -> float:
-        folder = rig.folder_of_next()
+        folder = harness.folder_of_next()
         folders.append(folder)
-        with rig.gateway(folder, meta=REFUSING) as gateway:
-            return rig.every(gateway.server, given, SIZE, times=DRAINED).events_per_second
+        with harness.gateway(folder, meta=REFUSING) as gateway:
+            return harness.every(gateway.server, given, SIZE, times=DRAINED).events_per_second
 
     def drain(folder: Path) -> float:
-        with rig.gateway(folder, max_age=0.05) as gateway:
+        with harness.gateway(folder, max_age=0.05) as gateway:
             return _draining(gateway, 600.0)
 
     taken, left = [], []
-    for _ in range(form.rounds):
+    for _ in range(profile.rounds):
         taken.append(ingest())
         left.append(drain(folders.pop()))
     return measured("draining", left, "events/s", "taking the same in, batches of 100", taken, bar="drain")

@@ -6,9 +6,9 @@ import time
 from functools import partial
 
 from bench.floors import pipeline
+from bench.harness import Gateway, Harness, Profile, Shares, in_turn
 from bench.requests import Requests
 from bench.result import Result, Row, measured
-from bench.rig import Form, Gateway, Rig, Shares, in_turn
 from bench.workload import bodies, hashes_of, requests
 
 SIZES = (10, 100, 500)
@@ -17,39 +17,43 @@ BARRED = 100
 FLOOR = "decode, hash, encode, append, fsync"
 
 
-def delivered(rig: Rig, gateway: Gateway, sent: Requests, size: int) -> tuple[float, float]:
+def delivered(harness: Harness, gateway: Gateway, sent: Requests, size: int) -> tuple[float, float]:
     """Events a second until all are durable, and until all are delivered."""
     begun = time.perf_counter()
-    rig.every(gateway.server, sent, size)
+    harness.every(gateway.server, sent, size)
     durable = time.perf_counter()
     gateway.drained()
     events = len(sent) * size
     return events / (durable - begun), events / (time.perf_counter() - begun)
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Each size in turn with the floor."""
     rows = [
-        row for size in SIZES for row in _size(rig, form, size, form.rounds if size == BARRED else form.side_rounds)
+        row
+        for size in SIZES
+        for row in _size(harness, profile, size, profile.rounds if size == BARRED else profile.side_rounds)
     ]
     return Result("batches, until durable and until delivered", rows)
 
 
-def _size(rig: Rig, form: Form, size: int, rounds: int) -> list[Row]:
-    total = form.total if size == BARRED else form.total // 2
-    given = bodies(rig.seed, size, total // size)
+def _size(harness: Harness, profile: Profile, size: int, rounds: int) -> list[Row]:
+    total = profile.total if size == BARRED else profile.total // 2
+    given = bodies(harness.seed, size, total // size)
     sent = requests(given, size)
     durable: list[float] = []
-    with rig.gateway(max_age=0.2) as gateway:
-        shares = Shares({"gateway": gateway.pid, "stand-in": rig.pid("meta"), "generator": rig.generator.process.pid})
+    with harness.gateway(max_age=0.2) as gateway:
+        shares = Shares(
+            {"gateway": gateway.pid, "stand-in": harness.pid("meta"), "generator": harness.generator.process.pid}
+        )
 
         def ours() -> float:
             with shares:
-                taken, found = delivered(rig, gateway, sent, size)
+                taken, found = delivered(harness, gateway, sent, size)
             durable.append(taken)
             return found
 
-        floor = partial(pipeline, given[0], hashes_of(given[0], rig.folder), form.seconds)
+        floor = partial(pipeline, given[0], hashes_of(given[0], harness.folder), profile.seconds)
         all_delivered, least = in_turn(rounds, ours, floor)
         status, lag = gateway.status(), gateway.loop_lag()
     note = f"{shares.told(rounds * len(sent) * size)}; {status['events_per_batch']:.0f} events a call; {lag}"

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from bench.harness import CONNECTIONS, Harness, Profile, in_turn
 from bench.result import Result, Row, measured
-from bench.rig import CONNECTIONS, Form, Rig, in_turn
 from bench.workload import bodies, requests
 
 LANES = (1, 16, 256)
@@ -31,22 +31,22 @@ class _Pace:
     delivered: float
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """One event set with so many upload tags; what counts is the lower of what is taken in and what is delivered."""
-    wanted = LANES if form.side_rounds > 1 else FEW
-    sent = {lanes: requests(bodies(rig.seed, SIZE, DISTINCT, tags=lanes), SIZE) for lanes in wanted}
+    wanted = LANES if profile.side_rounds > 1 else FEW
+    sent = {lanes: requests(bodies(harness.seed, SIZE, DISTINCT, tags=lanes), SIZE) for lanes in wanted}
     paces: dict[int, list[_Pace]] = {lanes: [] for lanes in wanted}
     notes: dict[int, str] = {}
 
     def sustained(lanes: int) -> float:
-        with rig.gateway(one_event_set=True) as gateway:
+        with harness.gateway(one_event_set=True) as gateway:
             seconds = RAMP + SPELL + 0.5
-            rig.generator.start(gateway.server, sent[lanes], SIZE, seconds=seconds, connections=CONNECTIONS)
+            harness.generator.start(gateway.server, sent[lanes], SIZE, seconds=seconds, connections=CONNECTIONS)
             time.sleep(RAMP)
             begun, before = time.perf_counter(), gateway.status()
             time.sleep(SPELL)
             elapsed, after = time.perf_counter() - begun, gateway.status()
-            rig.generator.ended()
+            harness.generator.ended()
         taken, left = ((after["account"][key] - before["account"][key]) / elapsed for key in ("accepted", "delivered"))
         paces[lanes].append(_Pace(taken, left))
         if len(after["lanes"]) != lanes:
@@ -54,7 +54,7 @@ def run(rig: Rig, form: Form) -> Result:
         notes[lanes] = f"{after['events_per_batch']:.0f} events a call"
         return float(min(taken, left))
 
-    found = in_turn(form.side_rounds, *(partial(sustained, lanes) for lanes in wanted))
+    found = in_turn(profile.side_rounds, *(partial(sustained, lanes) for lanes in wanted))
     rows: list[Row] = []
     for lanes, values in zip(wanted, found, strict=True):
         taken = statistics.median(pace.taken for pace in paces[lanes])

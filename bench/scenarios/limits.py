@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 
+from bench.harness import Harness, Profile, in_turn
 from bench.processes import address
 from bench.requests import Requests, request
 from bench.result import Result, measured
-from bench.rig import Form, Rig, in_turn
 from bench.workload import REFUSING, bodies, mapped, requests, settings
 from gateway.config import parse
 from gateway.demo.sales import EVENT_SETS
@@ -19,23 +19,23 @@ LARGEST_CALL = 1000
 """Events of a call, as the gateway makes them under load."""
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """The load generator against bare sockets, the aiohttp handlers, and the stand-in alone."""
-    sent = requests(bodies(rig.seed, 1, CALLS), 1)
-    calls = _calls(rig)
+    sent = requests(bodies(harness.seed, 1, CALLS), 1)
+    calls = _calls(harness)
     shares: list[float] = []
 
     def generator() -> float:
-        found = rig.closed(rig.floor("bare"), sent, 1, form.seconds)
+        found = harness.closed(harness.floor("bare"), sent, 1, profile.seconds)
         shares.append(found.generator_share)
         return found.events_per_second
 
     bare, reads, decodes, stand_in = in_turn(
-        form.side_rounds,
+        profile.side_rounds,
         generator,
-        lambda: rig.closed(rig.floor("read"), sent, 1, form.seconds).events_per_second,
-        lambda: rig.closed(rig.floor("decode"), sent, 1, form.seconds).events_per_second,
-        lambda: rig.closed(address(rig.meta), calls, LARGEST_CALL, form.seconds).events_per_second,
+        lambda: harness.closed(harness.floor("read"), sent, 1, profile.seconds).events_per_second,
+        lambda: harness.closed(harness.floor("decode"), sent, 1, profile.seconds).events_per_second,
+        lambda: harness.closed(address(harness.meta), calls, LARGEST_CALL, profile.seconds).events_per_second,
     )
     used = f"the generator used {max(shares):.2f} of a core"
     rows = [
@@ -47,11 +47,11 @@ def run(rig: Rig, form: Form) -> Result:
     return Result("limits of the bench itself", rows)
 
 
-def _calls(rig: Rig) -> Requests:
+def _calls(harness: Harness) -> Requests:
     """A call as the gateway's own uploader shapes it."""
-    destination = parse(tomllib.loads(settings(REFUSING, rig.folder))).destinations["store"]
+    destination = parse(tomllib.loads(settings(REFUSING, harness.folder))).destinations["store"]
     builder = RequestBuilder(destination)
-    events = mapped(rig.seed, LARGEST_CALL, rig.folder)
+    events = mapped(harness.seed, LARGEST_CALL, harness.folder)
     call = builder.build(Lane("store", EVENT_SETS["Purchase"], ""), join_events(events), "bench")
     path = "/" + call.url.split("/", 3)[3]
     return Requests([request(path, call.body, "")])

@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
+from bench.harness import Harness, Profile
 from bench.result import Result, Row
-from bench.rig import Form, Rig
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, compile_mapper
 from gateway.model import JsonObject
@@ -193,10 +193,12 @@ def _measure(name: str, make: Callable[[int], JsonObject], rounds: int, *, cold:
     )
 
 
-def run(_: Rig, form: Form) -> Result:
+def run(_: Harness, profile: Profile) -> Result:
     """All three events, cold and warm."""
     rows = [
-        _measure(name, make, ROUNDS * form.rounds, cold=cold) for name, make in EVENTS.items() for cold in (True, False)
+        _measure(name, make, ROUNDS * profile.rounds, cold=cold)
+        for name, make in EVENTS.items()
+        for cold in (True, False)
     ]
     noted = "; ".join(f"{who} {microseconds:.0f} us" for who, microseconds in NOTED.items())
     return Result("the mapper, bytes in to bytes out", rows, f"noted, not of this run: {noted}")

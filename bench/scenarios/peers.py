@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
+from bench.harness import Harness, Profile, in_turn
 from bench.processes import address
 from bench.result import Result, Row, measured
-from bench.rig import Form, Rig, in_turn
 from bench.scenarios.mapper import destination_mapper, sample
 from bench.workload import WRITE_KEY, bodies, requests
 from gateway.model import JsonObject
@@ -26,21 +26,21 @@ SIZE = 100
 DISTINCT = 40
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """The mapper beside `facebook_business`, and another service beside the gateway."""
     rows, notes = [], []
     try:
-        rows.append(_sdk(form))
+        rows.append(_sdk(profile))
     except ImportError as error:
         notes.append(f"facebook_business is not installed, or not whole ({error})")
-    if rig.peer:
-        rows.append(_service(rig, form, rig.peer))
+    if harness.peer:
+        rows.append(_service(harness, profile, harness.peer))
     else:
         notes.append("no --peer was named")
     return Result("peers", rows, "; ".join(notes))
 
 
-def _sdk(form: Form) -> Row:
+def _sdk(profile: Profile) -> Row:
     """Building, normalising and hashing of the same sales."""
     serverside = "facebook_business.adobjects.serverside"
     event_class: Any = importlib.import_module(f"{serverside}.event").Event
@@ -82,26 +82,26 @@ def _sdk(form: Form) -> Row:
         return EVENTS / (time.thread_time() - begun)
 
     ours, sdk = in_turn(
-        3 * form.rounds,
+        3 * profile.rounds,
         lambda: timed(lambda event: mapper.map(event, now)),
         lambda: timed(theirs),
     )
     return measured("the mapper", ours, "events/s", "facebook_business, the same identity", sdk)
 
 
-def _service(rig: Rig, form: Form, peer: str) -> Row:
+def _service(harness: Harness, profile: Profile, peer: str) -> Row:
     """Batches of 100 to `/v1/batch`, as a closed loop."""
-    given = bodies(rig.seed, SIZE, DISTINCT)
-    mine, its = requests(given, SIZE), requests(given, SIZE, write_key=rig.peer_key or WRITE_KEY)
-    with rig.gateway(max_age=0.5) as gateway:
+    given = bodies(harness.seed, SIZE, DISTINCT)
+    mine, its = requests(given, SIZE), requests(given, SIZE, write_key=harness.peer_key or WRITE_KEY)
+    with harness.gateway(max_age=0.5) as gateway:
 
         def ours() -> float:
-            found = rig.closed(gateway.server, mine, SIZE, form.seconds).events_per_second
+            found = harness.closed(gateway.server, mine, SIZE, profile.seconds).events_per_second
             gateway.drained()
             return found
 
         def theirs() -> float:
-            return rig.closed(address(peer), its, SIZE, form.seconds).events_per_second
+            return harness.closed(address(peer), its, SIZE, profile.seconds).events_per_second
 
-        measured_, others = in_turn(form.rounds, ours, theirs)
+        measured_, others = in_turn(profile.rounds, ours, theirs)
     return measured("batches of 100, acknowledged", measured_, "events/s", peer, others)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import statistics
 import time
 
+from bench.harness import Harness, Profile
 from bench.processes import resident_bytes
 from bench.result import Result, measured
-from bench.rig import Form, Rig
-from gateway.demo.children import Child
+from gateway.demo.subprocesses import Subprocess
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Medians of a few starts, in turn with starts of the bare handler."""
     seconds, resident, handler, its = [], [], [], []
-    for number in range(form.rounds):
+    for number in range(profile.rounds):
         begun = time.perf_counter()
-        with rig.gateway() as gateway:
+        with harness.gateway() as gateway:
             seconds.append(time.perf_counter() - begun)
             time.sleep(1.0)
             resident.append(resident_bytes(gateway.pid) / 1e6)
         begun = time.perf_counter()
-        with Child(rig.folder, f"handler-{number}", ["bench.floors", "decode"]) as child:
-            child.started()
+        with Subprocess(harness.folder, f"handler-{number}", ["bench.floors", "decode"]) as process:
+            process.started()
             handler.append(time.perf_counter() - begun)
-            its.append(resident_bytes(child.process.pid) / 1e6)
+            its.append(resident_bytes(process.process.pid) / 1e6)
     note = f"the bare aiohttp handler: {statistics.median(handler):.2f} s"
     return Result(
         "an idle sidecar",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.harness import CONNECTIONS, MANY, Harness, Profile, Shares, in_turn
 from bench.pacing import Load
 from bench.result import Result, Row, Series, measured
-from bench.rig import CONNECTIONS, MANY, Form, Rig, Shares, in_turn
 from bench.workload import bodies, requests
 
 CALLS = 20_000
@@ -13,36 +13,36 @@ DECODES = "aiohttp handler that decodes"
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Closed loop for the rate; then an even rate of half of it for the latency, of the floor as well."""
-    sent = requests(bodies(rig.seed, 1, CALLS), 1)
+    sent = requests(bodies(harness.seed, 1, CALLS), 1)
     used: list[float] = []
-    with rig.gateway(max_age=1.0) as gateway:
-        shares = Shares({"gateway": gateway.pid, "stand-in": rig.pid("meta")})
+    with harness.gateway(max_age=1.0) as gateway:
+        shares = Shares({"gateway": gateway.pid, "stand-in": harness.pid("meta")})
 
         def ours(connections: int = MANY) -> float:
             with shares:
-                found = rig.closed(gateway.server, sent, 1, form.seconds, connections)
+                found = harness.closed(gateway.server, sent, 1, profile.seconds, connections)
             used.append(found.generator_share)
             gateway.drained()  # so that no upload runs beside the floors
             return found.events_per_second
 
         def floor(name: str, connections: int = MANY) -> float:
-            return rig.closed(rig.floor(name), sent, 1, form.seconds, connections).events_per_second
+            return harness.closed(harness.floor(name), sent, 1, profile.seconds, connections).events_per_second
 
-        rates, decodes, reads = in_turn(form.rounds, ours, lambda: floor("decode"), lambda: floor("read"))
-        few, decodes_of_few = in_turn(form.rounds, lambda: ours(CONNECTIONS), lambda: floor("decode", CONNECTIONS))
+        rates, decodes, reads = in_turn(profile.rounds, ours, lambda: floor("decode"), lambda: floor("read"))
+        few, decodes_of_few = in_turn(profile.rounds, lambda: ours(CONNECTIONS), lambda: floor("decode", CONNECTIONS))
         row = measured(f"durable, {MANY} connections", rates, "events/s", DECODES, decodes, bar="single")
         half = row.value / 2
         steady, bare = Load(1), Load(1)
         quantiles: list[float] = []
-        for _ in range(form.rounds):
-            found = rig.evenly(gateway.server, sent, 1, form.seconds, half)
+        for _ in range(profile.rounds):
+            found = harness.evenly(gateway.server, sent, 1, profile.seconds, half)
             quantiles.append(found.percentile(0.99) * 1e3)
             steady.latencies.add(found.latencies)
-            bare.latencies.add(rig.evenly(rig.floor("decode"), sent, 1, form.seconds, half).latencies)
+            bare.latencies.add(harness.evenly(harness.floor("decode"), sent, 1, profile.seconds, half).latencies)
         gateway.drained()
-    accepted = (sum(rates) + sum(few)) * form.seconds
+    accepted = (sum(rates) + sum(few)) * profile.seconds
     note = f"{shares.told(int(accepted))}; the generator used {max(used):.2f} of a core"
     at_rate = f"at {half:,.0f} events a second; the handler's: {bare.percentile(0.99) * 1e3:.2f} ms"
     return Result(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 
+from bench.harness import CONNECTIONS, Harness, Profile
 from bench.processes import resident_bytes
 from bench.result import Result, Row, Series
-from bench.rig import CONNECTIONS, Form, Rig
 from bench.workload import bodies, requests
 
 SIZE = 20
@@ -26,29 +26,29 @@ def slope(points: list[tuple[float, float]]) -> float:
     return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Resident memory, sampled through the load."""
-    sent = requests(bodies(rig.seed, SIZE, DISTINCT), SIZE)
+    sent = requests(bodies(harness.seed, SIZE, DISTINCT), SIZE)
     points: list[tuple[float, float]] = []
-    with rig.gateway() as gateway:
+    with harness.gateway() as gateway:
         begun = time.perf_counter()
-        rig.generator.start(gateway.server, sent, SIZE, seconds=form.soak, connections=CONNECTIONS, rate=RATE)
-        while (elapsed := time.perf_counter() - begun) < form.soak:
+        harness.generator.start(gateway.server, sent, SIZE, seconds=profile.soak, connections=CONNECTIONS, rate=RATE)
+        while (elapsed := time.perf_counter() - begun) < profile.soak:
             points.append((elapsed, resident_bytes(gateway.pid) / 1e6))
-            time.sleep(form.soak / SAMPLES)
-        load = rig.generator.ended()
+            time.sleep(profile.soak / SAMPLES)
+        load = harness.generator.ended()
         begun = time.perf_counter()
         gateway.drained()
         drained = time.perf_counter() - begun
-    late = [point for point in points if point[0] >= WARM * form.soak]
+    late = [point for point in points if point[0] >= WARM * profile.soak]
     growth = slope(late)
     note = f"{growth * 3600:+.1f} MB an hour, least squares of the rest; drained {drained:.1f} s after the end"
-    if WARM * form.soak * RATE * SIZE < WINDOW:
+    if WARM * profile.soak * RATE * SIZE < WINDOW:
         note += "; too short for the window of message IDs to be full, so growth is expected"
     middle = len(late) // 2
     early_half, late_half = (statistics.median(y for _, y in part) for part in (late[:middle], late[middle:]))
     return Result(
-        f"soak of {form.soak:.0f} s at {SIZE * RATE:,.0f} events a second",
+        f"soak of {profile.soak:.0f} s at {SIZE * RATE:,.0f} events a second",
         [
             Row("resident, end of what counts", late_half, "MB", "its first half", early_half, note=note),
             Row("p99", load.percentile(0.99) * 1e3, "ms", note=f"of batches of {SIZE}, due times kept"),

@@ -10,9 +10,9 @@ import os
 from dataclasses import replace
 from functools import partial
 
+from bench.harness import Harness, Profile, in_turn
 from bench.processes import hold
 from bench.result import Result, measured
-from bench.rig import Form, Rig, in_turn
 from bench.workload import REFUSING, bodies, requests
 from gateway.model import GatewayError
 
@@ -23,19 +23,19 @@ CORES = 4
 """Two for the workers, one for the generator, one for everything else."""
 
 
-def run(rig: Rig, form: Form) -> Result:
+def run(harness: Harness, profile: Profile) -> Result:
     """Durable events a second in batches, with nothing uploaded meanwhile."""
-    sent = requests(bodies(rig.seed, SIZE, DISTINCT), SIZE)
+    sent = requests(bodies(harness.seed, SIZE, DISTINCT), SIZE)
 
     cores = sorted(os.sched_getaffinity(0))
 
     def speed(workers: int, *, on: int = len(cores)) -> float:
-        with rig.gateway(meta=REFUSING, workers=workers) as gateway:
+        with harness.gateway(meta=REFUSING, workers=workers) as gateway:
             hold(gateway.pid, cores[:on])
-            return rig.closed(gateway.server, sent, SIZE, form.seconds).events_per_second
+            return harness.closed(gateway.server, sent, SIZE, profile.seconds).events_per_second
 
     try:
-        two, one, held = in_turn(form.rounds, partial(speed, 2), partial(speed, 1), partial(speed, 1, on=1))
+        two, one, held = in_turn(profile.rounds, partial(speed, 2), partial(speed, 1), partial(speed, 1, on=1))
     except GatewayError as error:
         return Result("workers", [], f"skipped, the gateway did not start with two workers: {str(error)[:200]}")
     what = "two workers, durable"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.dead_letters import Letters
+from gateway.dead_letters import DeadLetterOperations
 from gateway.telemetry import Snapshot
 
 
@@ -13,7 +13,7 @@ class Gateway(Protocol):
     """A gateway."""
 
     @property
-    def dead_letters(self) -> Letters:
+    def dead_letters(self) -> DeadLetterOperations:
         """The dead letters."""
         ...
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
+from gateway.admin.dead_letters import BadQuery, act_on, listed, where_of
 from gateway.admin.gateway import Gateway
-from gateway.admin.letters import BadQuery, act_on, listed, where_of
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
 from gateway.model import GatewayError, JsonObject

@@ -39,7 +39,7 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
         },
         "received": sum(ledger.received.values()),
         "ignored": sum(ledger.ignored.values()),
-        "repeated": sum(ledger.repeated.values()),
+        "deduplicated": sum(ledger.deduplicated.values()),
         "rejected": dict(sorted(rejected.items())),
         "batches": total.batches,
         "events_per_batch": round(events / flushed, 1) if flushed else 0.0,

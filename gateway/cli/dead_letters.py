@@ -32,7 +32,7 @@ Since = Annotated[str | None, typer.Option(help="Not before this time (ISO 8601,
 Until = Annotated[str | None, typer.Option(help="Before this time (ISO 8601, UTC).")]
 Every = Annotated[bool, typer.Option("--all", help="All of them: needed when nothing else says which.")]
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
 @app.command("list")
@@ -146,7 +146,7 @@ def _need_a_choice(query: dict[str, str], every: bool) -> None:
         fail("say which ones are meant, with --code, --destination, ..., or --all", 2)
 
 
-def _letters(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE) -> Iterator[dict[str, Any]]:
+def _letters(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
     """All that match, page by page."""
     query = {"after": "0", **query, "limit": str(limit)}
     while True:
@@ -186,22 +186,24 @@ async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dic
     import time
     from contextlib import AsyncExitStack
 
-    from gateway.admin.letters import act_on, listed, where_of
-    from gateway.dead_letters import Desk, JointDesk
+    from gateway.admin.dead_letters import act_on, listed, where_of
+    from gateway.dead_letters import AggregatedDeadLetters, DeadLetterService
     from gateway.mapping import compile_mapper
     from gateway.spool import create_spool, spool_file_numbers
 
     mappers = {
         name: compile_mapper(name, one, settings.server.max_event_bytes) for name, one in settings.destinations.items()
     }
-    desks = {}
+    services = {}
     async with AsyncExitStack() as stack:
         for number in spool_file_numbers(settings.spool) or [0]:
             spool = create_spool(settings.spool, time.time, number)
             await spool.open()
             stack.push_async_callback(spool.close)
-            desks[number] = Desk(spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time)
-        desk = JointDesk(desks) if desks.keys() != {0} else desks[0]
+            services[number] = DeadLetterService(
+                spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time
+            )
+        dead_letters = AggregatedDeadLetters(services) if services.keys() != {0} else services[0]
         if path:
-            return await act_on(desk, path.removeprefix("/"), where_of(query))
-        return await listed(desk, query)
+            return await act_on(dead_letters, path.removeprefix("/"), where_of(query))
+        return await listed(dead_letters, query)

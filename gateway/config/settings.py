@@ -196,7 +196,7 @@ class SpoolSettings(_Section):
     )
 
 
-class RepeatsSettings(_Section):
+class DedupSettings(_Section):
     """Events that a sender sends again, told by their `messageId`: each destination takes them once."""
 
     events: int = Field(
@@ -427,7 +427,7 @@ class Settings(_Section):
     server: ServerSettings = Field(ServerSettings(), description="The HTTP face for senders.")
     admin: AdminSettings = Field(AdminSettings(), description="The HTTP face for operators.")
     spool: SpoolSettings = Field(SpoolSettings(), description="Where accepted events wait.")
-    repeats: RepeatsSettings = Field(RepeatsSettings(), description="Events that a sender sends again.")
+    dedup: DedupSettings = Field(DedupSettings(), description="Events that a sender sends again.")
     alerts: AlertSettings = Field(AlertSettings(), description="Who is told when a lane is blocked.")
     logging: LoggingSettings = Field(LoggingSettings(), description="The log, on standard error.")
     sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Who may send, by name.")

@@ -13,10 +13,10 @@ from pathlib import Path
 import aiohttp
 from rich.console import Console
 
-from gateway.demo.children import Child
+from gateway.demo.display import Screen, State, summary
 from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
 from gateway.demo.sender import WRITE_KEY, Sender
-from gateway.demo.show import Screen, State, summary
+from gateway.demo.subprocesses import Subprocess
 from gateway.model import GatewayError
 
 DRAIN_SECONDS = 60.0
@@ -48,18 +48,18 @@ def run(options: DemoOptions) -> int:
         folder = Path(name)
         try:
             # A group of their own, so that Ctrl-C reaches the demo alone, which then stops them in order.
-            sandbox = stack.enter_context(Child(folder, "sandbox", ["gateway", "sandbox", "--port", "0"], group=0))
+            sandbox = stack.enter_context(Subprocess(folder, "sandbox", ["gateway", "sandbox", "--port", "0"], group=0))
             group = os.getpgid(sandbox.process.pid)
             (folder / "gateway.toml").write_text(_settings(folder, sandbox.started().addresses["server"]))
             serve = ["gateway", "serve", "--config", str(folder / "gateway.toml")]
-            gateway = stack.enter_context(Child(folder, "gateway", serve, group=group)).started()
+            gateway = stack.enter_context(Subprocess(folder, "gateway", serve, group=group)).started()
         except GatewayError as error:
             console.print(str(error), markup=False)
             return 1
         return asyncio.run(_watch(options, gateway, sandbox, console))
 
 
-async def _watch(options: DemoOptions, gateway: Child, sandbox: Child, console: Console) -> int:
+async def _watch(options: DemoOptions, gateway: Subprocess, sandbox: Subprocess, console: Console) -> int:
     stop = asyncio.Event()
     at_once = asyncio.Event()
     loop = asyncio.get_running_loop()

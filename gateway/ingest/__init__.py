@@ -1,8 +1,8 @@
 """The HTTP face for senders: authentication, limits, decoding, and an answer once everything is durable."""
 
-from gateway.ingest.calls import Mapper, Source
-from gateway.ingest.repeats import Repeats
+from gateway.ingest.dedup import DedupWindow
+from gateway.ingest.events import Mapper, Source
+from gateway.ingest.listeners import ListenSockets, bind
 from gateway.ingest.server import GroupCommitter, Ingest
-from gateway.ingest.sockets import Bound, bind
 
-__all__ = ["Bound", "GroupCommitter", "Ingest", "Mapper", "Repeats", "Source", "bind"]
+__all__ = ["DedupWindow", "GroupCommitter", "Ingest", "ListenSockets", "Mapper", "Source", "bind"]

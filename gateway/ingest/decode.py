@@ -14,10 +14,10 @@ from gateway.mapping import make_encodable
 from gateway.model import GatewayError
 
 BOM = b"\xef\xbb\xbf"
-HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]").search
-ENVELOPE = 2
+SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]").search
+ENVELOPE_LEVELS = 2
 """Levels of a batch around its events."""
-LONGEST_NUMBER = 400
+MAX_NUMBER_DIGITS = 400
 """Digits of a number that are read; a longer one counts as null."""
 
 
@@ -30,27 +30,27 @@ class BadRequest(GatewayError):
         self.code = code
 
 
-def unzip(body: bytes, most: int) -> bytes:
+def unzip(body: bytes, max_bytes: int) -> bytes:
     """A gzip body, expanded to at most so many bytes; a bomb is refused at that size, not after it.
 
     Raises `BadRequest`.
     """
     inflate = zlib.decompressobj(wbits=31)
     try:
-        expanded = inflate.decompress(body, most + 1)
+        expanded = inflate.decompress(body, max_bytes + 1)
     except zlib.error:
         raise BadRequest(400, "invalid_gzip", "The body is not gzip, though Content-Encoding says so.") from None
-    if len(expanded) > most:
-        raise too_large(most)
+    if len(expanded) > max_bytes:
+        raise request_too_large(max_bytes)
     if not inflate.eof:
         raise BadRequest(400, "invalid_gzip", "The gzip body ends too early; send it again, whole.")
     return expanded
 
 
-def too_large(most: int) -> BadRequest:
+def request_too_large(max_bytes: int) -> BadRequest:
     """The refusal of a body above the limit."""
     return BadRequest(
-        413, "request_too_large", f"A request may have {most} bytes after decompression. Send smaller batches."
+        413, "request_too_large", f"A request may have {max_bytes} bytes after decompression. Send smaller batches."
     )
 
 
@@ -63,17 +63,17 @@ def decode(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _patiently(body)
+        return _decode_leniently(body)
 
 
-def _patiently(body: bytes) -> Any:
+def _decode_leniently(body: bytes) -> Any:
     try:
         text = body.removeprefix(BOM).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(400, "invalid_json", f"The body is not UTF-8 text (byte {error.start}).") from None
     try:
         tree = json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
-        return make_encodable(tree, -ENVELOPE) if HALF_A_CHARACTER(text) else tree
+        return make_encodable(tree, -ENVELOPE_LEVELS) if SURROGATE_ESCAPE(text) else tree
     except json.JSONDecodeError as error:
         message = f"The body is not JSON: {error.msg} at character {error.pos}."
         raise BadRequest(400, "invalid_json", message) from None
@@ -82,14 +82,14 @@ def _patiently(body: bytes) -> Any:
 
 
 def _float(text: str) -> float | None:
-    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
+    number = float(text) if len(text) <= MAX_NUMBER_DIGITS else math.inf
     return number if math.isfinite(number) else None
 
 
 def _int(text: str) -> int | float | None:
     if len(text) < 19:
         return int(text)
-    if len(text) > LONGEST_NUMBER:
+    if len(text) > MAX_NUMBER_DIGITS:
         return None
     number = int(text)
     return number if -(2**63) <= number < 2**64 else _float(text)

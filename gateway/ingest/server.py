@@ -22,38 +22,38 @@ import orjson
 from aiohttp import web
 
 from gateway.config import ServerSettings
-from gateway.ingest.answer import Answer
-from gateway.ingest.calls import IGNORED_TYPES, Source, Taken, refuse, take
-from gateway.ingest.decode import BadRequest, decode, too_large, unzip
-from gateway.ingest.sockets import Bound, bind
-from gateway.ingest.turns import Turns
+from gateway.ingest.decode import BadRequest, decode, request_too_large, unzip
+from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_event, reject_event
+from gateway.ingest.fair_scheduler import FairScheduler
+from gateway.ingest.listeners import ListenSockets, bind
+from gateway.ingest.response import JsonResponse
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
 from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.ingest")
 
-SINGLE = ("track", "identify", "page", "screen", "group", "alias")
+CALL_TYPES = ("track", "identify", "page", "screen", "group", "alias")
 ROUTES: Mapping[str, str | None] = {
-    **{f"/v1/{kind}": kind for kind in SINGLE},
+    **{f"/v1/{kind}": kind for kind in CALL_TYPES},
     "/v1/batch": None,
     "/v1/import": None,
 }
 """Path to the type of its single call; None: a batch."""
 
-BACKLOG = 1024
+ACCEPT_BACKLOG = 1024
 """Connections that wait to be accepted."""
-SLICE = 128
+EVENTS_PER_SLICE = 128
 """Events that are mapped before others get a turn on the loop."""
-ROUND = 128
+EVENTS_PER_ROUND = 128
 """Events that are mapped in one round of the loop: with one slice more, some 7 ms."""
-DECODED = 6000
+BYTES_PER_EVENT = 6000
 """Bytes of a body that are decoded in the time in which an event is mapped."""
 RETRY_AFTER = "Retry-After: 1\r\n"
-KEEP_ALIVE = 75.0
+KEEP_ALIVE_SECONDS = 75.0
 """Seconds that an idle connection is kept: above what load balancers keep theirs (60 s, mostly)."""
 STOPPING = BadRequest(503, "stopping", "The gateway is stopping. Send again to its successor.")
-REMEMBERED = 4096
+MAX_CACHED_HEADERS = 4096
 """Authorization headers whose source is remembered."""
 
 
@@ -85,12 +85,12 @@ class Ingest:
         self._clock = clock
         # Only the loop's thread touches these.
         self._by_header: dict[str, Source | None] = {}
-        self._turns = Turns(ROUND)
+        self._scheduler = FairScheduler(EVENTS_PER_ROUND)
         self._in_flight = 0  # bytes of bodies that are being read or handled
-        self._refusing = False  # set once, when the gateway leaves
+        self._closing = False  # set once, when the gateway leaves
         self._runner: web.ServerRunner | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-        self._bound: Bound | None = None  # the sockets that are our own
+        self._silent_check: asyncio.Task[None] | None = None
+        self._sockets: ListenSockets | None = None  # the sockets that are our own
         self._servers: list[asyncio.Server] = []
         self._port = 0
 
@@ -112,39 +112,39 @@ class Ingest:
             self.handle,
             request_factory=partial(web.BaseRequest, loop=loop, client_max_size=settings.max_request_bytes),
             access_log=None,
-            keepalive_timeout=KEEP_ALIVE,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=2.0,
             auto_decompress=False,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await self._runner.setup()
         if listening is None:
-            self._bound = bind(settings, 1)
-            self._port = self._bound.port
-            listening = self._bound.of(0)
+            self._sockets = bind(settings, 1)
+            self._port = self._sockets.port
+            listening = self._sockets.of(0)
         for one in listening:
             if one.family == socket.AF_UNIX:
-                self._servers.append(await loop.create_unix_server(server, sock=one, backlog=BACKLOG))
+                self._servers.append(await loop.create_unix_server(server, sock=one, backlog=ACCEPT_BACKLOG))
             else:
-                self._servers.append(await loop.create_server(server, sock=one, backlog=BACKLOG))
-        self._sweeper = asyncio.create_task(self._sweep(server), name="slow senders")
+                self._servers.append(await loop.create_server(server, sock=one, backlog=ACCEPT_BACKLOG))
+        self._silent_check = asyncio.create_task(self._close_silent_connections(server), name="slow senders")
 
     def refuse(self) -> None:
         """From now on every request gets 503."""
-        self._refusing = True
+        self._closing = True
 
     async def stop(self) -> None:
         """Finish requests that are under way, within a few seconds, and close every connection."""
-        self._refusing = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        self._closing = True
+        if self._silent_check is not None:
+            self._silent_check.cancel()
         for one in self._servers:
             one.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        if self._bound is not None:
-            self._bound.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, whatever it is. Runs once a request."""
@@ -154,41 +154,41 @@ class Ingest:
         try:
             status, content = await self._answer(request, route)
         except BadRequest as refusal:
-            status, content = refusal.status, _refused(refusal.code, str(refusal))
+            status, content = refusal.status, _error_body(refusal.code, str(refusal))
         except CommitQueueFull as refusal:
-            status, content = 429, _refused("overloaded", str(refusal))
+            status, content = 429, _error_body("overloaded", str(refusal))
         except SpoolFull as refusal:
-            status, content = 503, _refused("spool_full", str(refusal))
+            status, content = 503, _error_body("spool_full", str(refusal))
         except SpoolUnavailable as refusal:
-            status, content = 503, _refused("spool_unavailable", str(refusal))
+            status, content = 503, _error_body("spool_unavailable", str(refusal))
         except Exception:
             # A defect of this process; the sender keeps its events and comes again.
             log.exception("a request could not be answered", extra={"route": route})
-            status, content = 500, _refused("internal_error", "A defect of the gateway; its log says more.")
+            status, content = 500, _error_body("internal_error", "A defect of the gateway; its log says more.")
         self._ledger.requests[route if route in ROUTES else "other", status] += 1
         if status == 200:
-            return Answer(200, content)
-        close = status >= 400 and (self._refusing or status in {408, 413})
+            return JsonResponse(200, content)
+        close = status >= 400 and (self._closing or status in {408, 413})
         headers = RETRY_AFTER if status in {429, 503} else ""
-        return Answer(status, content, close=close, headers=headers)
+        return JsonResponse(status, content, close=close, headers=headers)
 
     async def _answer(self, request: web.BaseRequest, route: str) -> tuple[int, bytes]:
         if route not in ROUTES:
             raise BadRequest(404, "unknown_route", f"There are {', '.join(ROUTES)}.")
         if request.method != "POST":
             raise BadRequest(405, "method_not_allowed", "Send events with POST.")
-        if self._refusing:
+        if self._closing:
             raise STOPPING
         body = await self._read(request)
         self._in_flight += len(body)
         try:
-            return await self._take_body(request, ROUTES[route], body)
+            return await self._handle_body(request, ROUTES[route], body)
         finally:
             self._in_flight -= len(body)
 
-    async def _take_body(self, request: web.BaseRequest, kind: str | None, body: bytes) -> tuple[int, bytes]:
+    async def _handle_body(self, request: web.BaseRequest, kind: str | None, body: bytes) -> tuple[int, bytes]:
         settings = self._settings
-        if turn := self._turns.take(1 + len(body) // DECODED):
+        if turn := self._scheduler.acquire(1 + len(body) // BYTES_PER_EVENT):
             await turn
         headers = request.headers
         encoding = headers.get("Content-Encoding")
@@ -204,70 +204,74 @@ class Ingest:
             source = self._source_of_key(tree.get("writeKey"))
         now = int(self._clock())
         if kind is None:
-            return await self._take_batch(source, tree, now)
+            return await self._handle_batch(source, tree, now)
         if len(body) > settings.max_event_bytes:
             raise BadRequest(413, "event_too_large", f"An event may have {settings.max_event_bytes} bytes.")
-        return await self._take_single(source, kind, tree, now)
+        return await self._handle_single(source, kind, tree, now)
 
-    async def _take_single(self, source: Source, kind: str, event: JsonObject, now: int) -> tuple[int, bytes]:
-        taken = Taken()
+    async def _handle_single(self, source: Source, kind: str, event: JsonObject, now: int) -> tuple[int, bytes]:
+        result = RequestResult()
         if kind in IGNORED_TYPES:
-            taken.ignored = 1
+            result.ignored = 1
         else:
-            take(source, event, 0, now, taken, self._settings.max_event_bytes)
-        await self._commit(source, taken, 1)
-        if taken.refused:
-            (one,) = taken.refused
-            return 400, _refused(one.rejection.code, one.rejection.message, status="rejected")
-        return 200, _accepted(taken)
+            map_event(source, event, 0, now, result, self._settings.max_event_bytes)
+        await self._commit(source, result, 1)
+        if result.rejected:
+            (one,) = result.rejected
+            return 400, _error_body(one.rejection.code, one.rejection.message, status="rejected")
+        return 200, _accepted_body(result)
 
-    async def _take_batch(self, source: Source, envelope: JsonObject, now: int) -> tuple[int, bytes]:
+    async def _handle_batch(self, source: Source, envelope: JsonObject, now: int) -> tuple[int, bytes]:
         events = envelope.get("batch")
         if events.__class__ is not list:
             raise BadRequest(400, "no_batch", "`batch` is not there, or not a list of events.")
         if not events:
             raise BadRequest(400, "empty_batch", "`batch` has no events.")
         shared = {key: found for key in ("context", "integrations") if (found := envelope.get(key)).__class__ is dict}
-        taken = Taken()
-        longest = self._settings.max_event_bytes
+        result = RequestResult()
+        max_bytes = self._settings.max_event_bytes
         for index, event in enumerate(events):
-            if index % SLICE == 0 and (turn := self._turns.take(min(SLICE, len(events) - index))):
+            if index % EVENTS_PER_SLICE == 0 and (
+                turn := self._scheduler.acquire(min(EVENTS_PER_SLICE, len(events) - index))
+            ):
                 await turn
             if event.__class__ is not dict:
-                refuse(source, event, index, now, taken, NOT_AN_OBJECT)
+                reject_event(source, event, index, now, result, NOT_AN_OBJECT)
                 continue
             kind = event.get("type")
             if kind == "track":
-                take(source, _merged(shared, event) if shared else event, index, now, taken, longest)
+                map_event(
+                    source, _with_shared_context(shared, event) if shared else event, index, now, result, max_bytes
+                )
             elif kind.__class__ is str and kind in IGNORED_TYPES:
-                taken.ignored += 1
+                result.ignored += 1
             else:
-                refuse(source, event, index, now, taken, UNKNOWN_TYPE)
-        await self._commit(source, taken, len(events))
-        return 200, _accepted(taken)
+                reject_event(source, event, index, now, result, UNKNOWN_TYPE)
+        await self._commit(source, result, len(events))
+        return 200, _accepted_body(result)
 
-    async def _commit(self, source: Source, taken: Taken, events: int) -> None:
+    async def _commit(self, source: Source, result: RequestResult, events: int) -> None:
         """Make it durable, then count it. A sender that goes away meanwhile does not undo either."""
-        if taken.mapped or taken.letters:
-            await self._committer.commit(taken.mapped, taken.letters, partial(self._durable, source, taken, events))
+        if result.mapped or result.letters:
+            await self._committer.commit(result.mapped, result.letters, partial(self._durable, source, result, events))
         else:
-            self._count(source, taken, events)
+            self._count(source, result, events)
 
-    def _durable(self, source: Source, taken: Taken, events: int) -> None:
-        for destination, keys in taken.keys.items():
-            source.repeats[destination].add(keys, self._clock())
-        self._count(source, taken, events)
+    def _durable(self, source: Source, result: RequestResult, events: int) -> None:
+        for destination, keys in result.keys.items():
+            source.dedup[destination].add(keys, self._clock())
+        self._count(source, result, events)
 
-    def _count(self, source: Source, taken: Taken, events: int) -> None:
+    def _count(self, source: Source, result: RequestResult, events: int) -> None:
         ledger = self._ledger
         ledger.received[source.name] += events
-        if taken.ignored:
-            ledger.ignored[source.name] += taken.ignored
-        for destination, count in taken.mapped_by_destination.items():
+        if result.ignored:
+            ledger.ignored[source.name] += result.ignored
+        for destination, count in result.mapped_by_destination.items():
             ledger.accepted[source.name, destination] += count
-        for destination, count in taken.repeated.items():
-            ledger.repeated[source.name, destination] += count
-        for letter in taken.letters:
+        for destination, count in result.deduplicated.items():
+            ledger.deduplicated[source.name, destination] += count
+        for letter in result.letters:
             ledger.rejected[source.name, letter.destination, letter.code] += 1
             ledger.dead[letter.destination, letter.stage, letter.code] += 1
 
@@ -278,7 +282,7 @@ class Ingest:
         is_here = content.is_eof()  # mostly: a request that is not large comes with its head
         length = content.total_bytes if is_here else request.content_length or 0
         if length > settings.max_request_bytes:
-            raise too_large(settings.max_request_bytes)
+            raise request_too_large(settings.max_request_bytes)
         if self._in_flight + length > settings.max_in_flight_bytes and self._in_flight:
             raise BadRequest(429, "overloaded", "Too much is being received at once. Send again soon.")
         if is_here:
@@ -290,7 +294,7 @@ class Ingest:
                     read += piece
                     self._in_flight += len(piece)
                     if len(read) > settings.max_request_bytes:
-                        raise too_large(settings.max_request_bytes)
+                        raise request_too_large(settings.max_request_bytes)
         except TimeoutError:
             message = f"The request did not arrive within {settings.read_timeout:g} seconds."
             raise BadRequest(408, "too_slow", message) from None
@@ -309,7 +313,7 @@ class Ingest:
             found = known[header]
         else:
             found = self._sources.get(_user_name(header))
-            if len(known) >= REMEMBERED:
+            if len(known) >= MAX_CACHED_HEADERS:
                 known.clear()
             if len(header) <= 1024:
                 known[header] = found
@@ -326,7 +330,7 @@ class Ingest:
             raise BadRequest(401, "unknown_write_key", "The writeKey in the body is not known.")
         return found
 
-    async def _sweep(self, server: web.Server) -> None:
+    async def _close_silent_connections(self, server: web.Server) -> None:
         """Close connections whose sender never finished the head of a first request."""
         first_seen: dict[int, float] = {}
         loop = asyncio.get_running_loop()
@@ -350,16 +354,16 @@ UNKNOWN_TYPE = Rejection(
 )
 
 
-def _accepted(taken: Taken) -> bytes:
-    rejected = orjson.dumps([one.as_json() for one in taken.refused]) if taken.refused else b"[]"
-    return b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":%b}' % (taken.accepted, taken.ignored, rejected)
+def _accepted_body(result: RequestResult) -> bytes:
+    rejected = orjson.dumps([one.as_json() for one in result.rejected]) if result.rejected else b"[]"
+    return b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":%b}' % (result.accepted, result.ignored, rejected)
 
 
-def _refused(code: str, message: str, **more: str) -> bytes:
+def _error_body(code: str, message: str, **more: str) -> bytes:
     return orjson.dumps({**more, "code": code, "message": message})
 
 
-def _merged(shared: Mapping[str, JsonObject], event: JsonObject) -> JsonObject:
+def _with_shared_context(shared: Mapping[str, JsonObject], event: JsonObject) -> JsonObject:
     """An event with what its batch says for all; what it says itself wins."""
     merged = dict(event)
     for key, common in shared.items():

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import Settings, SpoolEngine
-from gateway.ingest import Repeats
-from gateway.ingest.repeats import write_all
+from gateway.ingest import DedupWindow
+from gateway.ingest.dedup import write_all
 from gateway.model import UnixSeconds
 from gateway.spool import DeadLetterStore, SpoolUnavailable
 from gateway.telemetry import Ledger
@@ -39,31 +39,31 @@ class MaintenanceTasks:
         self._letters = letters
         self._ledger = ledger
         self._clock = clock
-        self._repeats = settings.repeats
+        self._dedup = settings.dedup
         self._number = number
-        self.repeats: dict[str, Repeats] = {}
-        if settings.repeats.events:
-            self.repeats = {name: self._window(name) for name in settings.destinations}
+        self.dedup: dict[str, DedupWindow] = {}
+        if settings.dedup.events:
+            self.dedup = {name: self._window(name) for name in settings.destinations}
 
     def start(self) -> None:
         """Remember what an earlier process saved. The spool is open, and so its folder is there and ours."""
-        for window in self.repeats.values():
+        for window in self.dedup.values():
             window.load(self._clock())
 
     async def reload(self, settings: Settings) -> None:
         """Windows for destinations that are new; one that was there before goes on with what it saved."""
-        if self._repeats.events:
-            for name in settings.destinations.keys() - self.repeats.keys():
+        if self._dedup.events:
+            for name in settings.destinations.keys() - self.dedup.keys():
                 window = self._window(name)
                 await asyncio.to_thread(window.load, self._clock())
-                self.repeats[name] = window
+                self.dedup[name] = window
 
-    def _window(self, destination: str) -> Repeats:
+    def _window(self, destination: str) -> DedupWindow:
         path = None
         if self._spool.engine is SpoolEngine.SQLITE:
             mark = f"worker-{self._number}-" if self._number else ""
             path = Path(self._spool.path) / f"{mark}repeats-{destination}"
-        return Repeats(self._repeats.events, self._repeats.age, self._clock(), path)
+        return DedupWindow(self._dedup.events, self._dedup.age, self._clock(), path)
 
     async def run(self) -> None:
         """Keep house until cancelled."""
@@ -78,7 +78,7 @@ class MaintenanceTasks:
 
     async def save(self) -> None:
         """Write what the windows have learnt, on a thread that may wait for the disk."""
-        saves = [save for window in self.repeats.values() if (save := window.to_save())]
+        saves = [save for window in self.dedup.values() if (save := window.to_save())]
         if saves:
             await asyncio.to_thread(write_all, saves)
 

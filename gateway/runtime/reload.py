@@ -21,7 +21,7 @@ log = logging.getLogger("gateway.runtime")
 
 WATCH_INTERVAL = 1.0
 """Seconds between two checks of a watched file."""
-FIXED_SECTIONS = ("server", "admin", "spool", "repeats")
+FIXED_SECTIONS = ("server", "admin", "spool", "dedup")
 """Sections whose changes take effect at the next start."""
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from gateway.admin import Admin
 from gateway.backoff import backoff_delay
 from gateway.config import Settings, settings_to_json
-from gateway.dead_letters import JointDesk, Letters, Replayed
+from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayResult
 from gateway.ingest import bind
 from gateway.model import DeadLetter, GatewayError
 from gateway.runtime import wire
@@ -53,9 +53,9 @@ class RemoteDeadLetters:
         found = await self._worker.call("letters", after, limit, where)
         return [(number, wire.decode(DeadLetter, letter)) for number, letter in found]
 
-    async def replay(self, where: DeadLetterFilter) -> Replayed:
+    async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `Letters`."""
-        return wire.decode(Replayed, await self._worker.call("replay", where))
+        return wire.decode(ReplayResult, await self._worker.call("replay", where))
 
     async def discard(self, where: DeadLetterFilter) -> int:
         """See `Letters`."""
@@ -173,9 +173,9 @@ class Supervisor:
     # Called by the admin port.
 
     @property
-    def dead_letters(self) -> Letters:
+    def dead_letters(self) -> DeadLetterOperations:
         """The dead letters of all workers."""
-        return JointDesk({number: RemoteDeadLetters(client) for number, client in self._clients.items()})
+        return AggregatedDeadLetters({number: RemoteDeadLetters(client) for number, client in self._clients.items()})
 
     async def readiness(self) -> Sequence[str]:
         """Why no requests should be sent; empty when every worker is ready."""
@@ -236,11 +236,11 @@ class Supervisor:
     async def run(self, stop: StopSignal) -> None:
         """Run all workers until stopped. Raises `GatewayError` when one cannot start."""
         async with AsyncExitStack() as stack:
-            bound = bind(self._settings.server, self._processes)
-            stack.callback(bound.close)
+            sockets = bind(self._settings.server, self._processes)
+            stack.callback(sockets.close)
             rate_share = 1 / (self._processes + len(self._orphaned))
             for number in [*range(self._processes), *self._orphaned]:
-                listening = bound.of(number) if number < self._processes else ()
+                listening = sockets.of(number) if number < self._processes else ()
                 shard = SpoolShard(number, 1 / self._processes, rate_share)
                 self._workers.append(WorkerProcess(shard, listening, lambda: self._settings, self._command))
             running: list[asyncio.Task[None]] = []
@@ -249,9 +249,9 @@ class Supervisor:
                 await self._admin.start()
                 stack.push_async_callback(self._admin.stop)
                 self._phase = "serving"
-                publish_addresses(self._settings, bound.port, self._admin.port)
+                publish_addresses(self._settings, sockets.port, self._admin.port)
                 await stop.requested.wait()
-                bound.release()  # otherwise new connections would wait in the queues of these sockets
+                sockets.release()  # otherwise new connections would wait in the queues of these sockets
                 self._phase = "stopping"
             finally:
                 await self._stop_all(stop, running)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.config import Settings, settings_from_json
-from gateway.dead_letters import Letters
+from gateway.dead_letters import DeadLetterOperations
 from gateway.model import JsonObject
 from gateway.runtime import wire
 from gateway.runtime.ipc import Handler, open_stream, read_message, send_reply, serve_calls
@@ -55,7 +55,7 @@ class WorkerApp(Protocol):
         ...
 
     @property
-    def dead_letters(self) -> Letters:
+    def dead_letters(self) -> DeadLetterOperations:
         """The dead letters of this process."""
         ...
 

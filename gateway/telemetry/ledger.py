@@ -54,7 +54,7 @@ class Ledger:
     """Source events, by source."""
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events that go nowhere by design (identify, page, ... and those the sender switched off), by source."""
-    repeated: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    deduplicated: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Source events that a destination had taken before, by (source, destination)."""
     rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Source events that could not be mapped, by (source, destination, code); destination "" before any mapper."""

@@ -65,7 +65,7 @@ class DuplicateFilter(logging.Filter):
         if len(self._seen) >= FOLDED_KINDS:
             self._seen.clear()
         if held:
-            record.repeated = held
+            record.deduplicated = held
         self._seen[key] = (now, 0, None)
         return True
 
@@ -73,7 +73,7 @@ class DuplicateFilter(logging.Filter):
         """Write what is still held back, so that no count is lost."""
         for _, held, record in self._seen.values():
             if held and record is not None:
-                record.repeated = held
+                record.deduplicated = held
                 handler.emit(record)
         self._seen.clear()
 

@@ -74,10 +74,10 @@ class Families:
             (((source,), n) for source, n in ledger.ignored.items()),
         )
         yield _counter(
-            "gateway_events_repeated",
+            "gateway_events_deduplicated",
             "Source events that a destination had taken before.",
             ["source", "destination"],
-            ledger.repeated.items(),
+            ledger.deduplicated.items(),
         )
         yield _counter(
             "gateway_events_rejected",

@@ -13,7 +13,7 @@ from bench import load
 from bench.generator import Generator
 from bench.processes import address
 from bench.requests import Requests, request
-from gateway.demo.children import Child
+from gateway.demo.subprocesses import Subprocess
 
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -94,7 +94,7 @@ async def test_an_answer_without_a_length_ends_the_load_with_a_word() -> None:
 
 
 def test_the_generator_is_another_process_and_numbers_its_sendings_through(tmp_path: Path) -> None:
-    with Child(tmp_path, "bare", ["bench.floors", "bare"]) as floor, Generator(tmp_path) as generator:
+    with Subprocess(tmp_path, "bare", ["bench.floors", "bare"]) as floor, Generator(tmp_path) as generator:
         place = address(floor.started().addresses["server"])
         sent = some()
         one = generator.run(place, sent, 2, seconds=10.0, connections=2, most=20)

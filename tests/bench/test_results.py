@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from bench.bars import BARS
-from bench.picture import pictures
+from bench.charts import charts
+from bench.harness import in_turn
 from bench.report import markdown, put_into, summary, table
 from bench.result import Result, Row, Series, judged, measured
-from bench.rig import in_turn
 
 SINGLE = measured("durable", [50.0, 60.0, 40.0], "events/s", "handler", [100.0, 100.0, 50.0], bar="single")
 LATENCY = Row("p99", 15.5, "ms", bar="latency")
@@ -91,7 +91,7 @@ def test_what_is_met_stands_in_the_json() -> None:
 
 
 def test_pictures_are_well_formed_and_stay_within_their_frame() -> None:
-    made = pictures([RESULT])
+    made = charts([RESULT])
     assert set(made) == {"bars", "latency", "soak"}
     for text in made.values():
         root = ET.fromstring(text)
@@ -108,13 +108,13 @@ def test_pictures_are_well_formed_and_stay_within_their_frame() -> None:
 def test_a_picture_shows_what_is_met_what_is_not_and_what_was_measured_elsewhere() -> None:
     good = Row("two", 19.0, "events/s", "one", 10.0, "workers")
     elsewhere = replace(good, bar="lanes", caveat="at another size")
-    text = pictures([Result("one", [good, LATENCY, elsewhere])])["bars"]
+    text = charts([Result("one", [good, LATENCY, elsewhere])])["bars"]
     assert [text.count(f'<rect class="{kind}"') for kind in ("good", "short", "open")] == [1, 1, 1]
     assert "1.90 (at least 1.60, aim 1.90)" in text
 
 
 def test_a_picture_reads_on_light_and_on_dark_pages() -> None:
-    assert all("prefers-color-scheme: dark" in text for text in pictures([RESULT]).values())
+    assert all("prefers-color-scheme: dark" in text for text in charts([RESULT]).values())
 
 
 def test_a_page_gets_the_tables_between_its_marks_and_keeps_the_rest(tmp_path: Path) -> None:

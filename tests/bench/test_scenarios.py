@@ -16,7 +16,7 @@ from bench.scenarios import SCENARIOS, scenario
 from bench.scenarios.soak import slope
 from bench.workload import REFUSING, bodies, hashes_of, settings
 from gateway.config import parse
-from gateway.config.settings import BatchSettings, RepeatsSettings, SpoolSettings, UploadSettings
+from gateway.config.settings import BatchSettings, DedupSettings, SpoolSettings, UploadSettings
 
 FOLDER = Path(scenario("limits").__file__ or "").parent
 
@@ -37,7 +37,7 @@ def test_the_gateway_that_is_measured_keeps_the_defaults_of_a_user(tmp_path: Pat
     """But for where it listens, keeps its files and uploads to, and the pace that its owner would ask Meta for."""
     measured = parse(tomllib.loads(settings(REFUSING, tmp_path)))
     destination = measured.destinations["store"]
-    assert measured.repeats == RepeatsSettings()
+    assert measured.dedup == DedupSettings()
     assert measured.spool == SpoolSettings(path=str(tmp_path / "spool"))
     assert destination.batch == BatchSettings()
     assert destination.upload == UploadSettings(graph_url=REFUSING, requests_per_second=1000)
@@ -58,13 +58,13 @@ def test_a_process_is_measured_with_those_under_it() -> None:
     own = os.getpid()
     alone = resident_bytes(own)
     code = "import time; x = bytearray(30_000_000); print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         try:
-            assert child.stdout is not None
-            child.stdout.readline()
-            assert child.pid in family(own)
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert process.pid in family(own)
             assert resident_bytes(own) >= alone + 25_000_000
-            assert peak_resident_bytes(child.pid) >= 30_000_000
+            assert peak_resident_bytes(process.pid) >= 30_000_000
             assert cpu_seconds(own) > 0
         finally:
-            child.kill()
+            process.kill()

@@ -43,7 +43,7 @@ def main(folder: Path) -> int:
     acknowledged = set(evidence["acknowledged"])
     unheard = set(evidence["unheard"])
     kills = evidence["kills"]
-    repeated = {number: times for number, times in arrivals.items() if len(times) > 1}
+    deduplicated = {number: times for number, times in arrivals.items() if len(times) > 1}
     faults = {
         "missing": sorted(acknowledged - set(arrivals) - set(dead)),
         "never sent": sorted(number for number in {*arrivals, *dead} if not 0 <= number < evidence["sent"]),
@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
         "wrongly taken": sorted(number for number in arrivals if is_bad(number)),
         "dead twice without cause": sorted(n for n, count in dead.items() if count > 1 and n not in unheard),
         "repeated without cause": sorted(
-            number for number, times in repeated.items() if number not in unheard and not all_straddle(times, kills)
+            number for number, times in deduplicated.items() if number not in unheard and not all_straddle(times, kills)
         ),
         "not fresh": sorted(number for number in evidence["fresh"] if number not in arrivals and not is_bad(number)),
     }
@@ -64,10 +64,10 @@ def main(folder: Path) -> int:
         "delivered": len(arrivals),
         "dead": len(dead),
         "lost": len(faults["missing"]),
-        "repeated": len(repeated),
+        "deduplicated": len(deduplicated),
         "recoveries": recoveries,
     }
-    rare = {"repeats": len(repeated), "recoveries": recoveries, "dead letters": len(dead)}
+    rare = {"repeats": len(deduplicated), "recoveries": recoveries, "dead letters": len(dead)}
     print(json.dumps(verdict))
     for name, numbers in faults.items():
         if numbers:

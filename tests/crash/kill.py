@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from gateway.demo.children import Child
+from gateway.demo.subprocesses import Subprocess
 from gateway.model import GatewayError, JsonObject
 from tests.crash import judge
 
@@ -121,7 +121,7 @@ def run(folder: Path, kills: int, seed: int, seconds: float = 0.0) -> JsonObject
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     arguments = ["gateway", "sandbox", "--port", "0", "--token", "token", "--keep", "5000000"]
-    with Child(folder, "sandbox", arguments) as sandbox:
+    with Subprocess(folder, "sandbox", arguments) as sandbox:
         meta = sandbox.started().addresses["server"]
         (folder / "gateway.toml").write_text(settings(folder, meta, port))
         for fault in FAULTS:
@@ -163,38 +163,38 @@ def run(folder: Path, kills: int, seed: int, seconds: float = 0.0) -> JsonObject
     return {"seed": seed, **verdict}
 
 
-def _gateway(folder: Path) -> Child:
-    return Child(folder, "gateway", ["gateway", "serve", "--config", str(folder / "gateway.toml")])
+def _gateway(folder: Path) -> Subprocess:
+    return Subprocess(folder, "gateway", ["gateway", "serve", "--config", str(folder / "gateway.toml")])
 
 
 def _one_life(folder: Path, random: Random) -> float:
     """Start, live for a while, die; the unix time of the death."""
-    child = _gateway(folder)
+    process = _gateway(folder)
     how = random.random()
     if how < 0.15:  # while it starts
         time.sleep(random.uniform(0.05, 0.6))
     else:
-        child.started()
+        process.started()
         time.sleep(random.uniform(0.0, 0.6))
         if how < 0.3:  # while it drains
-            child.process.send_signal(signal.SIGTERM)
+            process.process.send_signal(signal.SIGTERM)
             time.sleep(random.uniform(0.0, 0.15))
     at = time.time()
-    child.kill()
+    process.kill()
     return at
 
 
 def _last_life(folder: Path, shop: Shop) -> list[int]:
     """All is well again: a fresh batch gets through, and nothing waits any more."""
-    child = _gateway(folder).started()
+    process = _gateway(folder).started()
     shop.stop.clear()
     fresh = range(shop.sent, shop.sent + 20)
     shop.send(fresh)
     deadline = time.monotonic() + 60
-    while _get(f"{child.addresses['admin']}/status")["account"]["waiting"]:
+    while _get(f"{process.addresses['admin']}/status")["account"]["waiting"]:
         assert time.monotonic() < deadline, "the backlog does not drain"
         time.sleep(0.05)
-    assert child.stop() == 0
+    assert process.stop() == 0
     return list(fresh)
 
 

@@ -24,7 +24,7 @@ START = 1_800_000_000.0
 LANE = Lane("store", "1", "tag")
 FAR = int(START) + 60 * 86400
 
-Answer = Callable[["Seen"], Any]
+JsonResponse = Callable[["Seen"], Any]
 """What Meta does with a call: a `HttpResponse`, an exception to raise, or a number of seconds to take before `ok`."""
 
 
@@ -67,7 +67,7 @@ class Seen:
 class Meta:
     """Notes every call and answers as it is told."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: JsonResponse) -> None:
         self.answer = answer
         self.calls: list[Seen] = []
         self.latency = 0.1
@@ -97,7 +97,7 @@ def well(seen: Seen) -> HttpResponse:
 class Field:
     """The spool, the lanes, Meta, and the account."""
 
-    def __init__(self, answer: Answer = well, spool: StorageEngine | None = None, **settings: Any) -> None:
+    def __init__(self, answer: JsonResponse = well, spool: StorageEngine | None = None, **settings: Any) -> None:
         upload = {"requests_per_second": 100.0, "backoff_base": 1.0, **settings.pop("upload", {})}
         batch = {"max_age": 1.0, **settings.pop("batch", {})}
         tree = {

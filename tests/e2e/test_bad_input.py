@@ -15,22 +15,26 @@ from pathlib import Path
 import pytest
 
 from gateway.model import JsonObject
-from tests.e2e.house import WRITE_KEY, House, sale, until
+from tests.e2e.environment import WRITE_KEY, Environment, sale, until
 
 AUTHORIZATION = "Basic " + b64encode(f"{WRITE_KEY}:".encode()).decode()
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), server="read_timeout = 1.0") as house, house.start():
-        yield house
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with Environment(tmp_path_factory.mktemp("house"), server="read_timeout = 1.0") as env, env.start():
+        yield env
 
 
 def post(
-    house: House, body: bytes, path: str = "/v1/batch", headers: Mapping[str, str] | None = None, method: str = "POST"
+    env: Environment,
+    body: bytes,
+    path: str = "/v1/batch",
+    headers: Mapping[str, str] | None = None,
+    method: str = "POST",
 ) -> tuple[int, JsonObject, Mapping[str, str]]:
     request = urllib.request.Request(
-        house.url + path, body, {"Authorization": AUTHORIZATION, **(headers or {})}, method=method
+        env.url + path, body, {"Authorization": AUTHORIZATION, **(headers or {})}, method=method
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -44,10 +48,10 @@ def batch(*events: object) -> bytes:
     return json.dumps({"batch": events}).encode()
 
 
-def resident(house: House) -> int:
+def resident(env: Environment) -> int:
     """Bytes of the gateway's memory."""
-    assert house.gateway is not None
-    pages = Path(f"/proc/{house.gateway.process.pid}/statm").read_text().split()[1]
+    assert env.gateway is not None
+    pages = Path(f"/proc/{env.gateway.process.pid}/statm").read_text().split()[1]
     return int(pages) * 4096
 
 
@@ -84,11 +88,11 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_rubbish_gets_its_documented_answer(
-    house: House, body: bytes, path: str, headers: Mapping[str, str], status: int, code: str
+    env: Environment, body: bytes, path: str, headers: Mapping[str, str], status: int, code: str
 ) -> None:
-    before, begun = resident(house), time.monotonic()
+    before, begun = resident(env), time.monotonic()
     try:
-        answered, told, _ = post(house, body, path, headers)
+        answered, told, _ = post(env, body, path, headers)
     except urllib.error.URLError:
         # The gateway need not read 50 MB to refuse them; a sender that insists finds the connection closed.
         assert len(body) > 4 * 2**20
@@ -96,19 +100,19 @@ def test_rubbish_gets_its_documented_answer(
         assert (answered, told["code"]) == (status, code)
         assert told["message"]
     assert time.monotonic() - begun < 5
-    assert resident(house) - before < 64 * 2**20
-    assert post(house, batch({"type": "identify"}))[0] == 200
+    assert resident(env) - before < 64 * 2**20
+    assert post(env, batch({"type": "identify"}))[0] == 200
 
 
-def test_a_wrong_method_and_a_missing_key_are_told(house: House) -> None:
-    assert post(house, batch(sale(1)), method="PUT")[0:2][0] == 405
-    request = urllib.request.Request(house.url + "/v1/batch", batch(sale(1)))
+def test_a_wrong_method_and_a_missing_key_are_told(env: Environment) -> None:
+    assert post(env, batch(sale(1)), method="PUT")[0:2][0] == 405
+    request = urllib.request.Request(env.url + "/v1/batch", batch(sale(1)))
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert (refused.value.code, json.load(refused.value)["code"]) == (401, "no_write_key")
 
 
-def test_a_bad_event_costs_itself_and_is_named_by_its_index(house: House) -> None:
+def test_a_bad_event_costs_itself_and_is_named_by_its_index(env: Environment) -> None:
     events: list[object] = [
         sale(1000),
         [],
@@ -122,7 +126,7 @@ def test_a_bad_event_costs_itself_and_is_named_by_its_index(house: House) -> Non
         {"type": "page"},
         sale(1010),
     ]
-    status, answer, _ = post(house, batch(*events))
+    status, answer, _ = post(env, batch(*events))
     assert (status, answer["accepted"], answer["ignored"]) == (200, 2, 1)
     assert [(one["index"], one["code"]) for one in answer["rejected"]] == [
         (1, "not_an_object"),
@@ -137,8 +141,8 @@ def test_a_bad_event_costs_itself_and_is_named_by_its_index(house: House) -> Non
     assert answer["rejected"][3]["message_id"] == "m-4"
 
 
-def test_a_single_track_that_is_rejected_gets_400_with_its_code(house: House) -> None:
-    status, answer, _ = post(house, json.dumps(sale(1, event="Nobody Mapped This")).encode(), "/v1/track")
+def test_a_single_track_that_is_rejected_gets_400_with_its_code(env: Environment) -> None:
+    status, answer, _ = post(env, json.dumps(sale(1, event="Nobody Mapped This")).encode(), "/v1/track")
     assert (status, answer["code"]) == (400, "unmapped_event")
     assert answer["message"]
 
@@ -156,23 +160,23 @@ def test_a_single_track_that_is_rejected_gets_400_with_its_code(house: House) ->
     ],
     ids=["plain", "byte order mark", "NaN", "beyond 64 bits", "beyond a float", "duplicate keys", "half a character"],
 )
-def test_odd_json_that_senders_write_is_taken(house: House, text: bytes) -> None:
+def test_odd_json_that_senders_write_is_taken(env: Environment, text: bytes) -> None:
     one = sale(2000 + len(text), properties={"order_id": "x", "total": 3, "note": "\ud800", "big": 10**30})
-    status, answer, _ = post(house, text % json.dumps(one).encode())
+    status, answer, _ = post(env, text % json.dumps(one).encode())
     assert (status, answer["accepted"]) == (200, 1)
 
 
-def test_a_form_content_type_is_not_looked_at_and_gzip_is_taken(house: House) -> None:
+def test_a_form_content_type_is_not_looked_at_and_gzip_is_taken(env: Environment) -> None:
     headers = {**GZIP, "Content-Type": "application/x-www-form-urlencoded"}
-    status, answer, _ = post(house, gzip.compress(batch(sale(3000))), headers=headers)
+    status, answer, _ = post(env, gzip.compress(batch(sale(3000))), headers=headers)
     assert (status, answer["accepted"]) == (200, 1)
 
 
-def test_the_write_key_may_stand_in_the_body_and_context_on_the_envelope(house: House) -> None:
+def test_the_write_key_may_stand_in_the_body_and_context_on_the_envelope(env: Environment) -> None:
     event = sale(3100)
     traits = event.pop("context")
     body = json.dumps({"batch": [event], "writeKey": WRITE_KEY, "context": traits}).encode()
-    request = urllib.request.Request(house.url + "/v1/batch", body)
+    request = urllib.request.Request(env.url + "/v1/batch", body)
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert json.load(answer)["accepted"] == 1
 
@@ -180,12 +184,12 @@ def test_the_write_key_may_stand_in_the_body_and_context_on_the_envelope(house: 
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /v1/track HTTP/1.1\r\nHost: x\r\n", None], ids=["nothing", "head", "body"]
 )
-def test_a_sender_that_never_ends_its_request_is_let_go(house: House, sent: bytes | None) -> None:
+def test_a_sender_that_never_ends_its_request_is_let_go(env: Environment, sent: bytes | None) -> None:
     if sent is None:
         sent = (
             f"POST /v1/track HTTP/1.1\r\nHost: x\r\nAuthorization: {AUTHORIZATION}\r\nContent-Length: 1000\r\n\r\n{{"
         ).encode()
-    port = int(house.url.rpartition(":")[2])
+    port = int(env.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=15) as sender:
         sender.sendall(sent)
         begun = time.monotonic()
@@ -196,9 +200,9 @@ def test_a_sender_that_never_ends_its_request_is_let_go(house: House, sent: byte
     assert answer == b"" or b"408" in answer.partition(b"\r\n")[0]
 
 
-def test_after_all_this_the_account_still_adds_up(house: House) -> None:
-    assert post(house, batch(sale(4000)))[1]["accepted"] == 1
-    until(lambda: house.account()["waiting"] == 0, "the backlog to drain")
-    account = house.account()
+def test_after_all_this_the_account_still_adds_up(env: Environment) -> None:
+    assert post(env, batch(sale(4000)))[1]["accepted"] == 1
+    until(lambda: env.account()["waiting"] == 0, "the backlog to drain")
+    account = env.account()
     assert account["accepted"] == account["delivered"] + account["dead_lettered"]
     assert account["accepted"] > 0

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.house import EVENT_SET, TOKEN, House, sale, until
-from tests.e2e.test_promises import orders
+from tests.e2e.environment import EVENT_SET, TOKEN, Environment, sale, until
+from tests.e2e.test_guarantees import orders
 
 
-def gateway(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+def gateway(env: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command with the house's settings; port 0 means that it cannot find a running gateway by them."""
-    config = ["--config", str(house.folder / "gateway.toml")]
+    config = ["--config", str(env.folder / "gateway.toml")]
     return subprocess.run(
         [sys.executable, "-m", "gateway", *arguments, *([] if "--url" in arguments else config)],
         env={**os.environ, "TEST_META_TOKEN": TOKEN},
@@ -26,111 +26,111 @@ def gateway(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def rewrite(house: House, before: str, after: str) -> None:
-    path = house.folder / "gateway.toml"
+def rewrite(env: Environment, before: str, after: str) -> None:
+    path = env.folder / "gateway.toml"
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after))
 
 
 def test_an_unmapped_event_is_replayed_after_the_settings_were_mended(tmp_path: Path) -> None:
-    with House(tmp_path) as house:
-        with house.start() as running:
-            _, answer = house.track(sale(1, event="Store Purchase"))
+    with Environment(tmp_path) as env:
+        with env.start() as running:
+            _, answer = env.track(sale(1, event="Store Purchase"))
             assert [one["code"] for one in answer["rejected"]] == ["unmapped_event"]
             running.stop()
         rewrite(
-            house,
+            env,
             '[destinations.store]\napi = "conversions"',
             '[destinations.store]\nevents_to_standard = { "Store Purchase" = ["Purchase"] }\napi = "conversions"',
         )
 
-        listed = gateway(house, "dead-letters", "list")
+        listed = gateway(env, "dead-letters", "list")
         assert listed.stdout.count("unmapped_event") == 2
         assert "customer1@" not in listed.stdout
         number = listed.stdout.split()[0]
-        shown = json.loads(gateway(house, "dead-letters", "show", number).stdout)
+        shown = json.loads(gateway(env, "dead-letters", "show", number).stdout)
         assert shown["code"] == "unmapped_event"
         assert "customer1@example.com" not in json.dumps(shown)
 
-        done = gateway(house, "dead-letters", "replay", "--destination", "store")
+        done = gateway(env, "dead-letters", "replay", "--destination", "store")
         assert "replayed 1 dead letters as 1 events; 0 stay" in done.stdout, done.stderr
         assert done.returncode == 0
-        assert gateway(house, "dead-letters", "replay", "--all").returncode == 1
-        with house.start() as running:
-            until(lambda: orders(house) == ["order-1"], "the replayed event")
+        assert gateway(env, "dead-letters", "replay", "--all").returncode == 1
+        with env.start() as running:
+            until(lambda: orders(env) == ["order-1"], "the replayed event")
             assert running.stop() == 0
-        gone = gateway(house, "dead-letters", "discard", "--code", "unmapped_event")
+        gone = gateway(env, "dead-letters", "discard", "--code", "unmapped_event")
         assert gone.stdout == "discarded 1 dead letters\n"
-        assert gateway(house, "dead-letters", "list").stdout == ""
+        assert gateway(env, "dead-letters", "list").stdout == ""
 
 
 def test_dead_letters_of_a_running_gateway_are_replayed_over_its_admin_port(tmp_path: Path) -> None:
-    with House(tmp_path) as house:
-        house.faults({"status": 400, "code": 100, "subcode": 2804050, "event_set": EVENT_SET})
-        with house.start():
-            house.track(sale(1))
-            until(lambda: house.account()["dead_lettered"] == 1, "the refusal")
-            house.faults()
-            done = gateway(house, "dead-letters", "replay", "--all", "--url", house.admin)
+    with Environment(tmp_path) as env:
+        env.faults({"status": 400, "code": 100, "subcode": 2804050, "event_set": EVENT_SET})
+        with env.start():
+            env.track(sale(1))
+            until(lambda: env.account()["dead_lettered"] == 1, "the refusal")
+            env.faults()
+            done = gateway(env, "dead-letters", "replay", "--all", "--url", env.admin)
             assert "replayed 1 dead letters as 1 events; 0 stay" in done.stdout, done.stderr
-            until(lambda: orders(house) == ["order-1"], "the replayed event")
-            until(lambda: house.account()["waiting"] == 0, "its settling")
-            account = house.account()
+            until(lambda: orders(env) == ["order-1"], "the replayed event")
+            until(lambda: env.account()["waiting"] == 0, "its settling")
+            account = env.account()
             assert account["accepted"] == account["delivered"] + account["dead_lettered"]
-            assert gateway(house, "dead-letters", "list", "--url", house.admin).stdout == ""
+            assert gateway(env, "dead-letters", "list", "--url", env.admin).stdout == ""
 
 
 def test_a_repeat_is_taken_once_also_across_a_restart(tmp_path: Path) -> None:
-    with House(tmp_path) as house:
-        with house.start() as running:
-            assert house.track(sale(1), sale(2), sale(1))[1]["ignored"] == 1
-            assert house.track(sale(2))[1] == {"status": "ok", "accepted": 0, "ignored": 1, "rejected": []}
+    with Environment(tmp_path) as env:
+        with env.start() as running:
+            assert env.track(sale(1), sale(2), sale(1))[1]["ignored"] == 1
+            assert env.track(sale(2))[1] == {"status": "ok", "accepted": 0, "ignored": 1, "rejected": []}
             assert running.stop() == 0
-        with house.start():
-            assert house.track(sale(1), sale(3))[1]["accepted"] == 1
-            until(lambda: len(orders(house)) == 3, "delivery")
-            assert orders(house) == ["order-1", "order-2", "order-3"]
-            assert house.status()["repeated"] == 2
+        with env.start():
+            assert env.track(sale(1), sale(3))[1]["accepted"] == 1
+            until(lambda: len(orders(env)) == 3, "delivery")
+            assert orders(env) == ["order-1", "order-2", "order-3"]
+            assert env.status()["deduplicated"] == 2
 
 
 def test_an_event_that_was_refused_room_is_no_repeat_when_it_comes_again(tmp_path: Path) -> None:
-    with House(tmp_path, server="") as house:
-        rewrite(house, "[spool]\n", '[spool]\nmax_bytes = "1MiB"\nlane_quota = 0.01\n')
-        house.faults({"drop": "before", "event_set": EVENT_SET})
-        with house.start():
+    with Environment(tmp_path, server="") as env:
+        rewrite(env, "[spool]\n", '[spool]\nmax_bytes = "1MiB"\nlane_quota = 0.01\n')
+        env.faults({"drop": "before", "event_set": EVENT_SET})
+        with env.start():
             taken = 0
-            while house.track(*(sale(taken * 10 + number) for number in range(10)))[0] == 200:
+            while env.track(*(sale(taken * 10 + number) for number in range(10)))[0] == 200:
                 taken += 1
                 assert taken < 1000
-            status, answer = house.track(*(sale(taken * 10 + number) for number in range(10)))
+            status, answer = env.track(*(sale(taken * 10 + number) for number in range(10)))
             assert (status, answer["code"]) == (503, "spool_full")
             assert "lane_quota" in answer["message"]
-            house.faults()
-            until(lambda: house.account()["waiting"] == 0, "room")
-            assert house.track(*(sale(taken * 10 + number) for number in range(10)))[1]["accepted"] == 10
-            until(lambda: len(orders(house)) == (taken + 1) * 10, "delivery")
+            env.faults()
+            until(lambda: env.account()["waiting"] == 0, "room")
+            assert env.track(*(sale(taken * 10 + number) for number in range(10)))[1]["accepted"] == 10
+            until(lambda: len(orders(env)) == (taken + 1) * 10, "delivery")
 
 
 def test_events_of_a_destination_that_was_removed_are_kept_told_and_delivered_when_it_is_back(tmp_path: Path) -> None:
-    with House(tmp_path) as house:
-        house.faults({"drop": "before"})
-        with house.start() as running:
-            house.track(sale(1))
+    with Environment(tmp_path) as env:
+        env.faults({"drop": "before"})
+        with env.start() as running:
+            env.track(sale(1))
             running.stop(signal.SIGKILL)
-        house.faults()
-        whole = (house.folder / "gateway.toml").read_text()
+        env.faults()
+        whole = (env.folder / "gateway.toml").read_text()
         start = whole.index("[destinations.legacy]")
-        (house.folder / "gateway.toml").write_text(whole[:start].replace('["store", "legacy"]', '["store"]'))
-        with house.start() as running:
-            until(lambda: orders(house) == ["order-1"], "the other destination")
-            (orphan,) = house.status()["orphans"]
+        (env.folder / "gateway.toml").write_text(whole[:start].replace('["store", "legacy"]', '["store"]'))
+        with env.start() as running:
+            until(lambda: orders(env) == ["order-1"], "the other destination")
+            (orphan,) = env.status()["orphans"]
             assert (orphan["destination"], orphan["waiting"]) == ("legacy", 1)
             assert "not in the settings" in running.log.read_text()
             running.stop()
-        checked = gateway(house, "check")
+        checked = gateway(env, "check")
         assert "1 events wait for legacy/" in checked.stderr, checked.stderr
 
-        (house.folder / "gateway.toml").write_text(whole)
-        with house.start():
-            until(lambda: len(house.arrived(EVENT_SET + "00")) == 1, "delivery to the destination that is back")
+        (env.folder / "gateway.toml").write_text(whole)
+        with env.start():
+            until(lambda: len(env.arrived(EVENT_SET + "00")) == 1, "delivery to the destination that is back")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import WRITE_KEY, House, until
+from tests.e2e.environment import WRITE_KEY, Environment, until
 from tests.e2e.proxy import Proxy
-from tests.e2e.test_promises import orders
+from tests.e2e.test_guarantees import orders
 
 EVENTS = 230
 """More than two of the SDKs' batches."""
@@ -39,13 +39,13 @@ sdk.shutdown()
 @pytest.mark.parametrize("sdk", [RUDDERSTACK, SEGMENT], ids=["rudderstack", "segment"])
 @pytest.mark.parametrize(("status", "times"), [(503, 0), (503, 2), (429, 2)])
 def test_events_of_an_sdk_arrive_once_each(tmp_path: Path, sdk: str, status: int, times: int) -> None:
-    with House(tmp_path) as house, house.start(), Proxy(house.url, status, times) as proxy:
+    with Environment(tmp_path) as env, env.start(), Proxy(env.url, status, times) as proxy:
         script = sdk.format(url=proxy.url) + SEND.format(key=WRITE_KEY, events=EVENTS)
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False, timeout=55
         )
         assert done.returncode == 0, done.stderr
         assert proxy.refused == times
-        until(lambda: len(orders(house)) == EVENTS, "every event")
-        assert orders(house) == sorted(f"order-{number}" for number in range(EVENTS))
-        assert house.status()["ignored"] == 2
+        until(lambda: len(orders(env)) == EVENTS, "every event")
+        assert orders(env) == sorted(f"order-{number}" for number in range(EVENTS))
+        assert env.status()["ignored"] == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import EVENT_SET, WRITE_KEY, House, until
+from tests.e2e.environment import EVENT_SET, WRITE_KEY, Environment, until
 
 SAMPLE = Path(__file__).parent / "data" / "sample.json"
 
@@ -20,17 +20,17 @@ def h(text: str) -> str:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
 def test_the_sample_arrives_with_every_field_that_the_table_promises(tmp_path: Path) -> None:
-    with House(tmp_path) as house, house.start():
+    with Environment(tmp_path) as env, env.start():
         done = subprocess.run(
-            ["curl", "-sS", "-u", f"{WRITE_KEY}:", f"{house.url}/v1/track", "-d", f"@{SAMPLE}"],
+            ["curl", "-sS", "-u", f"{WRITE_KEY}:", f"{env.url}/v1/track", "-d", f"@{SAMPLE}"],
             capture_output=True,
             text=True,
             check=True,
             timeout=20,
         )
         assert done.stdout == '{"status":"ok","accepted":1,"ignored":0,"rejected":[]}'
-        until(lambda: bool(house.arrived() and house.arrived(EVENT_SET + "00")), "both dialects")
-        (today,), (legacy,) = house.arrived(), house.arrived(EVENT_SET + "00")
+        until(lambda: bool(env.arrived() and env.arrived(EVENT_SET + "00")), "both dialects")
+        (today,), (legacy,) = env.arrived(), env.arrived(EVENT_SET + "00")
 
     options = {
         "data_processing_options": ["LDU"],

@@ -16,30 +16,30 @@ from pathlib import Path
 import pytest
 
 from gateway.model import JsonObject
-from tests.e2e.house import WRITE_KEY, House, get, post, sale, until
+from tests.e2e.environment import WRITE_KEY, Environment, get, post, sale, until
+from tests.e2e.test_guarantees import orders
 from tests.e2e.test_operators import gateway, rewrite
-from tests.e2e.test_promises import orders
 from tests.e2e.test_reload import reloaded
 
 AUTHORIZATION = {"Authorization": "Basic " + b64encode(f"{WRITE_KEY}:".encode()).decode()}
 
 
-def house_of(folder: Path, workers: int, **parts: str) -> House:
-    return House(folder, server=f"workers = {workers}\n" + parts.pop("server", ""), **parts)
+def house_of(folder: Path, workers: int, **parts: str) -> Environment:
+    return Environment(folder, server=f"workers = {workers}\n" + parts.pop("server", ""), **parts)
 
 
-def workers_of(house: House) -> list[int]:
+def workers_of(env: Environment) -> list[int]:
     """Process IDs of the workers."""
-    assert house.gateway is not None
-    parent = house.gateway.process.pid
+    assert env.gateway is not None
+    parent = env.gateway.process.pid
     found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(one) for one in found]
 
 
-def spread(house: House, events: Sequence[JsonObject]) -> None:
+def spread(env: Environment, events: Sequence[JsonObject]) -> None:
     """Each event on a connection of its own, which the kernel spreads over the workers."""
     for event in events:
-        address = house.url.removeprefix("http://")
+        address = env.url.removeprefix("http://")
         with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
             connection.request("POST", "/v1/track", json.dumps(event).encode(), AUTHORIZATION)
             answer = connection.getresponse()
@@ -47,119 +47,119 @@ def spread(house: House, events: Sequence[JsonObject]) -> None:
 
 
 def test_two_workers_are_told_as_one_gateway_and_stop_as_one(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as house, house.start() as running:
-        assert len(workers_of(house)) == 2
-        spread(house, [sale(number) for number in range(60)])
-        until(lambda: house.account()["waiting"] == 0, "everything to be delivered")
-        assert sorted(orders(house)) == sorted(f"order-{number}" for number in range(60))
-        status = house.status()
+    with house_of(tmp_path, 2) as env, env.start() as running:
+        assert len(workers_of(env)) == 2
+        spread(env, [sale(number) for number in range(60)])
+        until(lambda: env.account()["waiting"] == 0, "everything to be delivered")
+        assert sorted(orders(env)) == sorted(f"order-{number}" for number in range(60))
+        status = env.status()
         assert status["workers"] == 2
         assert status["account"]["accepted"] == status["account"]["delivered"] == 120
         assert len(status["lanes"]) == 2
-        assert all((house.folder / "spool" / name).stat().st_size for name in ("spool.sqlite", "spool-1.sqlite"))
+        assert all((env.folder / "spool" / name).stat().st_size for name in ("spool.sqlite", "spool-1.sqlite"))
         assert running.stop() == 0
         spent = [line for line in running.log.read_text().splitlines() if '"stopped"' in line]
         assert len(spent) == 3, "each worker and the supervisor"
 
 
 def test_dead_letters_of_all_workers_are_listed_in_pages_and_replayed(tmp_path: Path) -> None:
-    with house_of(tmp_path, 3) as house, house.start() as running:
+    with house_of(tmp_path, 3) as env, env.start() as running:
         for number in range(40):
-            status, _ = post(f"{house.url}/v1/track", sale(number, event="Store Purchase"), AUTHORIZATION)
+            status, _ = post(f"{env.url}/v1/track", sale(number, event="Store Purchase"), AUTHORIZATION)
             assert status == 400
         seen: list[int] = []
-        while page := get(f"{house.admin}/dead-letters?limit=7&after={seen[-1] if seen else 0}")["dead_letters"]:
+        while page := get(f"{env.admin}/dead-letters?limit=7&after={seen[-1] if seen else 0}")["dead_letters"]:
             seen += [letter["number"] for letter in page]
         assert len(seen) == len(set(seen)) == 80
         assert seen == sorted(seen)
         assert len({number % 1024 for number in seen}) > 1, "letters of more than one worker"
 
         rewrite(
-            house,
+            env,
             '[destinations.store]\napi = "conversions"',
             '[destinations.store]\nevents_to_standard = { "Store Purchase" = ["Purchase"] }\napi = "conversions"',
         )
-        reloaded(house)
-        done = gateway(house, "dead-letters", "replay", "--destination", "store", "--url", house.admin)
+        reloaded(env)
+        done = gateway(env, "dead-letters", "replay", "--destination", "store", "--url", env.admin)
         assert "replayed 40 dead letters as 40 events; 0 stay" in done.stdout, done.stderr
-        until(lambda: len(orders(house)) == 40, "the replayed sales")
+        until(lambda: len(orders(env)) == 40, "the replayed sales")
         running.stop()
 
         # Stopped, the files of all workers are looked at.
-        assert gateway(house, "dead-letters", "list").stdout.count("unmapped_event") == 40
-        discarded = gateway(house, "dead-letters", "discard", "--all")
+        assert gateway(env, "dead-letters", "list").stdout.count("unmapped_event") == 40
+        discarded = gateway(env, "dead-letters", "discard", "--all")
         assert "40" in discarded.stdout, discarded.stderr
 
 
 def test_a_killed_worker_is_started_again_and_loses_nothing(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as house, house.start() as running:
-        spread(house, [sale(number) for number in range(20)])
-        victim, other = workers_of(house)
+    with house_of(tmp_path, 2) as env, env.start() as running:
+        spread(env, [sale(number) for number in range(20)])
+        victim, other = workers_of(env)
         os.kill(victim, signal.SIGKILL)
-        until(lambda: len(workers_of(house)) == 2 and victim not in workers_of(house), "a new worker")
+        until(lambda: len(workers_of(env)) == 2 and victim not in workers_of(env), "a new worker")
         # Connections that the kernel gives to the new one wait until it takes them.
-        spread(house, [sale(number) for number in range(20, 60)])
-        until(lambda: house.account()["waiting"] == 0 and house.status()["ready"], "everything to be delivered")
-        assert set(orders(house)) == {f"order-{number}" for number in range(60)}
-        assert other in workers_of(house)
+        spread(env, [sale(number) for number in range(20, 60)])
+        until(lambda: env.account()["waiting"] == 0 and env.status()["ready"], "everything to be delivered")
+        assert set(orders(env)) == {f"order-{number}" for number in range(60)}
+        assert other in workers_of(env)
         assert "ended unexpectedly" in running.log.read_text()
         assert running.stop() == 0
 
 
 def test_workers_end_with_a_supervisor_that_is_killed_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as house:
-        running = house.start()
-        house.faults({"status": 500})
-        spread(house, [sale(number) for number in range(30)])
-        orphans = workers_of(house)
+    with house_of(tmp_path, 2) as env:
+        running = env.start()
+        env.faults({"status": 500})
+        spread(env, [sale(number) for number in range(30)])
+        orphans = workers_of(env)
         running.kill()
         until(lambda: not any(Path(f"/proc/{one}/cmdline").exists() for one in orphans), "the workers to end")
-        house.faults()
-        with house.start() as running:
-            until(lambda: len(set(orders(house))) == 30, "what had waited")
+        env.faults()
+        with env.start() as running:
+            until(lambda: len(set(orders(env))) == 30, "what had waited")
             assert running.stop() == 0
 
 
 def test_what_workers_left_that_are_no_more_is_delivered_and_their_files_go(tmp_path: Path) -> None:
-    with house_of(tmp_path, 3) as house:
-        house.faults({"status": 500})
-        with house.start() as running:
-            rewrite(house, "drain_delay = 0", "drain_delay = 0\ndrain_timeout = 0.5")
-            spread(house, [sale(number) for number in range(60)])
+    with house_of(tmp_path, 3) as env:
+        env.faults({"status": 500})
+        with env.start() as running:
+            rewrite(env, "drain_delay = 0", "drain_delay = 0\ndrain_timeout = 0.5")
+            spread(env, [sale(number) for number in range(60)])
             running.kill()
         time.sleep(0.5)
-        assert (house.folder / "spool" / "spool-2.sqlite").exists()
-        rewrite(house, "workers = 3", "workers = 1")
-        house.faults()
-        with house.start() as running:
-            until(lambda: len(set(orders(house))) == 60, "what all three had left")
-            until(lambda: not list((house.folder / "spool").glob("spool-*.sqlite")), "the files to go")
-            assert house.status()["account"]["waiting"] == 0
+        assert (env.folder / "spool" / "spool-2.sqlite").exists()
+        rewrite(env, "workers = 3", "workers = 1")
+        env.faults()
+        with env.start() as running:
+            until(lambda: len(set(orders(env))) == 60, "what all three had left")
+            until(lambda: not list((env.folder / "spool").glob("spool-*.sqlite")), "the files to go")
+            assert env.status()["account"]["waiting"] == 0
             assert running.stop() == 0
 
 
 def test_a_reload_reaches_every_worker_and_a_faulty_one_reaches_none(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as house, house.start() as running:
-        good = (house.folder / "gateway.toml").read_text()
-        rewrite(house, WRITE_KEY, "another-key")
-        reloaded(house)
+    with house_of(tmp_path, 2) as env, env.start() as running:
+        good = (env.folder / "gateway.toml").read_text()
+        rewrite(env, WRITE_KEY, "another-key")
+        reloaded(env)
         for number in range(20):
-            assert post(f"{house.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
-        (house.folder / "gateway.toml").write_text("[")
-        assert house.gateway is not None
-        house.gateway.process.send_signal(signal.SIGHUP)
-        until(lambda: bool(house.status()["settings"]["refused"]), "the refusal")
+            assert post(f"{env.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
+        (env.folder / "gateway.toml").write_text("[")
+        assert env.gateway is not None
+        env.gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: bool(env.status()["settings"]["refused"]), "the refusal")
         for number in range(20):
-            assert post(f"{house.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
-        (house.folder / "gateway.toml").write_text(good)
-        reloaded(house)
-        spread(house, [sale(number) for number in range(20)])
+            assert post(f"{env.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
+        (env.folder / "gateway.toml").write_text(good)
+        reloaded(env)
+        spread(env, [sale(number) for number in range(20)])
         assert running.stop() == 0
 
 
 def test_a_unix_socket_is_served_by_all_workers(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with house_of(tmp_path, 2, server=f'unix_socket = "{path}"') as house, house.start() as running:
+    with house_of(tmp_path, 2, server=f'unix_socket = "{path}"') as env, env.start() as running:
         for number in range(20):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(path))
@@ -167,7 +167,7 @@ def test_a_unix_socket_is_served_by_all_workers(tmp_path: Path) -> None:
                 head = f"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
                 connection.sendall(f"{head}Authorization: {AUTHORIZATION['Authorization']}\r\n\r\n".encode() + body)
                 assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        until(lambda: len(orders(house)) == 20, "the sales")
+        until(lambda: len(orders(env)) == 20, "the sales")
         assert running.stop() == 0
         assert not path.exists()
 
@@ -175,5 +175,5 @@ def test_a_unix_socket_is_served_by_all_workers(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_start_is_said_and_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "spool-1.sqlite").mkdir()
-    with house_of(tmp_path, 2) as house, pytest.raises(Exception, match="worker 1 could not start"):
-        house.start()
+    with house_of(tmp_path, 2) as env, pytest.raises(Exception, match="worker 1 could not start"):
+        env.start()

@@ -33,7 +33,7 @@ TOLERANCE = 300
 """Seconds that an event may lie ahead; its time becomes now."""
 
 
-class Refused(Exception):
+class RejectedEvent(Exception):
     """The event is rejected with this code."""
 
 
@@ -45,7 +45,7 @@ def map_event(
         return Rejection("not_an_object", "")
     try:
         return MappedReading(name, destination, event, now).mapped(max_event_bytes)
-    except Refused as refused:
+    except RejectedEvent as refused:
         return Rejection(str(refused), "")
 
 
@@ -69,7 +69,7 @@ class MappedReading(Identity):
     def mapped(self, max_event_bytes: int) -> Mapped:
         source_name = make_encodable(as_text(self.event.get("event")) or "") or None
         if source_name is None:
-            raise Refused("missing_event_name")
+            raise RejectedEvent("missing_event_name")
         if switched_off(self.event):
             return None
         routes = [
@@ -78,17 +78,17 @@ class MappedReading(Identity):
             for event_set in self.destination.standard_to_event_sets.get(standard, ())
         ]
         if not routes:
-            raise Refused("unmapped_event")
+            raise RejectedEvent("unmapped_event")
         action_source = self.action_source()
         event_time = self.event_time()
         window = 62 if not self.conversions or action_source == "physical_store" else 7
         if event_time < self.now - window * DAY:
-            raise Refused("event_time_too_old")
+            raise RejectedEvent("event_time_too_old")
         identity = self.identity(event_time)
         if not identity:
-            raise Refused("no_match_key")
+            raise RejectedEvent("no_match_key")
         if self.conversions and any(identity.keys() <= combination for combination in TOO_BROAD):
-            raise Refused("weak_match_keys")
+            raise RejectedEvent("weak_match_keys")
         value = self.value()
         unpaid = value is None
         if value is None:
@@ -106,7 +106,7 @@ class MappedReading(Identity):
         results = []
         for standard, event_set in routes:
             if unpaid and standard == "Purchase" and self.destination.purchase_without_value == "reject":
-                raise Refused("purchase_without_value")
+                raise RejectedEvent("purchase_without_value")
             sold = sale | {"content_type": self.content_type(source_name, standard)}
             if self.conversions:
                 whole = body | {"event_name": standard, "user_data": identity, "custom_data": custom | sold}
@@ -115,7 +115,7 @@ class MappedReading(Identity):
                 whole |= {"custom_data": custom} if custom else {}
             encoded = orjson.dumps({key: one for key, one in whole.items() if one is not None})
             if len(encoded) > max_event_bytes:
-                raise Refused("event_too_large")
+                raise RejectedEvent("event_too_large")
             results.append(MappedEvent(Lane(self.name, event_set, tag), event_time + window * DAY, encoded))
         return results
 
@@ -136,9 +136,9 @@ class MappedReading(Identity):
             return self.now
         seconds = seconds_of(found.strip())
         if seconds is None:
-            raise Refused("event_time_invalid")
+            raise RejectedEvent("event_time_invalid")
         if seconds > self.now + TOLERANCE:
-            raise Refused("event_time_in_future")
+            raise RejectedEvent("event_time_in_future")
         return min(seconds, self.now)
 
     def page_url(self) -> str | None:

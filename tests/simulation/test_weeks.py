@@ -71,24 +71,24 @@ async def simulate(seed: int) -> tuple[int, Counter[str], int]:
     calls, refused = 0, 0
     ends = sorted(random.uniform(0, HOURS * 3600) for _ in range(random.choice((0, 1, 3))))
     for end in [*ends, HOURS * 3600]:
-        house = Field(meta.answer, spool, **settings)
-        house.count = len(accepted)
-        async with house.open():
+        env = Field(meta.answer, spool, **settings)
+        env.count = len(accepted)
+        async with env.open():
             while loop.time() < end:
                 lane = random.choice(LANES)
-                accepted += [(lane, loop.time())] * len(await house.accept(random.randint(1, 60), lane))
-                assert house.adds_up()
+                accepted += [(lane, loop.time())] * len(await env.accept(random.randint(1, 60), lane))
+                assert env.adds_up()
                 await asyncio.sleep(random.expovariate(1 / 240))
             if end == HOURS * 3600:
                 none_starved(meta, accepted)
                 # Meta is well from here on: everything drains.
-                await house.settled(within=6 * 3600)
-                assert house.ledger.waiting == 0
-        assert house.adds_up()
-        never_too_fast(house)
+                await env.settled(within=6 * 3600)
+                assert env.ledger.waiting == 0
+        assert env.adds_up()
+        never_too_fast(env)
         meta.throttled_until = 0.0  # a new process does not know what an earlier one was told
-        calls += len(house.meta.calls)
-        refused += house.ledger.calls["store", "events_refused"] + house.ledger.calls["store", "batch_refused"]
+        calls += len(env.meta.calls)
+        refused += env.ledger.calls["store", "events_refused"] + env.ledger.calls["store", "batch_refused"]
     everything_ended_once(meta, await dead_of(spool), len(accepted))
     assert meta.too_early == 0, f"{meta.too_early} calls were sent while a throttle's time was running"
     assert refused <= bound_of(settings, sum(map(is_bad, range(len(accepted)))), len(ends))
@@ -110,9 +110,9 @@ def none_starved(meta: BadDays, accepted: list[tuple[Lane, float]]) -> None:
             assert not late, f"{len(late)} events of lane {lane} starved"
 
 
-def never_too_fast(house: Field) -> None:
+def never_too_fast(env: Field) -> None:
     by_lane: dict[str, list[float]] = defaultdict(list)
-    for call in house.meta.calls:
+    for call in env.meta.calls:
         by_lane[call.url].append(call.at)
     for times in by_lane.values():
         gaps = [after - before for before, after in itertools.pairwise(times)]

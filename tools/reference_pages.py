@@ -1,6 +1,6 @@
 """The pages of `docs/` that are made from the code: the settings, the mapping, the rejections, the metrics.
 
-`python -m gateway.docs` writes them; a test fails when one is stale.
+`python -m tools.reference_pages` writes them; a test fails when one is stale.
 """
 
 from __future__ import annotations

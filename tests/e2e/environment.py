@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from gateway.demo.children import Child
+from gateway.demo.subprocesses import Subprocess
 from gateway.model import JsonObject
 
 TOKEN = "EAAB-a-token-that-no-log-may-show"
@@ -20,13 +20,13 @@ DEADLINE = 20.0
 """Seconds after which a wait has failed."""
 
 
-class House:
+class Environment:
     """A sandbox, and a gateway that may come and go before it. Everything lies in one folder."""
 
     def __init__(self, folder: Path, settings: str = "", destination: str = "", server: str = "") -> None:
         self.folder = folder
-        self.sandbox = Child(folder, "sandbox", ["gateway", "sandbox", "--port", "0", "--token", TOKEN]).started()
-        self.gateway: Child | None = None
+        self.sandbox = Subprocess(folder, "sandbox", ["gateway", "sandbox", "--port", "0", "--token", TOKEN]).started()
+        self.gateway: Subprocess | None = None
         (folder / "gateway.toml").write_text(
             f"""
 [server]
@@ -67,20 +67,20 @@ upload.graph_version = "v16.0"
 """
         )
 
-    def start(self, *options: str) -> Child:
+    def start(self, *options: str) -> Subprocess:
         """Start the gateway (again)."""
         environ = {"TEST_META_TOKEN": TOKEN}
         arguments = ["gateway", "serve", "--config", str(self.folder / "gateway.toml"), *options]
-        self.gateway = Child(self.folder, "gateway", arguments, environ=environ).started()
+        self.gateway = Subprocess(self.folder, "gateway", arguments, environ=environ).started()
         return self.gateway
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in (self.gateway, self.sandbox):
-            if child is not None:
-                child.__exit__()
+        for process in (self.gateway, self.sandbox):
+            if process is not None:
+                process.__exit__()
 
     @property
     def meta(self) -> str:

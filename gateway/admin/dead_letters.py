@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from gateway.dead_letters import Letters
+from gateway.dead_letters import DeadLetterOperations
 from gateway.model import DeadLetter, JsonObject, Stage
 from gateway.spool import DeadLetterFilter
 
@@ -35,7 +35,7 @@ def where_of(query: Mapping[str, str]) -> DeadLetterFilter:
     )
 
 
-async def listed(desk: Letters, query: Mapping[str, str]) -> JsonObject:
+async def listed(dead_letters: DeadLetterOperations, query: Mapping[str, str]) -> JsonObject:
     """A page of those that match, oldest first, with a number above `after`."""
     try:
         after, limit = int(query.get("after", "0")), int(query.get("limit", "100"))
@@ -43,15 +43,15 @@ async def listed(desk: Letters, query: Mapping[str, str]) -> JsonObject:
         raise BadQuery("`after` and `limit` are whole numbers.") from None
     if not 0 <= after < 2**63 or not 1 <= limit <= MOST_LETTERS:
         raise BadQuery(f"`after` is 0 or more, `limit` 1 to {MOST_LETTERS}.")
-    found = await desk.letters(after, limit, where_of(query))
+    found = await dead_letters.letters(after, limit, where_of(query))
     return {"dead_letters": [as_json(number, letter) for number, letter in found]}
 
 
-async def act_on(desk: Letters, what: str, where: DeadLetterFilter) -> JsonObject:
+async def act_on(dead_letters: DeadLetterOperations, what: str, where: DeadLetterFilter) -> JsonObject:
     """Replay or discard those that match."""
     if what == "replay":
-        return asdict(await desk.replay(where))
-    return {"letters": await desk.discard(where)}
+        return asdict(await dead_letters.replay(where))
+    return {"letters": await dead_letters.discard(where)}
 
 
 def as_json(number: int, letter: DeadLetter) -> JsonObject:

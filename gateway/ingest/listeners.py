@@ -17,8 +17,8 @@ from gateway.model import GatewayError
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """Bound sockets that nobody listens on yet."""
+class ListenSockets:
+    """ListenSockets sockets that nobody listens on yet."""
 
     tcp: Sequence[Sequence[socket.socket]]
     """For each process, one for each address of the host."""
@@ -47,7 +47,7 @@ class Bound:
             self.path.unlink(missing_ok=True)
 
 
-def bind(settings: ServerSettings, processes: int) -> Bound:
+def bind(settings: ServerSettings, processes: int) -> ListenSockets:
     """Sockets for so many processes. Raises `GatewayError` when an address cannot be had."""
     host, port = settings.host, settings.port
     made: list[Sequence[socket.socket]] = []
@@ -64,9 +64,9 @@ def bind(settings: ServerSettings, processes: int) -> Bound:
             f"cannot listen on server.host {host}, server.port {settings.port}: {error.strerror}"
         ) from None
     if settings.unix_socket is None:
-        return Bound(made, (), None)
+        return ListenSockets(made, (), None)
     path = Path(settings.unix_socket)
-    return Bound(made, (_bind_unix(path),), path)
+    return ListenSockets(made, (_bind_unix(path),), path)
 
 
 def _bind_tcp(family: socket.AddressFamily, address: tuple[object, ...], *, port: int, shared: bool) -> socket.socket:

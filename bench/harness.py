@@ -18,7 +18,7 @@ from bench.pacing import Load
 from bench.processes import address, cpu_seconds
 from bench.requests import Requests
 from bench.workload import settings
-from gateway.demo.children import Child
+from gateway.demo.subprocesses import Subprocess
 from gateway.model import JsonObject
 
 CONNECTIONS = 32
@@ -33,7 +33,7 @@ POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Profile:
     """How thorough a run is."""
 
     name: str
@@ -51,36 +51,36 @@ class Form:
     """Seconds."""
 
 
-QUICK = Form("quick", 0.8, 3, 1, 50_000, (10_000, 200_000), 300.0)
-FULL = Form("full", 5.0, 5, 3, 200_000, (10_000, 1_000_000, 5_000_000), 300.0)
+QUICK = Profile("quick", 0.8, 3, 1, 50_000, (10_000, 200_000), 300.0)
+FULL = Profile("full", 5.0, 5, 3, 200_000, (10_000, 1_000_000, 5_000_000), 300.0)
 
 
 @dataclass(slots=True)
 class Gateway:
     """A running gateway."""
 
-    child: Child
+    process: Subprocess
     folder: Path
 
     @property
     def server(self) -> tuple[str, int]:
         """Where senders go."""
-        return address(self.child.addresses["server"])
+        return address(self.process.addresses["server"])
 
     @property
     def pid(self) -> int:
         """Of the process, or of the supervisor of several."""
-        return self.child.process.pid
+        return self.process.process.pid
 
     def get(self, path: str) -> bytes:
         """A page of the admin address."""
-        with urllib.request.urlopen(self.child.addresses["admin"] + path) as answer:  # noqa: S310 (our own process)
+        with urllib.request.urlopen(self.process.addresses["admin"] + path) as answer:  # noqa: S310 (our own process)
             return bytes(answer.read())
 
     def status(self) -> JsonObject:
         """What `/status` says. Ends the bench when events were not taken as new ones: then a figure would be false."""
         status: JsonObject = json.loads(self.get("/status"))
-        for what in ("repeated", "rejected", "ignored"):
+        for what in ("deduplicated", "rejected", "ignored"):
             if status[what]:
                 raise SystemExit(f"the gateway counts events as {what}: {status[what]}")
         return status
@@ -112,7 +112,7 @@ class Gateway:
 
 
 @dataclass(slots=True)
-class Rig:
+class Harness:
     """The processes around the gateways. Use as a context."""
 
     seed: int
@@ -122,7 +122,7 @@ class Rig:
     """Its write key."""
     folder: Path = field(default_factory=Path)
     _stack: ExitStack = field(default_factory=ExitStack)
-    _children: dict[str, Child] = field(default_factory=dict)
+    _children: dict[str, Subprocess] = field(default_factory=dict)
     _generator: Generator | None = None
     _gateways: int = 0
 
@@ -135,7 +135,7 @@ class Rig:
                 "read": ["bench.floors", "read"],
                 "decode": ["bench.floors", "decode"],
             }.items():
-                self._children[name] = self._stack.enter_context(Child(self.folder, name, arguments)).started()
+                self._children[name] = self._stack.enter_context(Subprocess(self.folder, name, arguments)).started()
             # Meta's processors are not this machine's: its stand-in may have what is left of them.
             os.setpriority(os.PRIO_PROCESS, self.pid("meta"), STAND_IN_PRIORITY)
             self._generator = self._stack.enter_context(Generator(self.folder))
@@ -179,9 +179,9 @@ class Rig:
         folder = folder or self.folder_of_next()
         (folder / "gateway.toml").write_text(settings(options.pop("meta", self.meta), folder, **options))
         arguments = ["gateway", "serve", "--config", str(folder / "gateway.toml")]
-        with Child(folder, "gateway", arguments) as child:
+        with Subprocess(folder, "gateway", arguments) as process:
             # Killed at the end: an orderly stop would wait for uploads that are not to succeed here.
-            yield Gateway(child.started(), folder)
+            yield Gateway(process.started(), folder)
 
     def closed(
         self, place: tuple[str, int], sent: Requests, size: int, seconds: float, connections: int = CONNECTIONS

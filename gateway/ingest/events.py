@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.ingest.repeats import Repeats, key_of
+from gateway.ingest.dedup import DedupWindow, key_of
 from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
 
 IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
@@ -31,12 +31,12 @@ class Source:
 
     name: str
     mappers: Sequence[tuple[str, Mapper]]
-    repeats: Mapping[str, Repeats] = field(default_factory=dict)
+    dedup: Mapping[str, DedupWindow] = field(default_factory=dict)
     """By destination, the events that it has taken; empty: nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedEvent:
     """An event that no destination took."""
 
     index: int
@@ -53,64 +53,73 @@ class Refused:
         }
 
 
-class Taken:
+class RequestResult:
     """What a request gave. Filled event by event, counted once."""
 
-    __slots__ = ("accepted", "ignored", "keys", "letters", "mapped", "mapped_by_destination", "refused", "repeated")
+    __slots__ = (
+        "accepted",
+        "deduplicated",
+        "ignored",
+        "keys",
+        "letters",
+        "mapped",
+        "mapped_by_destination",
+        "rejected",
+    )
 
     def __init__(self) -> None:
         # Written out: the factories of a dataclass take three times as long, and there is one a request.
         self.mapped: list[MappedEvent] = []
         self.letters: list[DeadLetter] = []
-        self.refused: list[Refused] = []
+        self.rejected: list[RejectedEvent] = []
         self.accepted = 0
         """Events that at least one destination took."""
         self.ignored = 0
         self.mapped_by_destination: dict[str, int] = {}
         self.keys: dict[str, set[bytes]] = {}
         """By destination, what stands for the events that it is about to take."""
-        self.repeated: dict[str, int] = {}
+        self.deduplicated: dict[str, int] = {}
         """By destination, events that it had taken before."""
 
 
-def take(source: Source, event: Any, index: int, now: int, taken: Taken, longest_letter: int) -> None:
+def map_event(source: Source, event: Any, index: int, now: int, result: RequestResult, max_letter_bytes: int) -> None:
     """Map one track call for every destination of its source. Runs once an event."""
     rejection: Rejection | None = None
     accepted = False
-    repeats = source.repeats
-    message_id = event.get("messageId") if repeats else None
+    dedup = source.dedup
+    message_id = event.get("messageId") if dedup else None
     key = key_of(message_id) if message_id.__class__ is str and message_id else b""
     for destination, mapper in source.mappers:
-        if key and (key in taken.keys.setdefault(destination, set()) or key in repeats[destination]):
-            taken.repeated[destination] = taken.repeated.get(destination, 0) + 1
+        if key and (key in result.keys.setdefault(destination, set()) or key in dedup[destination]):
+            result.deduplicated[destination] = result.deduplicated.get(destination, 0) + 1
             continue
         mapped = mapper.map(event, now)
         if mapped.__class__ is list:
-            taken.mapped += mapped
-            counts = taken.mapped_by_destination
+            result.mapped += mapped
+            counts = result.mapped_by_destination
             counts[destination] = counts.get(destination, 0) + len(mapped)
             accepted = True
             if key:
-                taken.keys[destination].add(key)
+                result.keys[destination].add(key)
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
             redacted = mapper.redact(event, now)
-            if redacted is not None and len(redacted) > longest_letter:
+            if redacted is not None and len(redacted) > max_letter_bytes:
                 redacted = None
-            taken.letters.append(_letter(source, destination, mapped, redacted, now))
+            result.letters.append(_letter(source, destination, mapped, redacted, now))
     if accepted:
-        taken.accepted += 1
+        result.accepted += 1
     elif rejection is None:
-        taken.ignored += 1
+        result.ignored += 1
     else:
-        taken.refused.append(Refused(index, _message_id(event), rejection))
+        result.rejected.append(RejectedEvent(index, _message_id(event), rejection))
 
 
-def refuse(source: Source, event: Any, index: int, now: int, taken: Taken, rejection: Rejection) -> None:
+def reject_event(source: Source, event: Any, index: int, now: int, result: RequestResult, rejection: Rejection) -> None:
     """Refuse what no mapper was asked about. Its content is not kept: without a type nobody knows what is personal."""
     for destination, _ in source.mappers:
-        taken.letters.append(_letter(source, destination, rejection, None, now))
-    taken.refused.append(Refused(index, _message_id(event), rejection))
+        result.letters.append(_letter(source, destination, rejection, None, now))
+    result.rejected.append(RejectedEvent(index, _message_id(event), rejection))
 
 
 def _letter(source: Source, destination: str, rejection: Rejection, redacted: bytes | None, now: int) -> DeadLetter:

@@ -19,7 +19,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 60.0
 
 
-class Child:
+class Subprocess:
     """`python -m MODULE ...` as a child; it says where it listens in the file that GATEWAY_ADDRESS_FILE names."""
 
     def __init__(

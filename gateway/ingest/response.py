@@ -17,7 +17,7 @@ from aiohttp.http import HttpVersion10
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Answer(web.StreamResponse):
+class JsonResponse(web.StreamResponse):
     """JSON with a status. `close` ends the connection behind it; `headers` are whole lines, each with its CRLF."""
 
     def __init__(self, status: int, content: bytes, *, close: bool = False, headers: str = "") -> None:

@@ -1,10 +1,10 @@
-"""Turns on the loop: how much runs in one round, in which order, and that nobody waits for ever."""
+"""FairScheduler on the loop: how much runs in one round, in which order, and that nobody waits for ever."""
 
 from __future__ import annotations
 
 import asyncio
 
-from gateway.ingest.turns import Turns
+from gateway.ingest.fair_scheduler import FairScheduler
 
 
 class Rounds:
@@ -21,11 +21,11 @@ class Rounds:
 
 
 async def test_what_is_ready_at_once_is_spread_over_rounds_in_the_order_in_which_it_came() -> None:
-    turns, rounds = Turns(100), Rounds()
+    turns, rounds = FairScheduler(100), Rounds()
     ran: list[tuple[int, int]] = []
 
     async def request(number: int) -> None:
-        if turn := turns.take(50):
+        if turn := turns.acquire(50):
             await turn
         ran.append((rounds.number, number))
 
@@ -38,17 +38,17 @@ async def test_what_is_ready_at_once_is_spread_over_rounds_in_the_order_in_which
 
 
 async def test_one_that_is_larger_than_a_round_gets_its_turn() -> None:
-    turns = Turns(10)
-    assert turns.take(1000) is None
-    assert turns.take(1000) is not None
+    turns = FairScheduler(10)
+    assert turns.acquire(1000) is None
+    assert turns.acquire(1000) is not None
 
 
 async def test_who_comes_later_does_not_pass_who_waits() -> None:
-    turns = Turns(10)
-    turns.take(10)
-    first = turns.take(10)
+    turns = FairScheduler(10)
+    turns.acquire(10)
+    first = turns.acquire(10)
     await asyncio.sleep(0)  # the round of the first
-    second = turns.take(1)
+    second = turns.acquire(1)
     assert first is not None
     assert first.done()
     assert second is not None
@@ -57,9 +57,9 @@ async def test_who_comes_later_does_not_pass_who_waits() -> None:
 
 
 async def test_one_that_gave_up_costs_no_turn() -> None:
-    turns = Turns(1)
-    turns.take(1)
-    gone, stays = turns.take(1), turns.take(1)
+    turns = FairScheduler(1)
+    turns.acquire(1)
+    gone, stays = turns.acquire(1), turns.acquire(1)
     assert gone is not None
     assert stays is not None
     gone.cancel()
@@ -68,10 +68,10 @@ async def test_one_that_gave_up_costs_no_turn() -> None:
 
 
 async def test_an_idle_loop_is_left_alone() -> None:
-    turns = Turns(10)
-    turns.take(3)
+    turns = FairScheduler(10)
+    turns.acquire(3)
     for _ in range(3):
         await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     assert not loop._ready  # type: ignore[attr-defined] # the default loop's own list
-    assert turns.take(10) is None
+    assert turns.acquire(10) is None

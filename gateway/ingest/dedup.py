@@ -18,7 +18,7 @@ log = logging.getLogger("gateway.ingest")
 KEY_BYTES = 12
 """Of a message ID's hash: among a million IDs the chance that two share one is below 1e-17."""
 
-PARTS = 16
+PARTITIONS = 16
 """Sets of a generation."""
 
 
@@ -27,7 +27,7 @@ def key_of(message_id: str) -> bytes:
     return sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
-class Repeats:
+class DedupWindow:
     """The window of one destination. `path` is where it outlives the process; None: nowhere.
 
     A generation is several small sets: one large one would hold up the loop for 10 ms when it grows, and for twice that
@@ -40,63 +40,63 @@ class Repeats:
         self._age = age
         self._path = path
         # Only the loop's thread touches these.
-        self._younger = _generation()
+        self._current = _generation()
         self._count = 0  # of keys in the younger generation
-        self._elder = _generation()
-        self._leaving: list[set[bytes]] = []  # of a generation that is forgotten; let go one by one
-        self._began = now  # when the younger generation began
+        self._previous = _generation()
+        self._discarded: list[set[bytes]] = []  # of a generation that is forgotten; let go one by one
+        self._started_at = now  # when the younger generation began
         self._unsaved: list[bytes] = []  # of the younger generation
-        self._closing: list[bytes] | None = None  # of the elder one, where it was the younger at the last save
-        self._is_behind = False  # whether two generations have ended since then
+        self._previous_unsaved: list[bytes] | None = None  # of the elder one, where it was the younger at the last save
+        self._file_is_outdated = False  # whether two generations have ended since then
 
     def __contains__(self, key: bytes) -> bool:
-        part = key[0] % PARTS
-        return key in self._younger[part] or key in self._elder[part]
+        part = key[0] % PARTITIONS
+        return key in self._current[part] or key in self._previous[part]
 
     def add(self, keys: Iterable[bytes], now: float) -> None:
         """Remember events that became durable. Runs once a request."""
-        if self._count >= self._events or now - self._began >= self._age:
-            self._turn(now)
-        elif self._leaving:
-            self._leaving.pop()
+        if self._count >= self._events or now - self._started_at >= self._age:
+            self._rotate(now)
+        elif self._discarded:
+            self._discarded.pop()
         for key in keys:
-            part = self._younger[key[0] % PARTS]
+            part = self._current[key[0] % PARTITIONS]
             if key not in part:
                 part.add(key)
                 self._count += 1
                 if self._path is not None:
                     self._unsaved.append(key)
 
-    def _turn(self, now: float) -> None:
-        self._leaving = self._elder  # what is left of an earlier one goes at once: a short generation is small
-        self._elder, self._younger, self._count = self._younger, _generation(), 0
-        self._began = now
-        self._is_behind = self._closing is not None
-        self._closing, self._unsaved = self._unsaved, []
+    def _rotate(self, now: float) -> None:
+        self._discarded = self._previous  # what is left of an earlier one goes at once: a short generation is small
+        self._previous, self._current, self._count = self._current, _generation(), 0
+        self._started_at = now
+        self._file_is_outdated = self._previous_unsaved is not None
+        self._previous_unsaved, self._unsaved = self._unsaved, []
 
     def to_save(self) -> Save | None:
         """What is to be written, taken out on the loop's thread; None: nothing, or nowhere."""
-        if self._path is None or (not self._unsaved and self._closing is None):
+        if self._path is None or (not self._unsaved and self._previous_unsaved is None):
             return None
-        closing = None if self._closing is None else b"".join(self._closing)
-        save = Save(self._path, b"".join(self._unsaved), closing, is_behind=self._is_behind)
-        self._unsaved, self._closing = [], None
+        previous_unsaved = None if self._previous_unsaved is None else b"".join(self._previous_unsaved)
+        save = Save(self._path, b"".join(self._unsaved), previous_unsaved, file_is_outdated=self._file_is_outdated)
+        self._unsaved, self._previous_unsaved = [], None
         return save
 
     def load(self, now: float) -> int:
         """Remember what an earlier process saved; how many. What cannot be read is not known, which is no loss."""
         if self._path is None:
             return 0
-        younger, elder = _read(self._path, now - self._age), _read(_elder(self._path), now - 2 * self._age)
-        for generation, keys in ((self._younger, younger), (self._elder, elder)):
+        current, previous = _read(self._path, now - self._age), _read(_previous(self._path), now - 2 * self._age)
+        for generation, keys in ((self._current, current), (self._previous, previous)):
             for key in keys:
-                generation[key[0] % PARTS].add(key)
-        self._count = len(younger)
-        return len(younger) + len(elder)
+                generation[key[0] % PARTITIONS].add(key)
+        self._count = len(current)
+        return len(current) + len(previous)
 
 
 def _generation() -> list[set[bytes]]:
-    return [set() for _ in range(PARTS)]
+    return [set() for _ in range(PARTITIONS)]
 
 
 class Save:
@@ -105,22 +105,22 @@ class Save:
     The younger generation's file is only added to; when the generation ends, the file becomes the elder one's.
     """
 
-    def __init__(self, path: Path, more: bytes, closing: bytes | None, *, is_behind: bool) -> None:
+    def __init__(self, path: Path, more: bytes, previous_unsaved: bytes | None, *, file_is_outdated: bool) -> None:
         """`closing`: the rest of a generation that has ended, or all of it when the file is of one before that."""
         self._path = path
         self._more = more
-        self._closing = closing
-        self._is_behind = is_behind
+        self._previous_unsaved = previous_unsaved
+        self._file_is_outdated = file_is_outdated
 
     def write(self) -> None:
         """Write it. A disk that refuses costs the memory across a restart, and nothing else."""
         try:
-            if self._closing is None:
-                _put(self._path, self._more, os.O_APPEND)
+            if self._previous_unsaved is None:
+                _write(self._path, self._more, os.O_APPEND)
                 return
-            _put(self._path, self._closing, os.O_TRUNC if self._is_behind else os.O_APPEND)
-            self._path.replace(_elder(self._path))
-            _put(self._path, self._more, os.O_TRUNC)
+            _write(self._path, self._previous_unsaved, os.O_TRUNC if self._file_is_outdated else os.O_APPEND)
+            self._path.replace(_previous(self._path))
+            _write(self._path, self._more, os.O_TRUNC)
         except OSError as error:
             log.warning("the message IDs of repeats cannot be saved: %s", error.strerror)
 
@@ -131,11 +131,11 @@ def write_all(saves: Iterable[Save]) -> None:
         save.write()
 
 
-def _elder(path: Path) -> Path:
+def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".elder")
 
 
-def _put(path: Path, content: bytes, how: int) -> None:
+def _write(path: Path, content: bytes, how: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
     try:
         os.write(descriptor, content)

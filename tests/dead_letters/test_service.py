@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import parse
-from gateway.dead_letters import PAGE, Desk
+from gateway.dead_letters import PAGE_SIZE, DeadLetterService
 from gateway.mapping import compile_mapper
 from gateway.model import ChunkId, DeadLetter, JsonObject, Lane, Rejection, Stage, StoredChunk, split_events
 from gateway.spool import ALL_DEAD_LETTERS, DeadLetterFilter, StorageEngine, create_spool
@@ -40,7 +40,7 @@ class Bench:
         self.mapper = compile_mapper("store", destinations["store"])
         self.spool: StorageEngine = create_spool(self.settings.spool, lambda: NOW)
         self.waiting: list[StoredChunk] = []
-        self.desk = Desk(
+        self.dead_letters = DeadLetterService(
             self.spool, destinations, {"store": self.mapper}, stored=self.waiting.extend, clock=lambda: NOW
         )
 
@@ -104,7 +104,7 @@ async def letters(bench: Bench) -> list[DeadLetter]:
 
 async def test_a_refused_event_goes_back_to_its_lane_as_it_was(bench: Bench) -> None:
     await bench.spool.append([], [refused(1), refused(2)])
-    done = await bench.desk.replay(ALL_DEAD_LETTERS)
+    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events, dict(done.kept)) == (2, 2, {})
     assert [event["n"] for event in bench.events] == [1, 2]
     assert await letters(bench) == []
@@ -114,7 +114,7 @@ async def test_a_refused_event_goes_back_to_its_lane_as_it_was(bench: Bench) -> 
 
 async def test_a_sealed_event_is_mapped_to_what_it_would_have_been(bench: Bench) -> None:
     await bench.spool.append([], [unmapped(bench, 7)])
-    await bench.desk.replay(ALL_DEAD_LETTERS)
+    await bench.dead_letters.replay(ALL_DEAD_LETTERS)
     original = bench.mapper.map(source_event(7), int(NOW))
     assert isinstance(original, list)
     assert bench.events == [json.loads(original[0].body)]
@@ -133,7 +133,7 @@ async def test_what_still_cannot_go_stays_with_its_reason(bench: Bench) -> None:
             refused(6),
         ],
     )
-    done = await bench.desk.replay(ALL_DEAD_LETTERS)
+    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events) == (1, 1)
     assert dict(done.kept) == {"unmapped_event": 1, "no_event": 2, "no_destination": 1, "expired": 1}
     assert len(await letters(bench)) == 5
@@ -141,17 +141,17 @@ async def test_what_still_cannot_go_stays_with_its_reason(bench: Bench) -> None:
 
 async def test_only_those_that_are_meant_go(bench: Bench) -> None:
     await bench.spool.append([], [refused(1), refused(2, code="other"), refused(3, at=NOW - 1000)])
-    assert (await bench.desk.replay(DeadLetterFilter(code="other"))).letters == 1
-    assert (await bench.desk.replay(DeadLetterFilter(until=NOW - 500))).letters == 1
-    assert await bench.desk.discard(DeadLetterFilter(code="event_refused")) == 1
+    assert (await bench.dead_letters.replay(DeadLetterFilter(code="other"))).letters == 1
+    assert (await bench.dead_letters.replay(DeadLetterFilter(until=NOW - 500))).letters == 1
+    assert await bench.dead_letters.discard(DeadLetterFilter(code="event_refused")) == 1
     assert await letters(bench) == []
     assert [event["n"] for event in bench.events] == [2, 3]
 
 
 async def test_many_go_in_pages_and_in_batches_within_the_limits(bench: Bench) -> None:
-    count = 3 * PAGE + 5
+    count = 3 * PAGE_SIZE + 5
     await bench.spool.append([], [refused(number) for number in range(count)])
-    done = await bench.desk.replay(ALL_DEAD_LETTERS)
+    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events) == (count, count)
     assert [event["n"] for event in bench.events] == list(range(count))
     assert max(one.chunk.count for one in bench.waiting) <= 1000
@@ -160,7 +160,7 @@ async def test_many_go_in_pages_and_in_batches_within_the_limits(bench: Bench) -
 async def test_a_letter_from_after_the_start_of_a_replay_is_left_alone(bench: Bench) -> None:
     """Else a replay could run for ever against a Meta that refuses at once."""
     await bench.spool.append([], [refused(1, at=NOW)])
-    assert (await bench.desk.replay(ALL_DEAD_LETTERS)).letters == 0
+    assert (await bench.dead_letters.replay(ALL_DEAD_LETTERS)).letters == 0
     assert len(await letters(bench)) == 1
 
 
@@ -179,7 +179,7 @@ async def test_a_letter_that_somebody_else_took_is_passed_over(bench: Bench) -> 
         return await original(after, limit, where)
 
     bench.spool.dead_letters = stale  # type: ignore[method-assign, assignment]
-    done = await bench.desk.replay(ALL_DEAD_LETTERS)
+    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, [event["n"] for event in bench.events]) == (1, [2])
 
 
@@ -190,4 +190,4 @@ async def test_what_is_rejected_by_todays_settings_names_todays_code(bench: Benc
     await bench.spool.append(
         [], [refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(event).encode(), code="unmapped_event")]
     )
-    assert dict((await bench.desk.replay(ALL_DEAD_LETTERS)).kept) == {"no_match_key": 1}
+    assert dict((await bench.dead_letters.replay(ALL_DEAD_LETTERS)).kept) == {"no_match_key": 1}

@@ -37,10 +37,10 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292
 """
 
 
-def pictures(results: Sequence[Result]) -> dict[str, str]:
+def charts(results: Sequence[Result]) -> dict[str, str]:
     """All of a run's, by the names of their files."""
     made = {"bars": bars(results)} if any(row for _, row in judged(results)) else {}
-    return made | {series.picture: lines(series) for result in results for series in result.series}
+    return made | {series.charts: lines(series) for result in results for series in result.series}
 
 
 def bars(results: Sequence[Result]) -> str:
