@@ -101,13 +101,13 @@ class Gateway:
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
             status = self.status()
-            account = status["account"]
-            if account["waiting"] == 0:
-                if account["accepted"] + account["recovered"] != account["delivered"]:
-                    raise SystemExit(f"not all was delivered: {account}")
+            ledger = status["ledger"]
+            if ledger["waiting"] == 0:
+                if ledger["accepted"] + ledger["recovered"] != ledger["delivered"]:
+                    raise SystemExit(f"not all was delivered: {ledger}")
                 return status
             if time.monotonic() > deadline:
-                raise SystemExit(f"not drained within {DRAIN_SECONDS:g} s: {account}")
+                raise SystemExit(f"not drained within {DRAIN_SECONDS:g} s: {ledger}")
             time.sleep(POLL)
 
 

@@ -120,8 +120,8 @@ class GatewayApp:
     async def readiness(self) -> Sequence[str]:
         """Why no requests should be sent; empty when it is ready."""
         reasons = [] if self._phase == "serving" else [self._phase]
-        if self._committer.refused:
-            reasons.append(self._committer.refused)
+        if self._committer.unavailable_reason:
+            reasons.append(self._committer.unavailable_reason)
         return reasons
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
@@ -178,7 +178,7 @@ class GatewayApp:
             if self._listening is None:
                 await self._admin.start()
                 stack.push_async_callback(self._admin.stop)
-            self._delivery.recovered(backlogs)
+            self._delivery.recover(backlogs)
             _log_backlog(backlogs)
             self._maintenance.start()
 
@@ -195,7 +195,7 @@ class GatewayApp:
                     await self._drain(stop, committing)
                 finally:
                     self._phase = "stopping"
-                    self._ingest.refuse()
+                    self._ingest.stop_accepting()
                     self._committer.close()
                     await self._ingest.stop()
                     await self._delivery.stop()
@@ -229,7 +229,7 @@ class GatewayApp:
         log.info("stopping: accepting requests for another %g s", server.drain_delay)
         if not await run_unless(stop.immediate, asyncio.sleep(server.drain_delay)):
             return
-        self._ingest.refuse()
+        self._ingest.stop_accepting()
         self._committer.close()
         self._delivery.drain()
 

@@ -50,7 +50,7 @@ class ReplayResult:
 class DeadLetterOperations(Protocol):
     """The dead letters of a gateway. Each method raises `SpoolUnavailable` and `SpoolFull`."""
 
-    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         ...
 
@@ -69,12 +69,12 @@ class AggregatedDeadLetters:
     def __init__(self, services: Mapping[int, DeadLetterOperations]) -> None:
         self._desks = services
 
-    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, in the order of their numbers."""
         found = [
             (number * MAX_PROCESSES + process, letter)
             for process, dead_letters in self._desks.items()
-            for number, letter in await dead_letters.letters(max(0, (after - process) // MAX_PROCESSES), limit, where)
+            for number, letter in await dead_letters.find(max(0, (after - process) // MAX_PROCESSES), limit, where)
         ]
         return sorted(found, key=itemgetter(0))[:limit]
 
@@ -113,7 +113,7 @@ class DeadLetterService:
         self._destinations = destinations
         self._mappers = mappers
 
-    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """Those that match, with a number above `after`, oldest first."""
         return await self._spool.dead_letters(after, limit, where)
 

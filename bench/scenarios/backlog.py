@@ -114,13 +114,13 @@ def _draining(gateway: Gateway, seconds: float) -> float:
     begun = time.perf_counter()
     status = gateway.status()
     in_flight = sum(lane["in_flight"] for lane in status["lanes"]) * MOST_A_CALL
-    before = status["account"]["delivered"] + min(in_flight, status["account"]["waiting"])
+    before = status["ledger"]["delivered"] + min(in_flight, status["ledger"]["waiting"])
     while True:
         time.sleep(0.05)
-        account = gateway.status()["account"]
+        ledger = gateway.status()["ledger"]
         elapsed = time.perf_counter() - begun
-        if account["waiting"] == 0 or elapsed > seconds:
-            return float(max(0, account["delivered"] - before) / elapsed)
+        if ledger["waiting"] == 0 or elapsed > seconds:
+            return float(max(0, ledger["delivered"] - before) / elapsed)
 
 
 def _drain(harness: Harness, profile: Profile) -> Row:

@@ -47,7 +47,7 @@ def run(harness: Harness, profile: Profile) -> Result:
             time.sleep(SPELL)
             elapsed, after = time.perf_counter() - begun, gateway.status()
             harness.generator.ended()
-        taken, left = ((after["account"][key] - before["account"][key]) / elapsed for key in ("accepted", "delivered"))
+        taken, left = ((after["ledger"][key] - before["ledger"][key]) / elapsed for key in ("accepted", "delivered"))
         paces[lanes].append(_Pace(taken, left))
         if len(after["lanes"]) != lanes:
             raise SystemExit(f"there should be {lanes} lanes, and there are {len(after['lanes'])}")

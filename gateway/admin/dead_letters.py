@@ -43,7 +43,7 @@ async def listed(dead_letters: DeadLetterOperations, query: Mapping[str, str]) -
         raise BadQuery("`after` and `limit` are whole numbers.") from None
     if not 0 <= after < 2**63 or not 1 <= limit <= MOST_LETTERS:
         raise BadQuery(f"`after` is 0 or more, `limit` 1 to {MOST_LETTERS}.")
-    found = await dead_letters.letters(after, limit, where_of(query))
+    found = await dead_letters.find(after, limit, where_of(query))
     return {"dead_letters": [as_json(number, letter) for number, letter in found]}
 
 

@@ -28,9 +28,9 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
         "ready": not gateway.reasons,
         "reasons": list(gateway.reasons),
         "workers": gateway.workers,
-        "settings": {"read_at": gateway.settings_at, "refused": list(gateway.settings_errors)},
+        "settings": {"read_at": gateway.settings_at, "errors": list(gateway.settings_errors)},
         "warnings": {name: {"graph_version": text} for name, text in gateway.warnings.items()},
-        "account": {
+        "ledger": {
             "recovered": total.recovered,
             "accepted": total.accepted,
             "delivered": total.delivered,
@@ -49,7 +49,7 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
             "bytes": spool.size,
             "max_bytes": spool.max_bytes,
             "dead_letters": spool.dead_letters,
-            "dead_letters_let_go": ledger.purged,
+            "dead_letters_purged": ledger.purged,
         },
         "orphans": [
             {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in gateway.orphans
@@ -76,7 +76,7 @@ def _lane(numbers: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> Json
         "oldest_age_seconds": None if oldest is None else round(max(0.0, now - oldest), 3),
         "in_flight": numbers.in_flight,
         "last_outcome": numbers.last_outcome,
-        "pace": round(numbers.pace, 3),
+        "calls_per_second": round(numbers.calls_per_second, 3),
         "concurrency": numbers.concurrency,
         "blocked": numbers.blocked,
         "recovered": counts.recovered,

@@ -78,7 +78,7 @@ class LaneBatcher:
         self._flush_fraction = first_flush_fraction
         self._changed = asyncio.Event()
 
-    def recovered(self, backlog: Backlog) -> None:
+    def recover(self, backlog: Backlog) -> None:
         """What an earlier process left in the spool waits again, from the beginning."""
         self._events += backlog.events
         self._bytes += backlog.bytes

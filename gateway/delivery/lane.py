@@ -84,7 +84,7 @@ class LaneWorker:
             oldest_at=None if age is None else self._context.clock() - age,
             in_flight=self._sender.in_flight,
             last_outcome=self._sender.last_outcome,
-            pace=self._sender.calls_per_second,
+            calls_per_second=self._sender.calls_per_second,
             concurrency=self._sender.concurrency,
             blocked=open_reason.kind if open_reason else None,
         )

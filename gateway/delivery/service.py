@@ -70,7 +70,7 @@ class DeliveryService:
         self.orphans: Sequence[Backlog] = ()
         """What waits for destinations that are not in the settings: kept, and never touched."""
 
-    def recovered(self, backlogs: Sequence[Backlog]) -> None:
+    def recover(self, backlogs: Sequence[Backlog]) -> None:
         """What earlier processes left in the spool."""
         self.orphans = [one for one in backlogs if one.events]
         self._recover_known()
@@ -86,7 +86,7 @@ class DeliveryService:
         for backlog in self.orphans:
             if backlog.lane.destination in self._contexts:
                 self._ledger.lanes[backlog.lane].recovered += backlog.events
-                self._lane(backlog.lane).batcher.recovered(backlog)
+                self._lane(backlog.lane).batcher.recover(backlog)
         self.orphans = [one for one in self.orphans if one.lane.destination not in self._contexts]
 
     def stored(self, chunks: Sequence[StoredChunk]) -> None:

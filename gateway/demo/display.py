@@ -29,14 +29,14 @@ class State:
     status: JsonObject = field(default_factory=dict)
     meta: JsonObject = field(default_factory=dict)
 
-    def account(self, name: str) -> int:
+    def ledger(self, name: str) -> int:
         """A count of the gateway's account."""
-        return int(self.status.get("account", {}).get(name, 0))
+        return int(self.status.get("ledger", {}).get(name, 0))
 
     @property
     def waiting(self) -> int:
         """Events that are accepted and neither delivered nor dead-lettered."""
-        return self.account("waiting")
+        return self.ledger("waiting")
 
     @property
     def calls(self) -> int:
@@ -46,7 +46,7 @@ class State:
     @property
     def saved(self) -> int:
         """Calls that a gateway with one call an event would have made on top."""
-        return max(0, self.account("delivered") - self.calls)
+        return max(0, self.ledger("delivered") - self.calls)
 
     @property
     def seconds(self) -> float:
@@ -62,8 +62,8 @@ class State:
             ("accepted", f"{counts.accepted:,}"),
             ("rejected", f"{counts.rejected.total():,}" + (f"  ({rejected})" if rejected else "")),
             ("waiting", f"{self.waiting:,}"),
-            ("delivered", f"{self.account('delivered'):,}"),
-            ("dead-lettered", f"{self.account('dead_lettered'):,}"),
+            ("delivered", f"{self.ledger('delivered'):,}"),
+            ("dead-lettered", f"{self.ledger('dead_lettered'):,}"),
             ("calls to Meta", f"{self.calls:,}"),
             ("events a call", f"{self.meta.get('events_per_call', 0):,.0f}"),
             ("calls saved", f"{self.saved:,} against one call per event"),
@@ -72,7 +72,7 @@ class State:
 
     def faults(self) -> list[str]:
         """Where the account does not add up; empty when it does."""
-        accepted, delivered, dead = (self.account(name) for name in ("accepted", "delivered", "dead_lettered"))
+        accepted, delivered, dead = (self.ledger(name) for name in ("accepted", "delivered", "dead_lettered"))
         arrived = int(self.meta.get("events", 0))
         faults = []
         if accepted != delivered + dead:
@@ -86,7 +86,7 @@ class State:
 
 def summary(state: State) -> Table:
     """The last word."""
-    accepted, delivered, dead = (state.account(name) for name in ("accepted", "delivered", "dead_lettered"))
+    accepted, delivered, dead = (state.ledger(name) for name in ("accepted", "delivered", "dead_lettered"))
     law = "=" if accepted == delivered + dead else "IS NOT"
     return _table(
         state, title=f"accepted {accepted:,} {law} delivered {delivered:,} + dead-lettered {dead:,}", rows=state.rows()
@@ -125,7 +125,7 @@ class Screen:
             self._console.print(
                 f"{state.now - state.begun:5.1f} s  {phase}: accepted {counts.accepted:,}"
                 f"  rejected {counts.rejected.total():,}  waiting {state.waiting:,}"
-                f"  delivered {state.account('delivered'):,}  calls {state.calls:,}"
+                f"  delivered {state.ledger('delivered'):,}  calls {state.calls:,}"
                 f"  events a call {state.meta.get('events_per_call', 0):,.0f}",
                 soft_wrap=True,
             )

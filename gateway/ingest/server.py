@@ -129,7 +129,7 @@ class Ingest:
                 self._servers.append(await loop.create_server(server, sock=one, backlog=ACCEPT_BACKLOG))
         self._silent_check = asyncio.create_task(self._close_silent_connections(server), name="slow senders")
 
-    def refuse(self) -> None:
+    def stop_accepting(self) -> None:
         """From now on every request gets 503."""
         self._closing = True
 

@@ -73,7 +73,7 @@ class MaintenanceTasks:
             await self.save()
             if loop.time() - retained >= RETAIN_SECONDS:
                 retained = loop.time()
-                await self.retain()
+                await self.purge()
             await asyncio.sleep(SAVE_SECONDS)
 
     async def save(self) -> None:
@@ -82,11 +82,11 @@ class MaintenanceTasks:
         if saves:
             await asyncio.to_thread(write_all, saves)
 
-    async def retain(self) -> None:
+    async def purge(self) -> None:
         """Let dead letters go that are too old, or beyond the size that is kept."""
         since = self._clock() - self._spool.dead_letter_days * DAY
         try:
-            gone = await self._letters.retain(since, self._spool.dead_letter_bytes)
+            gone = await self._letters.purge(since, self._spool.dead_letter_bytes)
         except SpoolUnavailable as error:
             log.warning("dead letters could not be looked through: %s", error)
             return

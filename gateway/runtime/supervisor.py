@@ -48,9 +48,9 @@ class RemoteDeadLetters:
     def __init__(self, worker: WorkerClient) -> None:
         self._worker = worker
 
-    async def letters(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
+    async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `Letters`."""
-        found = await self._worker.call("letters", after, limit, where)
+        found = await self._worker.call("find", after, limit, where)
         return [(number, wire.decode(DeadLetter, letter)) for number, letter in found]
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:

@@ -136,8 +136,8 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
 
         return call
 
-    async def letters(after: int, limit: int, where: JsonObject) -> Any:
-        return await app.dead_letters.letters(after, limit, wire.decode(DeadLetterFilter, where))
+    async def find(after: int, limit: int, where: JsonObject) -> Any:
+        return await app.dead_letters.find(after, limit, wire.decode(DeadLetterFilter, where))
 
     return {
         "stop": request_stop,
@@ -145,7 +145,7 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
         "readiness": app.readiness,
         "resume": app.resume,
         "reload": reload,
-        "letters": letters,
+        "find": find,
         "replay": filtered(app.dead_letters.replay),
         "discard": filtered(app.dead_letters.discard),
     }

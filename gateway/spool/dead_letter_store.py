@@ -70,6 +70,6 @@ class DeadLetterStore(Protocol):
         """
         ...
 
-    async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+    async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
         """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
         ...

@@ -112,7 +112,7 @@ class GroupCommitter:
         self._refused: tuple[float, str] | None = None  # loop time and reason, when the last commit was refused
 
     @property
-    def refused(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why the last commit was refused; forgotten after a while, so that senders come back and try."""
         if self._refused and self._loop.time() - self._refused[0] < NOT_READY_SECONDS:
             return self._refused[1]

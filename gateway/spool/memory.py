@@ -162,7 +162,7 @@ class MemorySpool:
             self._remove_letter(number)
         return self._store(chunks, letters)
 
-    async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+    async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
         """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
         self._check_open()
         gone = 0

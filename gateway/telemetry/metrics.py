@@ -167,7 +167,7 @@ class Families:
             (
                 "gateway_lane_calls_per_second_allowed",
                 "The pace now.",
-                [(tuple(one.lane), one.pace) for one in listed],
+                [(tuple(one.lane), one.calls_per_second) for one in listed],
             ),
             (
                 "gateway_lane_concurrency",

@@ -55,7 +55,7 @@ class LaneStatistics:
     in_flight: int
     """Calls under way."""
     last_outcome: str | None
-    pace: float
+    calls_per_second: float
     """Calls a second that are allowed now."""
     concurrency: int
     """Calls that may be under way now."""
@@ -72,7 +72,7 @@ class LaneStatistics:
             oldest_at=min(ages, default=None),
             in_flight=self.in_flight + other.in_flight,
             last_outcome=other.last_outcome or self.last_outcome,
-            pace=self.pace + other.pace,
+            calls_per_second=self.calls_per_second + other.calls_per_second,
             concurrency=self.concurrency + other.concurrency,
             blocked=self.blocked or other.blocked,
         )

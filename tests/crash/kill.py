@@ -191,7 +191,7 @@ def _last_life(folder: Path, shop: Shop) -> list[int]:
     fresh = range(shop.sent, shop.sent + 20)
     shop.send(fresh)
     deadline = time.monotonic() + 60
-    while _get(f"{process.addresses['admin']}/status")["account"]["waiting"]:
+    while _get(f"{process.addresses['admin']}/status")["ledger"]["waiting"]:
         assert time.monotonic() < deadline, "the backlog does not drain"
         time.sleep(0.05)
     assert process.stop() == 0

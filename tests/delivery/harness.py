@@ -130,7 +130,7 @@ class Field:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Field]:
-        self.delivery.recovered(await self.spool.open())
+        self.delivery.recover(await self.spool.open())
         running = asyncio.create_task(self.delivery.run())
         try:
             yield self

@@ -99,8 +99,8 @@ upload.graph_version = "v16.0"
     def status(self) -> JsonObject:
         return dict(get(f"{self.admin}/status"))
 
-    def account(self) -> dict[str, int]:
-        return dict(self.status()["account"])
+    def ledger(self) -> dict[str, int]:
+        return dict(self.status()["ledger"])
 
     def arrived(self, event_set: str = EVENT_SET) -> list[JsonObject]:
         """Events that the stand-in took for an event set."""

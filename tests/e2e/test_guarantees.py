@@ -23,11 +23,11 @@ def test_what_is_accepted_arrives_in_both_dialects_and_the_account_adds_up(tmp_p
 
         assert (status, answer["accepted"]) == (200, 250)
         assert [one["code"] for one in answer["rejected"]] == ["unmapped_event"]
-        until(lambda: env.account()["delivered"] == 500, "delivery")
+        until(lambda: env.ledger()["delivered"] == 500, "delivery")
         assert orders(env) == sorted(f"order-{number}" for number in range(250))
         assert sorted(event["order_id"] for event in env.arrived(EVENT_SET + "00")) == orders(env)
-        account = env.account()
-        assert account["accepted"] == account["delivered"] + account["dead_lettered"] + account["waiting"]
+        ledger = env.ledger()
+        assert ledger["accepted"] == ledger["delivered"] + ledger["dead_lettered"] + ledger["waiting"]
         assert b"gateway_" in _read(f"{env.admin}/metrics")
 
 
@@ -58,9 +58,9 @@ def test_a_kill_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
         env.faults()
         with env.start():
             until(lambda: len(orders(env)) == 20, "what was accepted before the kill")
-            account = env.account()
-            assert account["recovered"] == 40
-            until(lambda: env.account()["waiting"] == 0, "an empty spool")
+            ledger = env.ledger()
+            assert ledger["recovered"] == 40
+            until(lambda: env.ledger()["waiting"] == 0, "an empty spool")
 
 
 def test_a_stop_during_an_outage_keeps_everything_for_the_next_start(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_no_secret_and_no_personal_value_is_in_the_log_or_on_disk(tmp_path: Path
         env.faults({"status": 500, "code": 2})
         env.track(sale(1), sale(2, event="Nobody Mapped This"), sale(3, originalTimestamp="1999-01-01T00:00:00Z"))
         post(f"{env.url}/v1/track", sale(4), {"Authorization": "Basic d3Jvbmc6"})
-        until(lambda: env.account()["accepted"] == 2, "the good one")
+        until(lambda: env.ledger()["accepted"] == 2, "the good one")
         kept = b"".join(path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file())
         assert b"order-1" in kept
         said = gateway.log.read_bytes() + _read(f"{env.admin}/metrics") + _read(f"{env.admin}/status")

@@ -70,14 +70,14 @@ def test_dead_letters_of_a_running_gateway_are_replayed_over_its_admin_port(tmp_
         env.faults({"status": 400, "code": 100, "subcode": 2804050, "event_set": EVENT_SET})
         with env.start():
             env.track(sale(1))
-            until(lambda: env.account()["dead_lettered"] == 1, "the refusal")
+            until(lambda: env.ledger()["dead_lettered"] == 1, "the refusal")
             env.faults()
             done = gateway(env, "dead-letters", "replay", "--all", "--url", env.admin)
             assert "replayed 1 dead letters as 1 events; 0 stay" in done.stdout, done.stderr
             until(lambda: orders(env) == ["order-1"], "the replayed event")
-            until(lambda: env.account()["waiting"] == 0, "its settling")
-            account = env.account()
-            assert account["accepted"] == account["delivered"] + account["dead_lettered"]
+            until(lambda: env.ledger()["waiting"] == 0, "its settling")
+            ledger = env.ledger()
+            assert ledger["accepted"] == ledger["delivered"] + ledger["dead_lettered"]
             assert gateway(env, "dead-letters", "list", "--url", env.admin).stdout == ""
 
 
@@ -107,7 +107,7 @@ def test_an_event_that_was_refused_room_is_no_repeat_when_it_comes_again(tmp_pat
             assert (status, answer["code"]) == (503, "spool_full")
             assert "lane_quota" in answer["message"]
             env.faults()
-            until(lambda: env.account()["waiting"] == 0, "room")
+            until(lambda: env.ledger()["waiting"] == 0, "room")
             assert env.track(*(sale(taken * 10 + number) for number in range(10)))[1]["accepted"] == 10
             until(lambda: len(orders(env)) == (taken + 1) * 10, "delivery")
 

@@ -50,12 +50,12 @@ def test_a_new_token_and_a_new_destination_come_without_a_restart_and_nothing_is
         reloaded(env)
         for number in range(50, 60):
             assert env.track(sale(number))[0] == 200
-        until(lambda: env.account()["waiting"] == 0, "everything to be delivered")
+        until(lambda: env.ledger()["waiting"] == 0, "everything to be delivered")
         assert sorted(orders(env)) == sorted(f"order-{number}" for number in range(60))
         assert sorted(event["custom_data"]["order_id"] for event in env.arrived("777")) == sorted(
             f"order-{number}" for number in range(50, 60)
         )
-        assert env.account()["dead_lettered"] == 0
+        assert env.ledger()["dead_lettered"] == 0
         running.stop()
 
 
@@ -71,13 +71,13 @@ def test_a_faulty_file_is_refused_whole_and_said_and_the_old_settings_stay(tmp_p
         ):
             path.write_text(fault)
             hang_up(env)
-            until(lambda said=said: said in str(env.status()["settings"]["refused"]), said)  # type: ignore[misc]
+            until(lambda said=said: said in str(env.status()["settings"]["errors"]), said)  # type: ignore[misc]
             assert env.track(sale(1))[0] == 200
         assert read_at(env) == before
         assert "still using the previous settings" in running.log.read_text()
         path.write_text(good)
         reloaded(env)
-        assert env.status()["settings"]["refused"] == []
+        assert env.status()["settings"]["errors"] == []
         running.stop()
 
 
@@ -145,7 +145,7 @@ def test_a_blocked_lane_calls_the_webhook_and_is_resumed_by_hand(tmp_path: Path)
         assert (alert["event"], alert["kind"], alert["code"]) == ("lane_blocked", "object", "meta_100_33")
         assert (alert["destination"], alert["event_set"]) == ("store", EVENT_SET)
         assert EVENT_SET in alert["text"]
-        assert env.status()["account"]["waiting"] >= 3
+        assert env.status()["ledger"]["waiting"] >= 3
 
         env.faults()
         begun = time.monotonic()

@@ -50,11 +50,11 @@ def test_two_workers_are_told_as_one_gateway_and_stop_as_one(tmp_path: Path) -> 
     with house_of(tmp_path, 2) as env, env.start() as running:
         assert len(workers_of(env)) == 2
         spread(env, [sale(number) for number in range(60)])
-        until(lambda: env.account()["waiting"] == 0, "everything to be delivered")
+        until(lambda: env.ledger()["waiting"] == 0, "everything to be delivered")
         assert sorted(orders(env)) == sorted(f"order-{number}" for number in range(60))
         status = env.status()
         assert status["workers"] == 2
-        assert status["account"]["accepted"] == status["account"]["delivered"] == 120
+        assert status["ledger"]["accepted"] == status["ledger"]["delivered"] == 120
         assert len(status["lanes"]) == 2
         assert all((env.folder / "spool" / name).stat().st_size for name in ("spool.sqlite", "spool-1.sqlite"))
         assert running.stop() == 0
@@ -99,7 +99,7 @@ def test_a_killed_worker_is_started_again_and_loses_nothing(tmp_path: Path) -> N
         until(lambda: len(workers_of(env)) == 2 and victim not in workers_of(env), "a new worker")
         # Connections that the kernel gives to the new one wait until it takes them.
         spread(env, [sale(number) for number in range(20, 60)])
-        until(lambda: env.account()["waiting"] == 0 and env.status()["ready"], "everything to be delivered")
+        until(lambda: env.ledger()["waiting"] == 0 and env.status()["ready"], "everything to be delivered")
         assert set(orders(env)) == {f"order-{number}" for number in range(60)}
         assert other in workers_of(env)
         assert "ended unexpectedly" in running.log.read_text()
@@ -134,7 +134,7 @@ def test_what_workers_left_that_are_no_more_is_delivered_and_their_files_go(tmp_
         with env.start() as running:
             until(lambda: len(set(orders(env))) == 60, "what all three had left")
             until(lambda: not list((env.folder / "spool").glob("spool-*.sqlite")), "the files to go")
-            assert env.status()["account"]["waiting"] == 0
+            assert env.status()["ledger"]["waiting"] == 0
             assert running.stop() == 0
 
 
@@ -148,7 +148,7 @@ def test_a_reload_reaches_every_worker_and_a_faulty_one_reaches_none(tmp_path: P
         (env.folder / "gateway.toml").write_text("[")
         assert env.gateway is not None
         env.gateway.process.send_signal(signal.SIGHUP)
-        until(lambda: bool(env.status()["settings"]["refused"]), "the refusal")
+        until(lambda: bool(env.status()["settings"]["errors"]), "the refusal")
         for number in range(20):
             assert post(f"{env.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
         (env.folder / "gateway.toml").write_text(good)

@@ -333,17 +333,17 @@ async def test_a_replayed_letter_is_a_chunk_and_no_letter_at_once(spool: Storage
 
 async def test_letters_are_let_go_by_age(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, at=float(number)) for number in range(1200)])
-    assert await spool.retain(since=1150.0, max_bytes=ALL) == 1150
+    assert await spool.purge(since=1150.0, max_bytes=ALL) == 1150
     assert [one.at for _, one in await spool.dead_letters()] == [float(number) for number in range(1150, 1200)]
-    assert await spool.retain(since=0.0, max_bytes=ALL) == 0
+    assert await spool.purge(since=0.0, max_bytes=ALL) == 0
 
 
 async def test_letters_are_let_go_by_size(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, event=b'"' + b"x" * 1000 + b'"') for number in range(100)])
-    gone = await spool.retain(since=0.0, max_bytes=50_000)
+    gone = await spool.purge(since=0.0, max_bytes=50_000)
     left = await spool.dead_letters(limit=1000)
     assert len(left) == 100 - gone
     assert 35 <= len(left) <= 50
     assert left[-1][0] == 100
-    assert await spool.retain(since=0.0, max_bytes=0) == len(left)
+    assert await spool.purge(since=0.0, max_bytes=0) == len(left)
     assert spool.statistics().dead_letters == 0

@@ -140,14 +140,14 @@ class SpoolMachine(RuleBasedStateMachine):
             del self.letters[number]
 
     @rule(since=st.integers(0, 9))
-    def retain(self, since: int) -> None:
+    def purge(self, since: int) -> None:
         gone = 0
         for number in sorted(self.letters):
             if self.letters[number].at >= since:
                 break
             del self.letters[number]
             gone += 1
-        assert self.do(self.spool.retain(float(since), ALL)) == gone
+        assert self.do(self.spool.purge(float(since), ALL)) == gone
 
     @rule()
     def stop_and_start(self) -> None:

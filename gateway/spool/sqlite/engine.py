@@ -132,10 +132,10 @@ class SqliteSpool:
         """Let letters go and keep what became of them."""
         return await self._do(lambda store: store.replay(numbers, chunks, letters))
 
-    async def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+    async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
         """Let go of letters from before `since` and of those beyond `max_bytes`, oldest first; how many."""
         gone = 0
-        while step := await self._do(lambda store: store.retain(since, max_bytes)):
+        while step := await self._do(lambda store: store.purge(since, max_bytes)):
             gone += step
         return gone
 

@@ -162,7 +162,7 @@ class Store:
         with self.database.commit() as transaction:
             return transaction.drop_letters(numbers)
 
-    def retain(self, since: UnixSeconds, max_bytes: int) -> int:
+    def purge(self, since: UnixSeconds, max_bytes: int) -> int:
         """Let some of the oldest letters go that are from before `since` or beyond `max_bytes`; how many.
 
         A bounded step: call again until it is 0.
@@ -212,7 +212,7 @@ class Store:
         gone = 0
         while not self._fits_within(chunks, letters, database.limits.last_page):
             excess = database.used_pages + pages_of(chunks, letters) - database.limits.last_page
-            step = self.retain(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
+            step = self.purge(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
             if not step:
                 break
             gone += step
