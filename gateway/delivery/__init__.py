@@ -1,6 +1,6 @@
 """From the spool to Meta: batching, rate limits, retries, circuit breakers, splitting of refused batches.
 
-Everything here is per lane, and no lane waits for another. `DeliveryService` runs all lanes of a process.
+Each lane is delivered separately, and no lane waits for another. `DeliveryService` runs all lanes of a process.
 """
 
 from gateway.delivery.service import DeliveryService

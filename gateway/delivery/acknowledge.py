@@ -1,4 +1,7 @@
-"""What became of a lane's events goes to the spool and into the account, in that order and whatever it takes."""
+"""Writes the results of a lane's batches to the spool, and then to the ledger.
+
+A write that fails is retried until it succeeds.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,34 @@ MAX_SPOOL_RETRY_SECONDS = 30.0
 
 
 class BatchAcknowledger:
-    """Settles parts of a lane's batches."""
+    """Acknowledges events of a lane's batches: delivered, or moved to the dead letters.
+
+    Each method is called after the events were removed from the splitter, and returns when the spool has stored the
+    result.
+    """
 
     def __init__(self, lane: Lane, context: DestinationContext, counts: LaneCounts) -> None:
         self._lane = lane
         self._context = context
         self._counts = counts
 
-    async def delivered(self, splitter: BatchSplitter, count: int) -> None:
-        """Meta took so many events, which are no part of the rest any more."""
+    async def acknowledge_delivered(self, splitter: BatchSplitter, count: int) -> None:
+        """Acknowledge `count` events that Meta received."""
         await self._acknowledge(splitter, [], count)
 
-    async def refused(
+    async def dead_letter_refused(
         self, splitter: BatchSplitter, events: Sequence[bytes], calls: int, code: str, fault: MetaFault | None
     ) -> None:
-        """Meta will not take these events, which so many calls carried."""
-        await self._acknowledge(
-            splitter, [self._letter(Stage.UPLOAD, event, calls, code, fault) for event in events], 0
-        )
+        """Move events that Meta refused to the dead letters. `calls`: how many calls carried them."""
+        letters = [self._dead_letter(Stage.UPLOAD, event, calls, code, fault) for event in events]
+        await self._acknowledge(splitter, letters, 0)
 
-    async def expired(self, splitter: BatchSplitter, events: Sequence[bytes], calls: int) -> None:
-        """These events became too old for Meta."""
-        await self._acknowledge(
-            splitter, [self._letter(Stage.EXPIRED, event, calls, "expired", None) for event in events], 0
-        )
+    async def dead_letter_expired(self, splitter: BatchSplitter, events: Sequence[bytes], calls: int) -> None:
+        """Move events that are too old for Meta to the dead letters. `calls`: how many calls carried them."""
+        letters = [self._dead_letter(Stage.EXPIRED, event, calls, "expired", None) for event in events]
+        await self._acknowledge(splitter, letters, 0)
 
-    def _letter(self, stage: Stage, event: bytes, calls: int, code: str, fault: MetaFault | None) -> DeadLetter:
+    def _dead_letter(self, stage: Stage, event: bytes, calls: int, code: str, fault: MetaFault | None) -> DeadLetter:
         too_old = "The event became too old for Meta while it waited."
         return DeadLetter(
             stage=stage,
@@ -63,20 +68,26 @@ class BatchAcknowledger:
         )
 
     async def _acknowledge(self, splitter: BatchSplitter, letters: Sequence[DeadLetter], delivered: int) -> None:
-        """Until the spool has it: what was delivered must not be sent again."""
+        """Retry until the spool has stored the result: delivered events must not be sent again."""
         ids, rest = splitter.ids, splitter.remaining_chunk()
-        tries = 0
+        attempts = 0
         while True:
             try:
-                await _uninterrupted(self._once(ids, letters, rest, delivered))
+                await _run_to_completion(self._acknowledge_once(ids, letters, rest, delivered))
             except GatewayError as error:
-                tries += 1
-                log.warning("the spool does not settle: %s", error, extra={"lane": str(self._lane)})
-                await asyncio.sleep(backoff_delay(tries, base=SPOOL_RETRY_SECONDS, maximum=MAX_SPOOL_RETRY_SECONDS))
+                attempts += 1
+                delay = backoff_delay(attempts, base=SPOOL_RETRY_SECONDS, maximum=MAX_SPOOL_RETRY_SECONDS)
+                log.warning(
+                    "cannot acknowledge a batch in the spool: %s; retrying in %.0f s",
+                    error,
+                    delay,
+                    extra={"lane": str(self._lane)},
+                )
+                await asyncio.sleep(delay)
             else:
                 return
 
-    async def _once(
+    async def _acknowledge_once(
         self, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None, delivered: int
     ) -> None:
         await self._context.spool.acknowledge(self._lane, ids, letters, rest)
@@ -87,13 +98,13 @@ class BatchAcknowledger:
             self._context.ledger.dead[letter.destination, letter.stage, letter.code] += 1
 
 
-async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Do it to its end even when cancelled meanwhile: what the spool did has to be in the account."""
-    doing = asyncio.ensure_future(work)
+async def _run_to_completion(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`; when cancelled, wait for its end first, so that the ledger counts all that the spool stored."""
+    task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(doing)
+        await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([doing])
-        if not doing.cancelled():
-            doing.exception()  # looked at: whoever cancelled has no use for it
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # retrieved, since asyncio logs exceptions that are not
         raise

@@ -1,8 +1,9 @@
-"""What is left of a batch: a stack of parts, of which the last is sent next. Pure; no I/O and no clock.
+"""Splits a batch that Meta refuses into smaller ones. Pure; no I/O and no clock.
 
-A batch is one part until Meta refuses it. A refused event that is known leaves its part; a part without a culprit is
-halved. So an event that is refused costs one call more when Meta names it, and at most `2 * log2(n)` more, rounded up,
-of a batch of n when it does not: two calls for each time that its part is halved.
+The events of a batch that are not acknowledged yet form a stack of sub-batches; the last one is sent next. A batch
+starts as one sub-batch. When Meta names the refused events, they are removed; when it does not, the sub-batch is
+halved. A refused event therefore costs one more call if Meta names it, and at most `2 * ceil(log2(n))` more calls in a
+batch of n if it does not: two for each time that its sub-batch is halved.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ class SubBatch:
     """Encoded events, joined by `EVENT_SEPARATOR`."""
     count: int
     expires_at: int
-    """The earliest of its events, unix seconds."""
+    """The earliest expiry of its events, unix seconds."""
     calls: int = 0
     """Calls that carried its events since the batch was read from the spool."""
 
     def events(self) -> list[bytes]:
-        """Its events, one by one."""
+        """The encoded events."""
         return split_events(self.payload)
 
 
 class BatchSplitter:
-    """The unsettled rest of one batch, with the names under which the spool has it."""
+    """The events of one batch that are not acknowledged yet, and the IDs of their chunks in the spool."""
 
     def __init__(self, batch: Batch) -> None:
         self.lane: Lane = batch.lane
@@ -40,52 +41,55 @@ class BatchSplitter:
         self._stack = [SubBatch(batch.payload(), batch.count, expires_at)]
 
     @property
-    def next(self) -> SubBatch | None:
-        """What is sent next; None: the batch is done."""
+    def current(self) -> SubBatch | None:
+        """The sub-batch that is sent next; None: the batch is finished."""
         return self._stack[-1] if self._stack else None
 
     @property
     def count(self) -> int:
-        """Events that are not settled yet."""
+        """Events that are not acknowledged yet."""
         return sum(sub_batch.count for sub_batch in self._stack)
 
     @property
-    def calls(self) -> int:
-        """Calls that carried the events of the next part."""
+    def current_calls(self) -> int:
+        """Calls that carried the events of the current sub-batch."""
         return self._stack[-1].calls if self._stack else 0
 
-    def called(self) -> None:
-        """A call carries the next part."""
+    def record_call(self) -> None:
+        """Count a call for the current sub-batch."""
         self._stack[-1] = replace(self._stack[-1], calls=self._stack[-1].calls + 1)
 
-    def done(self) -> None:
-        """The next part is settled as a whole."""
+    def drop_current(self) -> None:
+        """Remove the current sub-batch, all events of which are delivered."""
         self._stack.pop()
 
-    def remove_path(self, indices: Sequence[int]) -> list[bytes]:
-        """Take events out of the next part; what was taken out."""
+    def remove(self, indices: Sequence[int]) -> list[bytes]:
+        """Remove events from the current sub-batch, and return them."""
         sub_batch = self._stack.pop()
-        gone = set(indices)
+        excluded = set(indices)
         events = sub_batch.events()
-        kept = [event for index, event in enumerate(events) if index not in gone]
+        kept = [event for index, event in enumerate(events) if index not in excluded]
         if kept:
             self._stack.append(SubBatch(join_events(kept), len(kept), sub_batch.expires_at, sub_batch.calls))
-        return [event for index, event in enumerate(events) if index in gone]
+        return [event for index, event in enumerate(events) if index in excluded]
 
     def halve(self) -> None:
-        """Two parts of the next one; the first half is sent first."""
+        """Split the current sub-batch into two; the first half becomes the current one."""
         sub_batch = self._stack.pop()
         events = sub_batch.events()
         middle = len(events) // 2
         for half in (events[middle:], events[:middle]):
             self._stack.append(SubBatch(join_events(half), len(half), sub_batch.expires_at, sub_batch.calls))
 
-    def expiring(self, expires_at: int) -> None:
-        """Set when the next part's first event expires, now that its events were looked at."""
+    def set_expiry(self, expires_at: int) -> None:
+        """Set the earliest expiry of the current sub-batch, unix seconds, after expired events were removed."""
         self._stack[-1] = replace(self._stack[-1], expires_at=expires_at)
 
     def remaining_chunk(self) -> Chunk | None:
-        """The rest as a chunk, for the spool; from then on it has it under the first of the names."""
+        """The events that are not acknowledged yet, as one chunk; None if there are none.
+
+        The spool keeps the chunk under the first of `ids`, so from then on `ids` has only that one.
+        """
         if not self._stack:
             return None
         self.ids = self.ids[:1]

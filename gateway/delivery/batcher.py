@@ -1,8 +1,7 @@
-"""A lane's buffer: knows how much waits and when it is due, and makes a batch of it when it is.
+"""Forms the batches of a lane: counts its waiting events and decides when a batch is due.
 
-What became durable just now is still at hand; a backlog is only counted: the spool has it, and a cursor says how far it
-was read. So ten million waiting events cost the memory of the batches that are on their way. It does not send and does
-not settle.
+Chunks that became durable recently are in the tail cache. A backlog is a count and a cursor into the spool, so ten
+million waiting events take no more memory than the batches in flight. Sending and acknowledging are done elsewhere.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from gateway.spool import Spool
 START = ChunkId(0)
 SEPARATOR = len(EVENT_SEPARATOR)
 MAX_CACHED_BATCHES = 2
-"""Batches that may wait in a lane which is sent from what is at hand; beyond that it has a backlog."""
+"""Batches that may wait in the tail cache; with more waiting, the lane has a backlog and is read from the spool."""
 
 
 class LaneBatcher:
-    """What waits of one lane. One reader calls `next`; whoever commits calls `stored`."""
+    """The waiting events of one lane. A single reader calls `next`; `stored` is called after each commit."""
 
     __slots__ = (
         "_bytes",
@@ -64,22 +63,22 @@ class LaneBatcher:
         self._limits = limits
         self._spool = spool
         self._clock = clock
-        # Only the loop's thread touches these. `stored` adds, `next` takes. Below 0 for the moment in which a chunk
-        # was read before `stored` told of it; so neither is ever clamped while the other could still come.
+        # Only the loop's thread changes these. `stored` adds to the counts and `next` subtracts. They are negative
+        # while a chunk was read from the spool but `stored` was not called for it yet; so they are never clamped at 0.
         self._events = 0
         self._bytes = 0  # payloads, each with one separator
-        self._oldest: float | None = None  # loop time at which the oldest became durable; None when nothing waits
-        self._cursor = START  # everything up to here was taken
-        self._tail_cache = TailCache(budget)  # some of what waits; all of it when it has as many events
+        self._oldest: float | None = None  # loop time at which the oldest became durable; None if no event waits
+        self._cursor = START  # chunks up to this ID are in a batch already
+        self._tail_cache = TailCache(budget)  # holds all waiting events if its count is `_events`, else some of them
         self._filling_events = 0  # of the batch that the next chunk would join
         self._filling_bytes = 0
         self._draining = False  # set once
-        # Share of `max_age` for the first batch: lanes and replicas that start together do not flush in step.
+        # Share of `max_age` for the first batch: lanes and replicas that start together flush at different times.
         self._flush_fraction = first_flush_fraction
         self._changed = asyncio.Event()
 
     def recover(self, backlog: Backlog) -> None:
-        """What an earlier process left in the spool waits again, from the beginning."""
+        """Add the events that an earlier process left in the spool."""
         self._events += backlog.events
         self._bytes += backlog.bytes
         if backlog.oldest_stored_at is not None:
@@ -88,26 +87,29 @@ class LaneBatcher:
         self._changed.set()
 
     def apply_settings(self, limits: BatchLimits) -> None:
-        """From the next batch on, go by these."""
+        """Use these limits from the next batch on."""
         self._limits = limits
         self._changed.set()
 
     def rewind(self, events: int) -> None:
-        """Read everything that is not settled, so many events, once more: whoever had it in hand is gone."""
+        """Start again from the oldest event that is not acknowledged, after the batches in flight were abandoned.
+
+        `events`: how many are not acknowledged.
+        """
         self._cursor = START
         self._tail_cache.clear()
-        self._events, self._bytes = events, 0  # bytes are not known again before they are read
+        self._events, self._bytes = events, 0  # their bytes are unknown until they are read
         self._filling_events, self._filling_bytes = self._limits.max_events, self._limits.max_bytes
         self._oldest = asyncio.get_running_loop().time() if events else None
         self._changed.set()
 
     def stored(self, stored: StoredChunk) -> None:
-        """A chunk became durable. Runs once a chunk."""
+        """Add a chunk that became durable. Runs once for each chunk."""
         events, size = stored.chunk.count, len(stored.chunk.payload)
         self._events += events
         self._bytes += size + SEPARATOR
         if self._events <= 0:
-            return  # it was read before it was told, and is on its way
+            return  # the chunk was read from the spool before this call, and is in a batch already
         limits = self._limits
         if self._events > MAX_CACHED_BATCHES * limits.max_events or self._bytes > MAX_CACHED_BATCHES * limits.max_bytes:
             self._tail_cache.clear()
@@ -115,7 +117,7 @@ class LaneBatcher:
             self._tail_cache.add(stored)
         if self._oldest is None:
             self._oldest = asyncio.get_running_loop().time()
-            self._changed.set()  # the reader waits for its age from now on
+            self._changed.set()  # the reader starts the timer for `max_age`
         elif self._events >= limits.max_events or self._bytes > limits.max_bytes or self._draining:
             self._changed.set()
         self._filling_events += events
@@ -125,18 +127,18 @@ class LaneBatcher:
 
     @property
     def remaining(self) -> tuple[int, int]:
-        """Events and bytes that the batch being filled still takes; a whole batch's when it is full."""
+        """Events and bytes that fit into the batch being filled; the limits of a whole batch if it is full."""
         limits = self._limits
         events, size = limits.max_events - self._filling_events, limits.max_bytes - self._filling_bytes
         return (events, size) if events > 0 and size > 0 else (limits.max_events, limits.max_bytes)
 
     def drain(self) -> None:
-        """From now on everything is due at once; `next` gives None when nothing is left."""
+        """Make all events due at once. `next` returns None when there are none left."""
         self._draining = True
         self._changed.set()
 
     def due(self, now: float) -> FlushReason | None:
-        """Why a batch should leave at this loop time; None: nothing should."""
+        """Why a batch is due at this loop time; None: none is."""
         if self._events <= 0 or self._oldest is None:
             return None
         if self._events >= self._limits.max_events:
@@ -150,9 +152,9 @@ class LaneBatcher:
         return None
 
     async def next(self) -> Batch | None:
-        """Wait for the next batch that is due and take it; None when draining and nothing is left.
+        """Wait until a batch is due and return it; None when draining and no events are left.
 
-        Raises `SpoolUnavailable`; nothing is taken then.
+        Raises `SpoolUnavailable`; the events then keep waiting.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -169,21 +171,21 @@ class LaneBatcher:
 
     @property
     def events(self) -> int:
-        """That wait for their turn; what is on its way is not among them."""
+        """Waiting events, without those of batches in flight."""
         return max(0, self._events)
 
     @property
     def bytes(self) -> int:
-        """Of the events that wait."""
+        """Bytes of the waiting events, without those of batches in flight."""
         return max(0, self._bytes)
 
     @property
     def oldest_age(self) -> float | None:
-        """Seconds that the oldest has waited; None when nothing waits."""
+        """Seconds that the oldest event has waited; None if no event waits."""
         return None if self._oldest is None else max(0.0, asyncio.get_running_loop().time() - self._oldest)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until something changes or the oldest has waited long enough."""
+        """Wait until the state changes or the oldest event reaches `max_age`."""
         if self._oldest is None:
             await self._changed.wait()
             return
@@ -218,14 +220,14 @@ class LaneBatcher:
         return Batch(self._lane, chunks, reason)
 
     async def _read(self) -> tuple[list[StoredChunk], StoredChunk | None]:
-        """A batch of the spool's, and the chunk that follows it."""
+        """Read a batch from the spool, and the chunk that follows it."""
         limits = self._limits
         events, size = self._events, self._bytes
         read = await self._spool.read(self._lane, self._cursor, limits.max_events, limits.max_bytes)
         chunks, following = _take_batch(read, limits)
         if not chunks:
-            # The spool has less than was counted: what it could not read it has set aside and told. What became
-            # durable while it read is not forgotten with the rest.
+            # The spool has fewer events than were counted, because it moved unreadable ones aside and logged that.
+            # Events that became durable during the read stay counted.
             self._tail_cache.clear()
             self._events -= events
             self._bytes -= size
@@ -237,7 +239,7 @@ class LaneBatcher:
 
 
 def _take_batch(waiting: Iterable[StoredChunk], limits: BatchLimits) -> tuple[list[StoredChunk], StoredChunk | None]:
-    """The leading chunks that are a batch, and the one that follows it."""
+    """The leading chunks that form a batch, and the chunk that follows them."""
     chunks: list[StoredChunk] = []
     events, size = 0, -SEPARATOR
     for stored in waiting:

@@ -15,7 +15,7 @@ FIRST_PROBE_SECONDS = 15.0
 """Seconds from opening to the first probe; doubled after each probe that fails."""
 MAX_PROBE_SECONDS = 900.0
 FIRST_POLICY_PROBE_SECONDS = 900.0
-"""The same when Meta blocks for policy: frequent probes make such a block worse."""
+"""The same for a policy block, which frequent probes make worse."""
 MAX_POLICY_PROBE_SECONDS = 4 * 3600.0
 
 POLICY = "policy"
@@ -43,7 +43,7 @@ class Permit(Enum):
 
 
 class CircuitBreaker:
-    """Closed at first."""
+    """Decides whether the calls of one lane may be made. It is closed at first."""
 
     def __init__(self) -> None:
         # Only the loop's thread changes these.
@@ -51,7 +51,7 @@ class CircuitBreaker:
         self._probe_interval = FIRST_PROBE_SECONDS  # seconds until the next probe
         self._wake = asyncio.Event()  # set when a probe is requested, and when the breaker closes
         self._probing = asyncio.Lock()  # held while a probe waits for its time and while it is in flight
-        self._shutting_down = False  # set once: nobody waits for the next probe
+        self._shutting_down = False  # set once: calls do not wait for the next probe any more
         self._last_probe_failed = False  # a probe failed after the shutdown began
 
     @property
@@ -84,7 +84,7 @@ class CircuitBreaker:
         self._wake.clear()
 
     def open(self, reason: OpenReason) -> bool:
-        """Allow only probes from now on; whether it was closed, or open for another kind of reason."""
+        """Allow only probes from now on. Returns whether it was closed before, or open for another kind of reason."""
         is_policy = reason.kind == POLICY
         is_new = self.open_reason is None or self.open_reason.kind != reason.kind
         if is_new:

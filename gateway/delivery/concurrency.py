@@ -1,4 +1,4 @@
-"""How many calls of a lane may be under way: grows by one while all is well, halves when it is not."""
+"""Limits the calls of a lane that are in flight: the limit grows while calls succeed and is halved when one fails."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from types import TracebackType
 
 SLOW_FACTOR = 2.0
 SLOW_SECONDS = 0.5
-"""A call that takes more than `SLOW` times the usual and this is a sign that Meta has too much to do."""
+"""A call is slow when it takes more than `SLOW_FACTOR * baseline + SLOW_SECONDS`: a sign that Meta is overloaded."""
 BASELINE_GROWTH = 1.02
-"""What becomes usual after a slow call."""
+"""Largest factor by which one call raises the baseline."""
 
 
 class AdaptiveConcurrencyLimit:
-    """Additive increase, multiplicative decrease, between 1 and the configured most. Waiters are served in order."""
+    """Additive increase, multiplicative decrease, between 1 and a maximum. Waiting calls enter in order."""
 
     def __init__(self, maximum: int) -> None:
-        # Only the loop's thread touches these.
+        # Only the loop's thread changes these.
         self._maximum = maximum
         self._limit = float(maximum)
         self._in_use = 0
-        self._baseline: float | None = None  # seconds of a call when all is well: falls at once, rises slowly
+        self._baseline: float | None = None  # seconds of a usual call: falls at once, rises slowly
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
     def maximum(self) -> int:
-        """What the settings allow."""
+        """The highest limit, `upload.concurrency`."""
         return self._maximum
 
     @maximum.setter
@@ -38,11 +38,11 @@ class AdaptiveConcurrencyLimit:
 
     @property
     def limit(self) -> int:
-        """Calls that may be under way now."""
+        """Calls that may be in flight now."""
         return int(self._limit)
 
     def succeeded(self, seconds: float) -> None:
-        """A call passed in this time: one more for every round of them, unless calls take longer than they did."""
+        """Record a call that succeeded. `limit` such calls raise the limit by one, unless they are slow."""
         baseline = self._baseline
         self._baseline = seconds if baseline is None else min(seconds, baseline * BASELINE_GROWTH)
         if baseline is not None and seconds > SLOW_FACTOR * baseline + SLOW_SECONDS:
@@ -52,7 +52,7 @@ class AdaptiveConcurrencyLimit:
         self._wake()
 
     def failed(self) -> None:
-        """A call timed out, was throttled or failed for a while."""
+        """Record a call that timed out, was throttled or failed temporarily."""
         self._limit = max(1.0, self._limit / 2)
 
     async def __aenter__(self) -> None:
@@ -65,7 +65,7 @@ class AdaptiveConcurrencyLimit:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
                 else:
-                    self._wake()  # it was our turn, and it is somebody else's now
+                    self._wake()  # pass the free place on to the next waiter
                 raise
         self._in_use += 1
 

@@ -1,7 +1,7 @@
-"""One lane's loop: take what is due, carry it to Meta, settle what became of it.
+"""Delivers the events of one lane: takes batches that are due, sends them, and acknowledges the results.
 
-A lane has at most `upload.concurrency` batches in hand. Each is carried by a task of its own until all its events are
-settled, whatever that takes; the spool keeps it until then.
+A lane has at most `upload.concurrency` batches in flight. Each is delivered by its own task until all of its events are
+acknowledged; the spool keeps them until then.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gateway.delivery.acknowledge import MAX_SPOOL_RETRY_SECONDS, SPOOL_RETRY_SE
 from gateway.delivery.batch_splitter import BatchSplitter, SubBatch
 from gateway.delivery.batcher import LaneBatcher
 from gateway.delivery.circuit_breaker import CircuitBreaker, OpenReason, Permit
+from gateway.delivery.explanations import EXPLANATIONS, format_code
 from gateway.delivery.sender import BatchSender, DestinationContext
 from gateway.delivery.systemic_failure import SYSTEMIC, SystemicFailureDetector
 from gateway.mapping import expires_at
@@ -28,11 +29,11 @@ from gateway.telemetry.webhook import Alert, AlertType
 log = logging.getLogger("gateway.delivery")
 
 EXPIRY_MARGIN = 300
-"""Seconds before Meta's limit at which an event is not sent any more: it would fail its whole batch."""
+"""Seconds before Meta's age limit from which an event is not sent: one event that is too old fails its whole call."""
 
 
 class LaneWorker:
-    """Carries one lane."""
+    """Delivers one lane."""
 
     def __init__(self, lane: Lane, batcher: LaneBatcher, context: DestinationContext) -> None:
         self.lane = lane
@@ -43,33 +44,33 @@ class LaneWorker:
         self._sender = BatchSender(lane, context)
         self._acknowledger = BatchAcknowledger(lane, context, self._counts)
         self._failure_detector = SystemicFailureDetector()
-        # Only the loop's thread touches these.
-        self._batches_in_flight = 0  # batches taken and not settled
-        self._batch_finished = asyncio.Event()  # set when there may be a free hand
+        # Only the loop's thread changes these.
+        self._batches_in_flight = 0  # batches that are taken and not fully acknowledged
+        self._batch_finished = asyncio.Event()  # set when another batch may be taken
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is in hand."""
+        """Whether no events are waiting or in flight."""
         return not self._batches_in_flight and not self.batcher.events
 
     @property
     def stays_open(self) -> bool:
-        """Whether it is blocked and the process ends: what waits is for the next start."""
+        """Whether the circuit breaker is open and the process stops: waiting events are sent after its next start."""
         return self._breaker.stays_open
 
     def probe_now(self) -> bool:
-        """Try at once, if the lane is blocked; whether it is."""
+        """If the circuit breaker is open, send a probe at once. Returns whether it is open."""
         self._breaker.probe_now()
         return self._breaker.open_reason is not None
 
     def apply_settings(self) -> None:
-        """Go by the settings that the surroundings have now."""
+        """Apply the present settings of the destination from the next batch on."""
         self.batcher.apply_settings(self._context.destination.limits)
         self._sender.apply_settings()
         self._batch_finished.set()
 
     def drain(self) -> None:
-        """Everything is due now. A blocked lane tries once more, and then leaves the rest to the next start."""
+        """Send all waiting events at once, and let `run` return. An open circuit breaker is probed once more."""
         self.batcher.drain()
         self._breaker.shut_down()
 
@@ -90,28 +91,34 @@ class LaneWorker:
         )
 
     async def run(self) -> None:
-        """Until draining and empty, or cancelled. What was in hand when it ends stays in the spool."""
+        """Deliver until draining and empty, or until cancelled. Events in flight at the end stay in the spool."""
         self._batches_in_flight = 0
         async with asyncio.TaskGroup() as group:
             while True:
                 while self._batches_in_flight >= self._context.destination.upload.concurrency:
                     self._batch_finished.clear()
                     await self._batch_finished.wait()
-                batch = None if self._breaker.stays_open else await self._next()
+                batch = None if self._breaker.stays_open else await self._next_batch()
                 if batch is None:
                     return
                 self._batches_in_flight += 1
                 group.create_task(self._deliver(batch))
 
-    async def _next(self) -> Batch | None:
-        tries = 0
+    async def _next_batch(self) -> Batch | None:
+        attempts = 0
         while True:
             try:
                 batch = await self.batcher.next()
             except GatewayError as error:
-                tries += 1
-                log.warning("the spool does not give a batch: %s", error, extra={"lane": str(self.lane)})
-                await asyncio.sleep(backoff_delay(tries, base=SPOOL_RETRY_SECONDS, maximum=MAX_SPOOL_RETRY_SECONDS))
+                attempts += 1
+                delay = backoff_delay(attempts, base=SPOOL_RETRY_SECONDS, maximum=MAX_SPOOL_RETRY_SECONDS)
+                log.warning(
+                    "cannot read a batch from the spool: %s; retrying in %.0f s",
+                    error,
+                    delay,
+                    extra={"lane": str(self.lane)},
+                )
+                await asyncio.sleep(delay)
                 continue
             if batch is not None:
                 ledger = self._context.ledger
@@ -120,17 +127,17 @@ class LaneWorker:
             return batch
 
     async def _deliver(self, batch: Batch) -> None:
-        """A batch, until every event of it is settled or nothing can be done before the process ends."""
+        """Send a batch until all of its events are acknowledged, or until the circuit breaker stays open."""
         splitter = BatchSplitter(batch)
-        while (sub_batch := splitter.next) is not None and not self._breaker.stays_open:
+        while (sub_batch := splitter.current) is not None and not self._breaker.stays_open:
             if self._is_too_old(sub_batch):
                 await self._expire(splitter)
                 continue
             match await self._attempt(splitter):
                 case Delivered():
                     self._failure_detector.clear()
-                    splitter.done()
-                    await self._acknowledger.delivered(splitter, sub_batch.count)
+                    splitter.drop_current()
+                    await self._acknowledger.acknowledge_delivered(splitter, sub_batch.count)
                 case EventsRefused(indices, code, fault):
                     await self._refuse(splitter, indices, code, fault)
                 case BatchRefused(code, fault) if sub_batch.count == 1:
@@ -140,15 +147,18 @@ class LaneWorker:
                     if self._breaker.open_reason:
                         self._open_breaker(OpenReason(SYSTEMIC, code))
                 case _:
-                    pass  # too old by now, or hopeless: seen at the top
+                    pass  # too old by now, or the breaker stays open: the loop checks both
         self._batches_in_flight -= 1
         self._batch_finished.set()
 
     async def _attempt(self, splitter: BatchSplitter) -> Outcome | None:
-        """Call until Meta decides about the next part; None: something is to be looked at before the next call."""
-        tries = 0
+        """Call until Meta accepts or refuses the current sub-batch.
+
+        Returns None if it became too old meanwhile, or if the circuit breaker stays open.
+        """
+        attempts = 0
         upload = self._context.destination.upload
-        while (sub_batch := splitter.next) is not None and not self._is_too_old(sub_batch):
+        while (sub_batch := splitter.current) is not None and not self._is_too_old(sub_batch):
             async with self._breaker.permit() as permit:
                 if permit is Permit.DENIED:
                     return None
@@ -157,7 +167,7 @@ class LaneWorker:
                     await token.refresh(token.current)
 
                 def is_still_due(sub_batch: SubBatch = sub_batch, permit: Permit = permit) -> bool:
-                    """Asked when the turn has come, which may be hours later."""
+                    """Evaluated after the wait for the rate limits, which can take hours."""
                     return not self._is_too_old(sub_batch) and (permit is Permit.PROBE or not self._breaker.open_reason)
 
                 outcome = await self._sender.call(splitter, is_still_due)
@@ -166,45 +176,56 @@ class LaneWorker:
                 case Delivered() | EventsRefused() | BatchRefused():
                     return outcome
                 case Temporary():
-                    tries += 1
+                    attempts += 1
                     await asyncio.sleep(
                         backoff_delay(
-                            tries, base=upload.backoff_base, maximum=upload.backoff_max, random=self._context.random
+                            attempts, base=upload.backoff_base, maximum=upload.backoff_max, random=self._context.random
                         )
                     )
                 case Throttled() | Blocked() | None:
-                    pass  # the pace or the gate makes it wait
+                    pass  # the rate limiter or the circuit breaker delays the next call
         return None
 
     def _update_breaker(self, outcome: Outcome | None) -> None:
-        """What an outcome means for the gate: a block shuts it, and an answer that the block rules out opens it."""
+        """Open the circuit breaker on a block; close it on an outcome that shows that the block is over."""
         open_reason = self._breaker.open_reason
         match outcome:
             case Blocked(kind, code):
                 self._open_breaker(OpenReason(kind, code))
             case Delivered() if open_reason:
-                self._close_breaker()
+                self._close_breaker(open_reason)
             case EventsRefused() | BatchRefused() if open_reason and open_reason.kind != SYSTEMIC:
-                self._close_breaker()
+                self._close_breaker(open_reason)
             case _:
                 pass
 
-    def _close_breaker(self) -> None:
-        open_reason = self._breaker.open_reason
+    def _close_breaker(self, open_reason: OpenReason) -> None:
         self._breaker.close()
-        log.warning("the lane goes on", extra={"lane": str(self.lane)})
-        if open_reason is not None:
-            self._notify(AlertType.RESUMED, open_reason)
+        log.warning(
+            'uploads resumed for destination "%s", dataset %s: %s events are waiting',
+            self.lane.destination,
+            self.lane.event_set,
+            f"{self._counts.waiting:,}",
+            extra={"lane": str(self.lane)},
+        )
+        self._notify(AlertType.RESUMED, open_reason)
 
     def _open_breaker(self, open_reason: OpenReason) -> None:
-        if self._breaker.open(open_reason):
-            log.error(
-                "the lane is blocked (%s, %s): it keeps its events and tries now and then",
-                open_reason.kind,
-                open_reason.code,
-                extra={"lane": str(self.lane)},
-            )
-            self._notify(AlertType.BLOCKED, open_reason)
+        if not self._breaker.open(open_reason):
+            return
+        reason, remedy = EXPLANATIONS[open_reason.kind]
+        log.error(
+            'uploads stopped for destination "%s", dataset %s: %s (%s). %s events are kept; the next probe is %s. %s',
+            self.lane.destination,
+            self.lane.event_set,
+            reason,
+            format_code(open_reason.code),
+            f"{self._counts.waiting:,}",
+            "after the next start" if self._breaker.stays_open else f"in {self._breaker.probe_interval:.0f} s",
+            remedy,
+            extra={"lane": str(self.lane)},
+        )
+        self._notify(AlertType.BLOCKED, open_reason)
 
     def _notify(self, alert_type: AlertType, open_reason: OpenReason) -> None:
         now = self._context.clock()
@@ -215,29 +236,29 @@ class LaneWorker:
     async def _refuse(
         self, splitter: BatchSplitter, indices: Sequence[int], code: str, fault: MetaFault | None
     ) -> None:
-        """Events that Meta refused are dead; where all are refused alike, it is no event's fault and they are kept."""
-        calls = splitter.calls
+        """Dead-letter events that Meta refused; if the fault is systemic, keep most of them and stop the uploads."""
+        calls = splitter.current_calls
         refused, is_systemic = self._failure_detector.record(indices, code)
         if is_systemic:
             self._open_breaker(OpenReason(SYSTEMIC, code))
-        await self._acknowledger.refused(splitter, splitter.remove_path(refused), calls, code, fault)
+        await self._acknowledger.dead_letter_refused(splitter, splitter.remove(refused), calls, code, fault)
 
     def _is_too_old(self, sub_batch: SubBatch) -> bool:
         return sub_batch.expires_at - EXPIRY_MARGIN <= self._context.clock()
 
     async def _expire(self, splitter: BatchSplitter) -> None:
-        """Dead-letter what became too old while it waited, and learn when the rest does."""
-        sub_batch = splitter.next
+        """Dead-letter the events of the current sub-batch that are too old, and compute when the next one expires."""
+        sub_batch = splitter.current
         if sub_batch is None:
             return
         deadline = self._context.clock() + EXPIRY_MARGIN
         dialect = self._context.destination.api
-        ends = [expires_at(orjson.loads(event), dialect) for event in sub_batch.events()]
-        gone = [index for index, shut_down in enumerate(ends) if shut_down <= deadline]
-        left = [shut_down for shut_down in ends if shut_down > deadline]
-        calls = splitter.calls
-        events = splitter.remove_path(gone)
-        if left:
-            splitter.expiring(min(left))
+        expiries = [expires_at(orjson.loads(event), dialect) for event in sub_batch.events()]
+        expired = [index for index, expiry in enumerate(expiries) if expiry <= deadline]
+        remaining = [expiry for expiry in expiries if expiry > deadline]
+        calls = splitter.current_calls
+        events = splitter.remove(expired)
+        if remaining:
+            splitter.set_expiry(min(remaining))
         if events:
-            await self._acknowledger.expired(splitter, events, calls)
+            await self._acknowledger.dead_letter_expired(splitter, events, calls)

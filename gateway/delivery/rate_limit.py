@@ -1,8 +1,9 @@
-"""How fast the calls of a token may follow one another: slower as Meta's limits come near, not at all while it says so.
+"""Limits the call rate of an access token: lower as usage nears Meta's limits, zero while Meta throttles the token.
 
-Meta counts by app and account, so all lanes of a token share one pace. No limit is known beforehand: it is learnt from
-the usage that answers tell. What is asked for is what was asked for lately, less what that added to the usage, plus a
-part of what is left; where usage stands still, that is as many calls as leave Meta's window.
+Meta counts calls by app and account, so all lanes of a token share one limiter. Meta's limits are not known beforehand;
+they are learnt from the usage that responses report. The allowed rate is a sum of two: the rate at which calls leave
+Meta's window, which is the recent calls minus those that the rise of usage accounts for; and the calls that are left,
+spread over a minute.
 """
 
 from __future__ import annotations
@@ -13,37 +14,38 @@ from collections import deque
 from dataclasses import dataclass
 
 SLOW_ABOVE = 0.5
-"""Share of Meta's allowance from which calls are slowed."""
+"""Usage, as a share of Meta's limit, above which calls are slowed down."""
 FAST_BELOW = 0.1
-"""Share below which they are not any more. In between they stay slowed: a burst would leave the window as a burst."""
+"""Usage below which they are no longer slowed down. In between they stay as they are: a burst of calls would also leave
+Meta's window as a burst."""
 TARGET_USAGE = 0.96
-"""Share that is aimed at; what is above is for rounding and for whoever shares the app."""
+"""Usage that the limiter steers to. The rest is for rounding and for other users of the app."""
 SPREAD_SECONDS = 60.0
-"""Seconds over which what is left of the allowance is spread."""
+"""Seconds over which the calls that are left below the target are spread."""
 HISTORY_SECONDS = 30.0
 """Seconds over which calls and usage are compared."""
 WINDOW = 3600.0
-"""Seconds: no window of Meta's is longer, so whatever is left has to last for so long at most."""
+"""Seconds of Meta's longest window. The calls that are left have to last for one window at most."""
 PROBE = 300.0
-"""Seconds after which a call is made however full it is: only an answer tells that there is room again."""
+"""Seconds after which a call is made at any usage: only a response shows that usage has fallen."""
 LEAST_RISE = 0.05
-"""Usage has to rise by so much before it tells what a call costs: Meta gives whole percents."""
+"""Smallest rise of usage from which the cost of a call is computed, since Meta reports whole percents."""
 USAGE_NOISE = 0.03
-"""A fall of usage that means nothing: answers overtake each other, and percents are whole."""
+"""Fall of usage that is ignored: responses can arrive out of order, and percents are whole."""
 GUESSED_COST = 1 / 500
-"""Share of the allowance that a call costs, before anything is known."""
+"""Share of the limit that a call is assumed to cost until it is learnt."""
 DEFAULT_THROTTLE_SECONDS = 60.0
-"""Seconds without a call after a throttle that names no time; doubled while throttles follow each other."""
+"""Seconds without calls after a throttled response that names no time; doubled while throttles follow each other."""
 MAX_WAIT_SECONDS = 3600.0
 RECOVERY_SECONDS = 60.0
-"""Seconds in which the pace doubles after a throttle."""
+"""Seconds in which the rate doubles after a throttle."""
 MIN_CALLS_PER_SECOND = 0.1
-"""Calls a second that a throttle leaves at least, once its time is over."""
+"""Lowest rate, in calls a second, after a throttle has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """What was known when an answer told the usage."""
+    """The state when a response reported the usage."""
 
     at: float
     usage: float
@@ -51,54 +53,58 @@ class _Sample:
 
 
 class TokenRateLimiter:
-    """Waiters are served one after the other, in order."""
+    """Admits calls one at a time, in the order of their requests."""
 
     def __init__(self) -> None:
-        # Only the loop's thread touches these.
+        # Only the loop's thread changes these.
         self._queue = asyncio.Lock()
         self._last = -math.inf  # loop time of the last call
-        self._until = -math.inf  # loop time before which Meta wants no call at all
-        self._in_flight = 0  # calls that no answer speaks of yet
-        self._recent_calls = 0.0  # calls that ended lately, older ones counting less
-        self._ended_at = 0.0  # loop time of the last of them
-        self._answered = 0  # calls that told the usage
-        self._samples: deque[_Sample] = deque()  # of the last LOOK_BACK seconds, and one that is older
-        self._rising: _Sample | None = None  # since when usage has only risen
+        self._until = -math.inf  # loop time before which no call is allowed, after a throttle
+        self._in_flight = 0  # calls that are not part of any reported usage yet
+        self._recent_calls = 0.0  # finished calls, weighted by an exponential decay over HISTORY_SECONDS
+        self._ended_at = 0.0  # loop time at which the last of them finished
+        self._answered = 0  # calls whose response reported the usage
+        self._samples: deque[_Sample] = deque()  # of the last HISTORY_SECONDS, and one that is older
+        self._rising: _Sample | None = None  # the sample since which usage has only risen
         self._peak = 0.0  # the highest usage since then
-        self._cost: float | None = None  # share of the allowance that one call takes; None: not learnt yet
-        self._slowed = False  # usage was NEAR, and was not FAR since
-        self._full_wait = (
-            DEFAULT_THROTTLE_SECONDS  # seconds until the next call when it is likely to be one too many; doubles
-        )
+        self._cost: float | None = None  # share of the limit that one call costs; None: not learnt yet
+        self._slowed = False  # usage rose above SLOW_ABOVE, and has not fallen below FAST_BELOW since
+        # Seconds until the next call while that call is likely to exceed the limit. Doubles with each such call.
+        self._full_wait = DEFAULT_THROTTLE_SECONDS
         self._cap = math.inf  # calls a second at the end of the last throttle
         self._throttle_seconds = DEFAULT_THROTTLE_SECONDS
 
     async def acquire(self) -> None:
-        """Return when the next call may be made."""
+        """Wait until the next call is allowed."""
         loop = asyncio.get_running_loop()
         async with self._queue:
-            # Looked at again at least each second, since answers that come meanwhile change it.
+            # Computed again at least each second, since responses that arrive during the wait change it.
             while (wait := self._next_call_at(loop.time()) - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(min(wait, 1.0))
             self._last = loop.time()
 
     @property
     def is_blocked(self) -> bool:
-        """Whether Meta wants no call at all now."""
+        """Whether a throttle forbids all calls now."""
         return asyncio.get_running_loop().time() < self._until
 
+    @property
+    def blocked_seconds(self) -> float:
+        """Seconds for which a throttle still forbids all calls; 0.0 if none does."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
     def call_started(self) -> None:
-        """A call is sent. `ended` follows, whatever becomes of it."""
+        """Record that a call is sent. `call_finished` must follow, also after an error."""
         self._in_flight += 1
 
     def call_finished(self, usage: float | None) -> None:
-        """A call is over; what share of Meta's allowance is spent, 1.0 at the limit, where an answer told it."""
+        """Record the end of a call. `usage`: share of Meta's limit, 1.0 at the limit; None: not reported."""
         self._in_flight -= 1
         now = asyncio.get_running_loop().time()
         self._recent_calls = self._recent_calls * math.exp((self._ended_at - now) / HISTORY_SECONDS) + 1.0
         self._ended_at = now
         if usage is None or self.is_blocked:
-            return  # what was spent before a throttle says nothing of what is left after it
+            return  # usage from before a throttle says nothing about usage after it
         self._answered += 1
         sample = _Sample(now, usage, self._answered)
         self._learn(sample)
@@ -110,11 +116,14 @@ class TokenRateLimiter:
             self._samples.popleft()
 
     def not_throttled(self) -> None:
-        """A call was not one too many."""
+        """Record a call that did not exceed a limit: the next throttle is not one of a series."""
         self._throttle_seconds = DEFAULT_THROTTLE_SECONDS
 
     def throttled(self, seconds: float | None) -> None:
-        """Meta refused a call as one too many. Calls that were under way together are refused together: once."""
+        """Record a throttled call; allow no call for `seconds`, or for a default if None.
+
+        Calls that are in flight together are throttled together; that counts as one throttle.
+        """
         now = asyncio.get_running_loop().time()
         is_new = now >= self._until
         if seconds is None:
@@ -132,19 +141,19 @@ class TokenRateLimiter:
 
     @property
     def calls_per_second(self) -> float:
-        """What is allowed now; infinite while Meta's limits are far."""
+        """The rate that is allowed now; infinite while usage is far from Meta's limits."""
         return min(self._usage_rate(), self._throttle_cap(asyncio.get_running_loop().time()))
 
     def _next_call_at(self, now: float) -> float:
-        """Loop time of the next call, as far as it is known now."""
+        """Loop time of the next call, by the present state."""
         return max(self._until, self._last + 1 / min(self._usage_rate(), self._throttle_cap(now)))
 
     def _throttle_cap(self, now: float) -> float:
-        """Calls a second that the last throttle leaves: they come back gently."""
+        """Calls a second that are allowed after the last throttle; doubles every RECOVERY_SECONDS."""
         return self._cap * 2 ** min(64.0, max(0.0, now - self._until) / RECOVERY_SECONDS)
 
     def _learn(self, sample: _Sample) -> None:
-        """What a call costs, from usage that only rose: what leaves the window meanwhile makes it look cheaper."""
+        """Compute the cost of a call while usage only rises; calls that leave the window make it appear lower."""
         before = self._samples[-1] if self._samples else sample
         if self._rising is None or sample.usage < self._peak - USAGE_NOISE:
             self._rising, self._peak = sample, sample.usage
@@ -155,15 +164,15 @@ class TokenRateLimiter:
             self._cost = max(faded, rise / (sample.answered - self._rising.answered))
 
     def _usage_rate(self) -> float:
-        """Calls a second that the usage leaves."""
+        """Calls a second that are allowed by the reported usage."""
         if not self._slowed or not self._samples:
             return math.inf
-        then, now = self._samples[0], self._samples[-1]
+        oldest, latest = self._samples[0], self._samples[-1]
         cost = self._cost or GUESSED_COST
-        usage = now.usage + self._in_flight * cost
+        usage = latest.usage + self._in_flight * cost
         if usage + cost > 1.0:
             return 1 / self._full_wait
-        least = max((1.0 - usage) / WINDOW / cost, 1 / PROBE)
-        calls = (now.answered - then.answered) - max(0.0, now.usage - then.usage) / cost
+        minimum = max((1.0 - usage) / WINDOW / cost, 1 / PROBE)
+        calls = (latest.answered - oldest.answered) - max(0.0, latest.usage - oldest.usage) / cost
         left = min(TARGET_USAGE, 1.0 - 2 * cost) - usage
-        return max(least, max(0.0, calls) / max(1.0, now.at - then.at) + left / SPREAD_SECONDS / cost)
+        return max(minimum, max(0.0, calls) / max(1.0, latest.at - oldest.at) + left / SPREAD_SECONDS / cost)

@@ -1,6 +1,6 @@
-"""A lane's calls, one at a time or a few: when they may be made, making them, and what each tells about the next ones.
+"""Sends the calls of a lane: waits for the limits, sends, and records each outcome in the limits, ledger and log.
 
-It does not decide what becomes of the events; that is the lane's business.
+It does not decide what is done with the events; `gateway.delivery.lane` does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiolimiter import AsyncLimiter
 from gateway.config import DestinationSettings
 from gateway.delivery.batch_splitter import BatchSplitter
 from gateway.delivery.concurrency import AdaptiveConcurrencyLimit
+from gateway.delivery.explanations import format_code
 from gateway.delivery.rate_limit import TokenRateLimiter
 from gateway.delivery.transport import NoResponse, Transport
 from gateway.meta import (
@@ -54,80 +55,84 @@ COUNT_DIFFERS = "delivered_count_differs"
 
 @dataclass(slots=True)
 class DestinationContext:
-    """What the lanes of a destination share."""
+    """The objects that the lanes of a destination share."""
 
     destination: DestinationSettings
     request_builder: RequestBuilder
     transport: Transport
     token: AccessToken
     rate_limiter: TokenRateLimiter
-    """Shared by every lane with the same token: Meta counts by app and account."""
+    """Shared by all lanes with the same token, since Meta counts calls by app and account."""
     spool: Spool
     ledger: Ledger
     clock: Callable[[], UnixSeconds]
     random: Random
     warnings: dict[str, str] = field(default_factory=dict)
-    """By destination, what Meta said last of the version that is called."""
+    """By destination, Meta's last warning about the API version."""
     notify: Callable[[Alert], None] = lambda _: None
-    """Gets the news of the lanes."""
+    """Receives an alert when a circuit breaker opens or closes."""
     rate_share: float = 1.0
-    """Of `upload.requests_per_second` that is this process's."""
+    """This process's share of `upload.requests_per_second`."""
 
     @property
     def calls_per_second(self) -> float:
-        """That each lane may make in this process."""
+        """Calls a second that each lane may make in this process."""
         return self.destination.upload.requests_per_second * self.rate_share
 
 
 class BatchSender:
-    """Makes a lane's calls."""
+    """Sends the calls of one lane."""
 
     def __init__(self, lane: Lane, context: DestinationContext) -> None:
         self._lane = lane
         self._context = context
         self._rate = context.calls_per_second
         self._limiter = _limiter(self._rate)
-        self._acquire_lock = (
-            asyncio.Lock()
-        )  # held by the one that waits for its turn: lanes of a token take turns, not batches
+        # Held while a call waits for the rate limits. So a lane has one call in the queue of the token's limiter, and
+        # the lanes of a token take turns however many batches each of them has.
+        self._acquire_lock = asyncio.Lock()
         self._concurrency = AdaptiveConcurrencyLimit(context.destination.upload.concurrency)
-        # Only the loop's thread touches these.
+        # Only the loop's thread changes these.
         self.in_flight = 0
-        """Calls that were sent and not answered."""
+        """Calls that were sent and have no response yet."""
         self.last_outcome: str | None = None
 
     @property
     def calls_per_second(self) -> float:
-        """What is allowed now."""
+        """The rate that is allowed now."""
         return min(self._rate, self._context.rate_limiter.calls_per_second)
 
     @property
     def concurrency(self) -> int:
-        """Calls that may be under way now."""
+        """Calls that may be in flight now."""
         return self._concurrency.limit
 
     def apply_settings(self) -> None:
-        """Go by the settings that the surroundings have now."""
+        """Apply the present settings of the destination from the next call on."""
         if self._rate != self._context.calls_per_second:
             self._rate = self._context.calls_per_second
             self._limiter = _limiter(self._rate)
         self._concurrency.maximum = self._context.destination.upload.concurrency
 
     async def call(self, splitter: BatchSplitter, is_still_due: Callable[[], bool]) -> Outcome | None:
-        """Send the next part when it is its turn; None: it was not sent, since `may_still` said no when it came."""
+        """Wait for the limits and send the current sub-batch.
+
+        Returns None if `is_still_due`, called after the wait, returned False, so that nothing was sent; or if Meta
+        refused the token and another one has replaced it meanwhile, so that the call is to be repeated.
+        """
         async with self._concurrency:
             async with self._acquire_lock:
-                await self._wait()
-            sub_batch = splitter.next
+                await self._wait_for_rate_limits()
+            sub_batch = splitter.current
             if sub_batch is None or not is_still_due():
                 return None
             context = self._context
             token = context.token.current
             request = context.request_builder.build(self._lane, sub_batch.payload, token)
-            splitter.called()
+            splitter.record_call()
             usage: float | None = None
             loop = asyncio.get_running_loop()
-            call_started = loop.time()
+            started_at = loop.time()
             self.in_flight += 1
             context.rate_limiter.call_started()
             try:
@@ -141,16 +146,16 @@ class BatchSender:
             finally:
                 context.rate_limiter.call_finished(usage)
                 self.in_flight -= 1
-            seconds = loop.time() - call_started
+            seconds = loop.time() - started_at
             context.ledger.call_seconds[self._lane.destination].observe(seconds)
         self._record(outcome, sub_batch.count, seconds)
         if isinstance(outcome, Blocked) and outcome.kind is BlockCause.TOKEN and await context.token.refresh(token):
-            log.warning("the access token was renewed", extra={"lane": str(self._lane)})
+            log.warning("Meta refused the access token; retrying with the one that replaced it", extra=self._extra)
             return None
         return outcome
 
-    async def _wait(self) -> None:
-        """For the token's pace, then for the lane's."""
+    async def _wait_for_rate_limits(self) -> None:
+        """Wait for the token's rate limit, then for the lane's."""
         limiter = self._context.rate_limiter
         while True:
             await limiter.acquire()
@@ -159,23 +164,38 @@ class BatchSender:
                 return
 
     def _record(self, outcome: Outcome, sent: int, seconds: float) -> None:
-        """What an outcome means for the next calls, and for whoever watches."""
+        """Record an outcome in the limits, the ledger and the log."""
         name = OUTCOME_NAMES[type(outcome)]
-        limiter, slots = self._context.rate_limiter, self._concurrency
+        limiter, concurrency = self._context.rate_limiter, self._concurrency
         match outcome:
             case Delivered(count):
-                slots.succeeded(seconds)
+                concurrency.succeeded(seconds)
                 if count is not None and count != sent:
                     name = COUNT_DIFFERS
-                    log.warning("Meta says it took %d of %d events of a call", count, sent, extra=self._extra)
+                    log.warning(
+                        "Meta reports that it received %d of the %d events of a call; all are counted as delivered",
+                        count,
+                        sent,
+                        extra=self._extra,
+                    )
             case Temporary(code, _, in_doubt):
-                slots.failed()
+                concurrency.failed()
                 name = IN_DOUBT if in_doubt else name
-                log.warning("a call failed: %s", code, extra=self._extra)
+                log.warning(
+                    "upload failed (%s)%s; the same call is retried",
+                    code,
+                    ": Meta may have received the events" if in_doubt else "",
+                    extra=self._extra,
+                )
             case Throttled(code, wait):
-                slots.failed()
+                concurrency.failed()
                 limiter.throttled(wait)
-                log.warning("a call was one too many: %s", code, extra=self._extra)
+                log.warning(
+                    "rate limited by Meta for %.0f s (%s): no calls are made with this access token until then",
+                    limiter.blocked_seconds,
+                    format_code(code),
+                    extra=self._extra,
+                )
             case EventsRefused() | BatchRefused() | Blocked():
                 pass
         if not isinstance(outcome, Throttled | Temporary):
@@ -195,5 +215,5 @@ class BatchSender:
 
 
 def _limiter(calls_per_second: float) -> AsyncLimiter:
-    """Even: a capacity above 1 would let a burst through."""
+    """An even rate: a capacity above 1 would allow a burst."""
     return AsyncLimiter(1, 1 / calls_per_second)

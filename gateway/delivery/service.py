@@ -1,4 +1,7 @@
-"""All lanes of a process: made when their first event comes, each with a task of its own, dropped when long idle."""
+"""Runs all lanes of a process.
+
+A lane is created with its first event, has its own task, and is dropped from memory after it was idle for long.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ from gateway.telemetry.webhook import Alert
 log = logging.getLogger("gateway.delivery")
 
 IDLE_SECONDS = 600.0
-"""Seconds after which a lane without events is dropped from memory: an upload tag for each event must not add up."""
+"""Seconds after which a lane without events is dropped from memory. A sender may use a new upload tag per event."""
 STABLE_SECONDS = 300.0
-"""Seconds that a lane ran without a defect for the next one to count as its first."""
+"""Seconds without a failure after which the next failure of a lane counts as its first."""
 
 
 class DeliveryService:
-    """The lanes. `stored` and `room` are called on the loop, once a commit and once a chunk."""
+    """The lanes of a process. `stored` is called on the loop for each commit, `remaining` for each chunk."""
 
     def __init__(
         self,
@@ -53,61 +56,63 @@ class DeliveryService:
         self._transport = transport
         self._notify = notify
         self._lane_quota = lane_quota
-        self._rate_share = rate_share  # of every lane's pace, where processes share it
+        self._rate_share = rate_share  # share of every lane's request rate, where several processes upload
         self._rate_limiters: dict[str, TokenRateLimiter] = {}  # by token
         self.version_warnings: dict[str, str] = {}
-        """By destination, what Meta said last of `upload.graph_version`; empty while it says nothing."""
-        self._contexts = {name: self._context_for(name, one) for name, one in destinations.items()}
-        self._retired: set[asyncio.Task[None]] = set()  # transports that still carry calls of earlier settings
-        # Only the loop's thread touches these.
-        self._lanes: dict[Lane, LaneWorker] = {}
+        """By destination, Meta's last warning about `upload.graph_version`."""
+        self._contexts = {name: self._new_context(name, settings) for name, settings in destinations.items()}
+        self._retired: set[asyncio.Task[None]] = set()  # each closes a replaced transport after its last calls
+        # Only the loop's thread changes these.
+        self._workers: dict[Lane, LaneWorker] = {}
         self._budget = MemoryBudget()
         self._idle_since: dict[Lane, float] = {}
-        self._group: asyncio.TaskGroup | None = None  # while `run` runs
+        self._group: asyncio.TaskGroup | None = None  # set while `run` runs
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._draining = False
         self._stopped = asyncio.Event()
         self.orphans: Sequence[Backlog] = ()
-        """What waits for destinations that are not in the settings: kept, and never touched."""
+        """Events in the spool whose destination is not in the settings. They are kept."""
 
     def recover(self, backlogs: Sequence[Backlog]) -> None:
-        """What earlier processes left in the spool."""
-        self.orphans = [one for one in backlogs if one.events]
+        """Continue with the events that earlier processes left in the spool."""
+        self.orphans = [backlog for backlog in backlogs if backlog.events]
         self._recover_known()
         for orphan in self.orphans:
             log.warning(
-                "%d events wait for a destination that is not in the settings; they are kept",
-                orphan.events,
+                '%s events in the spool are for destination "%s", which is not in the settings; they are kept. '
+                "Add the destination again to upload them, or remove them with `gateway spool discard`.",
+                f"{orphan.events:,}",
+                orphan.lane.destination,
                 extra={"lane": str(orphan.lane)},
             )
 
     def _recover_known(self) -> None:
-        """Take what has a destination out of the orphans."""
+        """Recover the orphans whose destination is in the settings."""
         for backlog in self.orphans:
             if backlog.lane.destination in self._contexts:
                 self._ledger.lanes[backlog.lane].recovered += backlog.events
-                self._lane(backlog.lane).batcher.recover(backlog)
-        self.orphans = [one for one in self.orphans if one.lane.destination not in self._contexts]
+                self._running_worker(backlog.lane).batcher.recover(backlog)
+        self.orphans = [backlog for backlog in self.orphans if backlog.lane.destination not in self._contexts]
 
     def stored(self, chunks: Sequence[StoredChunk]) -> None:
-        """Chunks became durable. Runs once a commit."""
+        """Add chunks that became durable. Runs once for each commit."""
         for stored in chunks:
             chunk = stored.chunk
             self._ledger.lanes[chunk.lane].accepted += chunk.count
-            self._lane(chunk.lane).batcher.stored(stored)
+            self._running_worker(chunk.lane).batcher.stored(stored)
 
     def remaining(self, lane: Lane) -> tuple[int, int]:
-        """Events and bytes that the batch which the lane is filling still takes."""
-        found = self._lanes.get(lane)
-        if found is not None:
-            return found.batcher.remaining
+        """Events and bytes that fit into the batch which the lane is filling."""
+        worker = self._workers.get(lane)
+        if worker is not None:
+            return worker.batcher.remaining
         limits = self.batch_limits(lane)
         return limits.max_events, limits.max_bytes
 
     def over_quota(self, lane: Lane) -> str | None:
-        """Why the lane may not store more events for now; None: it may."""
-        found = self._lanes.get(lane)
-        waiting = found.batcher.bytes if found is not None else 0
+        """Why the lane may not store more events at present; None: it may."""
+        worker = self._workers.get(lane)
+        waiting = worker.batcher.bytes if worker is not None else 0
         if waiting < self._lane_quota:
             return None
         return (
@@ -116,23 +121,23 @@ class DeliveryService:
         )
 
     def batch_limits(self, lane: Lane) -> BatchLimits:
-        """What a batch of the lane may hold."""
+        """The limits of a batch of the lane."""
         return self._contexts[lane.destination].destination.limits
 
     def reload(self, destinations: Mapping[str, DestinationSettings]) -> None:
-        """Go on with other settings. Calls that are under way end as they began.
+        """Use these settings from now on. Calls that are in flight finish with the earlier ones.
 
-        A destination that is not among them keeps its settings until what waits for it has left or the process ends.
+        A destination that is missing from them keeps its earlier settings, and its waiting events are still uploaded.
         """
         for name, destination in destinations.items():
             context = self._contexts.get(name)
             if context is None:
-                self._contexts[name] = self._context_for(name, destination)
+                self._contexts[name] = self._new_context(name, destination)
             elif context.destination != destination:
-                self._change(context, name, destination)
+                self._update_context(context, name, destination)
         self._recover_known()
 
-    def _context_for(self, name: str, destination: DestinationSettings) -> DestinationContext:
+    def _new_context(self, name: str, destination: DestinationSettings) -> DestinationContext:
         return DestinationContext(
             destination=destination,
             request_builder=RequestBuilder(destination),
@@ -148,145 +153,154 @@ class DeliveryService:
             rate_share=self._rate_share,
         )
 
-    def _change(self, context: DestinationContext, name: str, destination: DestinationSettings) -> None:
-        before = context.destination.upload
+    def _update_context(self, context: DestinationContext, name: str, destination: DestinationSettings) -> None:
+        previous = context.destination.upload
         context.destination = destination
         context.request_builder = RequestBuilder(destination)
         if destination.access_token.reveal() != context.token.current:
             context.token.replace(destination.access_token)
             context.rate_limiter = self._rate_limiters.setdefault(destination.access_token.reveal(), TokenRateLimiter())
-        if destination.upload != before:
+        if destination.upload != previous:
             self.version_warnings.pop(name, None)
-            retiring = asyncio.create_task(_retire(context.transport, before.timeout), name="retiring transport")
-            self._retired.add(retiring)
-            retiring.add_done_callback(self._retired.discard)
+            closing = asyncio.create_task(_close_later(context.transport, previous.timeout), name="close transport")
+            self._retired.add(closing)
+            closing.add_done_callback(self._retired.discard)
             context.transport = self._transport(destination)
-        for lane, found in self._lanes.items():
+        for lane, worker in self._workers.items():
             if lane.destination == name:
-                found.apply_settings()
-                found.probe_now()
+                worker.apply_settings()
+                worker.probe_now()
 
     async def run(self) -> None:
-        """Carry all lanes until `stop`."""
+        """Deliver all lanes until `stop`."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for lane in self._lanes.values():
-                    self._start(lane)
+                for worker in self._workers.values():
+                    self._start(worker)
                 while not self._stopped.is_set():
-                    await self._sweep()
+                    await self._drop_idle_lanes()
                 for task in list(self._tasks.values()):
                     task.cancel()
         finally:
             self._group = None
 
     def drain(self) -> None:
-        """Everything is due now; the age of events counts no more."""
+        """Upload all waiting events at once, without waiting for full batches or `batch.max_age`."""
         self._draining = True
-        for lane in self._lanes.values():
-            lane.drain()
+        for worker in self._workers.values():
+            worker.drain()
 
     async def drained(self) -> None:
-        """Return when every lane has carried what it had, or is blocked; at once when there is nothing."""
+        """Wait until every lane has no more events or its circuit breaker stays open."""
         while tasks := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(tasks)
 
     def resume(self, destination: str | None = None, event_set: str | None = None) -> int:
-        """Let blocked lanes, all of them or those meant, try at once; how many were blocked."""
+        """Probe the lanes whose circuit breaker is open at once, filtered by destination and event set.
+
+        Returns how many such lanes there are.
+        """
         return sum(
-            found.probe_now()
-            for lane, found in self._lanes.items()
+            worker.probe_now()
+            for lane, worker in self._workers.items()
             if destination in {None, lane.destination} and event_set in {None, lane.event_set}
         )
 
     async def stop(self) -> None:
-        """End at once. What was not settled stays in the spool."""
+        """Stop at once. Events that are not acknowledged stay in the spool."""
         self._stopped.set()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for retiring in self._retired:
-            retiring.cancel()
+        for closing in self._retired:
+            closing.cancel()
         for context in self._contexts.values():
             await context.transport.close()
 
     def statistics(self) -> Sequence[LaneStatistics]:
         """A snapshot of every lane."""
-        return [lane.statistics() for lane in self._lanes.values()]
+        return [worker.statistics() for worker in self._workers.values()]
 
-    def _lane(self, lane: Lane) -> LaneWorker:
-        """The lane, with a task that carries it: one that was drained before goes on when more comes."""
-        found = self._lanes.get(lane)
-        if found is None:
+    def _running_worker(self, lane: Lane) -> LaneWorker:
+        """The worker of a lane, created if it is new, and started if it has no task, such as after it was drained."""
+        worker = self._workers.get(lane)
+        if worker is None:
             context = self._contexts[lane.destination]
             first_flush_fraction = self._random.uniform(0.25, 1.0)
             limits = context.destination.limits
             batcher = LaneBatcher(
                 lane, limits, self._spool, self._clock, self._budget, first_flush_fraction=first_flush_fraction
             )
-            found = self._lanes[lane] = LaneWorker(lane, batcher, context)
+            worker = self._workers[lane] = LaneWorker(lane, batcher, context)
             if self._draining:
-                found.drain()
-        self._start(found)
-        return found
+                worker.drain()
+        self._start(worker)
+        return worker
 
-    def _start(self, lane: LaneWorker) -> None:
-        if self._group is None or self._stopped.is_set() or lane.lane in self._tasks:
+    def _start(self, worker: LaneWorker) -> None:
+        if self._group is None or self._stopped.is_set() or worker.lane in self._tasks:
             return
-        task = self._group.create_task(self._run_lane(lane), name=f"lane {lane.lane}")
-        self._tasks[lane.lane] = task
-        task.add_done_callback(lambda _: self._ended(lane, task))
+        task = self._group.create_task(self._run_worker(worker), name=f"lane {worker.lane}")
+        self._tasks[worker.lane] = task
+        task.add_done_callback(lambda _: self._task_done(worker, task))
 
-    def _ended(self, lane: LaneWorker, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(lane.lane) is task:
-            del self._tasks[lane.lane]
-            # What came while it was ending.
-            if not task.cancelled() and lane.batcher.events and not lane.stays_open:
-                self._start(lane)
+    def _task_done(self, worker: LaneWorker, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(worker.lane) is task:
+            del self._tasks[worker.lane]
+            # Events that were stored while the task ended.
+            if not task.cancelled() and worker.batcher.events and not worker.stays_open:
+                self._start(worker)
 
-    async def _run_lane(self, lane: LaneWorker) -> None:
-        """One lane, for its life. A defect in it is told, and neither ends the others nor loses what it had in hand."""
+    async def _run_worker(self, worker: LaneWorker) -> None:
+        """Run a lane. After an unexpected error, a bug, restart it from the spool; the other lanes are not affected."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            began = loop.time()
+            started_at = loop.time()
             try:
-                await lane.run()
+                await worker.run()
             except Exception:
-                failures = 1 if loop.time() - began > STABLE_SECONDS else failures + 1
-                log.exception("a lane failed and starts again", extra={"lane": str(lane.lane)})
-                await asyncio.sleep(backoff_delay(failures, base=1.0, maximum=60.0, random=self._random))
-                lane.batcher.rewind(self._ledger.lanes[lane.lane].waiting)
+                failures = 1 if loop.time() - started_at > STABLE_SECONDS else failures + 1
+                delay = backoff_delay(failures, base=1.0, maximum=60.0, random=self._random)
+                log.exception(
+                    "a lane failed because of a bug; it restarts in %.1f s, and its events are kept. "
+                    "Please report the traceback.",
+                    delay,
+                    extra={"lane": str(worker.lane)},
+                )
+                await asyncio.sleep(delay)
+                worker.batcher.rewind(self._ledger.lanes[worker.lane].waiting)
             else:
                 return
 
-    async def _sweep(self) -> None:
-        """Drop what was idle for long, now and then."""
+    async def _drop_idle_lanes(self) -> None:
+        """Wait for a part of IDLE_SECONDS, then drop the lanes that have been idle for all of it."""
         try:
             async with asyncio.timeout(IDLE_SECONDS / 10):
                 await self._stopped.wait()
         except TimeoutError:
             now = asyncio.get_running_loop().time()
-            for lane, found in list(self._lanes.items()):
-                if not found.is_idle:
+            for lane, worker in list(self._workers.items()):
+                if not worker.is_idle:
                     self._idle_since.pop(lane, None)
                 elif now - self._idle_since.setdefault(lane, now) >= IDLE_SECONDS:
                     self._drop(lane)
 
     def _drop(self, lane: Lane) -> None:
-        """Forget an idle lane. Should more come of it, even now, that is a new one with a task of its own."""
+        """Remove an idle lane from memory. If more events of it are stored, it is created again."""
         task = self._tasks.pop(lane, None)
         if task is not None:
             task.cancel()
-        del self._lanes[lane], self._idle_since[lane]
+        del self._workers[lane], self._idle_since[lane]
         counts = self._ledger.lanes.pop(lane)
         self._ledger.lanes[Lane(lane.destination, lane.event_set, "")].add(counts)
 
 
-async def _retire(transport: Transport, seconds: float) -> None:
-    """Close a transport when the last call that it may carry is over."""
+async def _close_later(transport: Transport, seconds: float) -> None:
+    """Close a replaced transport after `seconds`, when its last calls have finished."""
     try:
         await asyncio.sleep(seconds)
     finally:

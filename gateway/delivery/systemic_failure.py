@@ -1,31 +1,35 @@
-"""Tells a bad event from a fault of all events: refusals in a row, each of the first events of its call. Pure."""
+"""Distinguishes a bad event from a fault that affects all events.
+
+The sign of such a fault is a series of refusals with one code, each of the first events of its call. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 SYSTEMIC = "systemic"
-"""The kind of block that such a fault is."""
+"""The kind of `OpenReason` for such a fault."""
 MAX_CONSECUTIVE = 10
-"""So many first events refused alike, without a call that passed, are no event's fault."""
+"""Leading events refused with the same code, and without a successful call between, that make a fault systemic."""
 
 
 class SystemicFailureDetector:
-    """Counts refusals of a lane."""
+    """Counts consecutive refusals of one lane."""
 
     def __init__(self) -> None:
         self._code: str | None = None
         self._consecutive = 0
 
     def clear(self) -> None:
-        """A call passed."""
+        """Record a call that succeeded: the series of refusals ends."""
         self._code, self._consecutive = None, 0
 
     def record(self, indices: Sequence[int], code: str) -> tuple[Sequence[int], bool]:
-        """The events of a call that are to be given up, of those that were refused; whether the fault is systematic.
+        """Record the refused events of a call. Returns those to dead-letter, and whether the fault is systemic.
 
-        Events before the first refused one had nothing wrong with them, so they clear the suspicion. Of a systematic
-        fault each further call gives up one event, so that a lane gets past many bad ones that stand together.
+        The events before the first refused one have no fault, so a refusal that does not include event 0 ends the
+        series. While a fault is systemic, each further call dead-letters one event, so that a lane gets past a large
+        number of adjacent bad events.
         """
         leading = 0
         while leading < len(indices) and indices[leading] == leading:

@@ -1,6 +1,7 @@
-"""What became durable last, still at hand: a lane that flows is sent from here; only a backlog is read from the spool.
+"""A copy in memory of the chunks that a lane stored last.
 
-All of it is a copy of what the spool has. What there is no room for is let go, and read from the spool in its turn.
+A lane without a backlog is sent from this cache; only a backlog is read from the spool. The spool has all of these
+chunks too, so one that exceeds the memory budget is left out and read from the spool later.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from collections import deque
 from gateway.model import ChunkId, StoredChunk
 
 MAX_BYTES = 128 * 2**20
-"""Bytes that the lanes of one process hold together: what comes in five seconds, the default `batch.max_age`, at 25,000
-events a second. Much less is needed where lanes are few, since their batches are soon full."""
+"""Bytes that the lanes of one process cache together: five seconds, the default `batch.max_age`, of 25,000 events a
+second. A few busy lanes need much less, since their batches are soon full."""
 
 CHUNK_OVERHEAD = 300
-"""Bytes of a chunk beside its payload."""
+"""Bytes of memory for a chunk in addition to its payload."""
 
 
 class MemoryBudget:
-    """The room that the lanes share."""
+    """The bytes that all tail caches of a process may still use."""
 
     __slots__ = ("remaining",)
 
@@ -27,7 +28,10 @@ class MemoryBudget:
 
 
 class TailCache:
-    """Chunks of one lane that were not taken yet, oldest first. When it has as many events as wait, it has them all."""
+    """Cached chunks of one lane that are not in a batch yet, oldest first.
+
+    It is complete if its `events` equals the number of waiting events.
+    """
 
     __slots__ = ("_budget", "chunks", "events")
 
@@ -35,10 +39,10 @@ class TailCache:
         self._budget = budget
         self.chunks: deque[StoredChunk] = deque()
         self.events = 0
-        """In these chunks."""
+        """Events in the cached chunks."""
 
     def add(self, stored: StoredChunk) -> None:
-        """One that became durable after all others; left out where there is no room for it. Runs once a chunk."""
+        """Append a newly stored chunk, unless it exceeds the budget. Runs once for each chunk."""
         size = len(stored.chunk.payload) + CHUNK_OVERHEAD
         if size > self._budget.remaining:
             return
@@ -46,14 +50,14 @@ class TailCache:
         self.chunks.append(stored)
         self.events += stored.chunk.count
 
-    def drop(self, take_within: ChunkId) -> None:
-        """Those up to this ID were taken."""
-        while self.chunks and self.chunks[0].id <= take_within:
+    def drop(self, last_id: ChunkId) -> None:
+        """Remove the chunks up to and including this ID."""
+        while self.chunks and self.chunks[0].id <= last_id:
             stored = self.chunks.popleft()
             self.events -= stored.chunk.count
             self._budget.remaining += len(stored.chunk.payload) + CHUNK_OVERHEAD
 
     def clear(self) -> None:
-        """They are to be read from the spool."""
+        """Remove all chunks. They are read from the spool instead."""
         if self.chunks:
             self.drop(self.chunks[-1].id)

@@ -1,6 +1,6 @@
 """Sends requests over HTTP. The only module that uses aiohttp's client.
 
-It does not know what a response means; `gateway.meta.response` classifies it.
+It does not interpret responses; `gateway.meta.response` classifies them.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Calls over HTTP with kept connections; a proxy comes from the environment (`HTTPS_PROXY`, `NO_PROXY`)."""
+    """Sends requests over persistent connections; the environment names the proxy (`HTTPS_PROXY`, `NO_PROXY`)."""
 
     def __init__(self, destination: DestinationSettings) -> None:
         upload = destination.upload
         self._timeout = aiohttp.ClientTimeout(total=upload.timeout, connect=upload.connect_timeout)
-        self._trusted = _trusted(upload.ca_file) if upload.graph_url.startswith("https:") else True
+        self._ssl = _ssl_context(upload.ca_file) if upload.graph_url.startswith("https:") else True
         self._proxy = _proxy_for(upload.graph_url)
-        self._session: aiohttp.ClientSession | None = None  # made on the loop, at the first call
+        self._session: aiohttp.ClientSession | None = None  # created on the loop, by the first call
 
     async def send(self, request: GraphRequest) -> HttpResponse:
-        """The answer. Raises `NoResponse`."""
+        """Send the request and return the response. Raises `NoResponse`."""
         if self._session is None:
-            # Lanes bound their own calls, so the pool has no limit of its own to make lanes wait for each other.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10, ssl=self._trusted)
+            # Each lane limits its own calls. A limit of the pool would make lanes wait for each other.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10, ssl=self._ssl)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         try:
             async with self._session.post(
@@ -76,9 +76,9 @@ class HttpTransport:
                 headers=request.headers,
                 allow_redirects=False,
                 proxy=self._proxy,
-            ) as answer:
-                body = await _bounded(answer.content)
-                return HttpResponse(answer.status, answer.headers, body)
+            ) as response:
+                body = await _read_bounded(response.content)
+                return HttpResponse(response.status, response.headers, body)
         except aiohttp.ConnectionTimeoutError:
             raise NoResponse("connect_timeout", in_doubt=False) from None
         except TimeoutError:
@@ -86,20 +86,20 @@ class HttpTransport:
         except aiohttp.ClientConnectorError:
             raise NoResponse("no_connection", in_doubt=False) from None
         except aiohttp.ServerDisconnectedError:
-            # Also what a kept connection gives that the server had closed: aiohttp repeats no POST.
+            # Also raised for a persistent connection that the server had closed: aiohttp does not repeat a POST.
             raise NoResponse("disconnected", in_doubt=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NoResponse(f"broken_{type(error).__name__}", in_doubt=True) from None
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close all connections. The next `send` opens new ones."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
 
 def _proxy_for(url: str) -> str | None:
-    """What the environment says, asked once: aiohttp's `trust_env` asks it, and a file, at each request."""
+    """The proxy that the environment names. Read once: aiohttp's `trust_env` reads it, and a file, for each request."""
     parts = urlsplit(url)
     proxies = getproxies_environment()
     if not parts.hostname or proxy_bypass(parts.hostname):
@@ -108,10 +108,10 @@ def _proxy_for(url: str) -> str | None:
 
 
 @lru_cache(16)
-def _trusted(ca_file: str | None) -> ssl.SSLContext:
-    """Certificates are verified, always: against the system's authorities and those of `ca_file`.
+def _ssl_context(ca_file: str | None) -> ssl.SSLContext:
+    """Verifies certificates against the system's authorities and those of `ca_file`.
 
-    Kept, since it takes 50 ms to load the system's.
+    Cached, since loading the system's authorities takes 50 ms.
     """
     context = ssl.create_default_context()
     if ca_file is not None:
@@ -119,10 +119,11 @@ def _trusted(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    read = bytearray()
-    async for piece in content.iter_any():
-        read += piece
-        if len(read) > MAX_RESPONSE_BYTES:
+async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
+    """The first `MAX_RESPONSE_BYTES` of a body."""
+    body = bytearray()
+    async for data in content.iter_any():
+        body += data
+        if len(body) > MAX_RESPONSE_BYTES:
             break
-    return bytes(read[:MAX_RESPONSE_BYTES])
+    return bytes(body[:MAX_RESPONSE_BYTES])

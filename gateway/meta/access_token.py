@@ -1,4 +1,4 @@
-"""The access token of a destination. It may change while the process runs: its file can get new content."""
+"""The access token of a destination. It can change while the process runs, by a reload or in its file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ class AccessToken:
         self._secret = secret
 
     async def refresh(self, refused: str) -> bool:
-        """Read the token file again if the current token is the refused one; whether the token differs now."""
+        """Read the token file again if the current token is the refused one. Returns whether the token differs now."""
         if self._secret.reveal() == refused and self._secret.is_from_file:
             try:
                 self._secret = await asyncio.to_thread(self._secret.reread)
             except ValueError as error:
                 # The file may be half written. The next probe reads it again.
-                log.warning("cannot read the access token again: %s", error, extra={"destination": self._destination})
+                log.warning(
+                    "cannot read the access token file again: %s; still using the previous token",
+                    error,
+                    extra={"destination": self._destination},
+                )
         return self._secret.reveal() != refused

@@ -1,6 +1,6 @@
 """Error codes of Meta's Graph API: what each one means for the call, and a sentence for the dead letter.
 
-Source: Meta's error handling page and the sources of Meta's SDKs. Texts of error responses are never stored, since
+Source: Meta's error handling page and the sources of Meta's SDKs. Texts of error responses are never stored, because
 they may quote the event.
 """
 
@@ -72,7 +72,7 @@ def is_already_uploaded(code: int, subcode: int | None) -> bool:
 
 
 def describe(fault: MetaFault | None) -> str:
-    """The reason for which Meta refused an event, as far as its codes tell."""
+    """The reason for which Meta refused an event, as far as its codes say."""
     if fault is None:
         return "Meta refused a call with this event alone, without giving a reason."
     meaning = _SUBCODE_MEANINGS.get(fault.subcode or 0)

@@ -9,8 +9,8 @@
     |- EventsRefused    the whole call failed because of events that the response names by index
     `- BatchRefused     the whole call failed because of its content, and the response names no event
 
-The classification goes by code and subcode first, then `is_transient`, then the HTTP status. Types and texts are
-ignored, since they are translated and change (Meta: Graph API error handling). The body counts whatever the status is.
+The classification goes by code and subcode first, then `is_transient`, then the HTTP status; the body is read whatever
+the status is. Types and texts are ignored, because they are translated and change (Meta: Graph API error handling).
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, events: int) 
         if 200 <= status < 300 and error is None and (delivered := _read_success(response)):
             return delivered
     if 200 <= status < 300:
-        return Temporary("unreadable_answer" if body.strip() else "empty_answer", in_doubt=True)
+        return Temporary("unreadable_response" if body.strip() else "empty_response", in_doubt=True)
     return _classify_status(status, headers)
 
 
 def _read_success(response: Mapping[str, Any]) -> Delivered | None:
-    """Either form of success; None for a body that is not Meta's, since a proxy's page may have status 200 as well."""
+    """Either form of success; None for a body that is not Meta's: a proxy's page may have status 200 as well."""
     for key in ("events_received", "num_processed_entries"):
         count = _integer(response.get(key))
         if count is not None and count >= 0:
@@ -150,8 +150,8 @@ def _classify_error(status: int, headers: Mapping[str, str], error: Mapping[str,
 
 
 def _refused(code: str, fault: MetaFault, error: Mapping[str, Any], events: int) -> Outcome:
-    for found in _named_events(error):
-        if indices := tuple(sorted(index for index in found if 0 <= index < events)):
+    for named in _named_events(error):
+        if indices := tuple(sorted(index for index in named if 0 <= index < events)):
             return EventsRefused(indices, code, fault)
     return BatchRefused(code, fault)
 
@@ -183,7 +183,7 @@ def _indices_in(text: Any) -> set[int]:
 
 
 def _classify_status(status: int, headers: Mapping[str, str], fault: MetaFault | None = None) -> Outcome:
-    """The outcome by HTTP status, where the body says nothing: a proxy's page, an empty body, no code."""
+    """The outcome by HTTP status, for a body without a code: a proxy's page, an empty body."""
     code = f"http_{status}"
     if status == 429:
         return Throttled(code, retry_delay(headers), fault)

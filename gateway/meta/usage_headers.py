@@ -24,7 +24,7 @@ def retry_delay(headers: Mapping[str, str]) -> float | None:
         if lower == "retry-after" and value.strip().isdecimal():
             waits.append(float(value))
         elif lower.startswith("x-business-use-case"):
-            waits += [60.0 * one for one in _numbers(value, "estimated_time_to_regain_access")]
+            waits += [60.0 * minutes for minutes in _numbers(value, "estimated_time_to_regain_access")]
         elif (
             lower == "x-ad-account-usage"
             and max(_numbers(value, "acc_id_util_pct"), default=100.0) >= NEAR_LIMIT_PERCENT
@@ -34,17 +34,17 @@ def retry_delay(headers: Mapping[str, str]) -> float | None:
 
 
 def usage_share(headers: Mapping[str, str]) -> float | None:
-    """Used share of the rate limit, 1.0 at the limit: the highest that any header names; None: no header does."""
-    found: list[float] = []
+    """Used share of the rate limit, 1.0 at the limit: the highest that any header names; None if none does."""
+    shares: list[float] = []
     for name, value in headers.items():
         lower = name.lower()
         if lower == "x-app-usage" or lower.startswith("x-business-use-case"):
             for key in ("call_count", "total_time", "total_cputime"):
-                found += _numbers(value, key)
+                shares += _numbers(value, key)
         elif lower in {"x-ad-account-usage", "x-fb-ads-insights-throttle"}:
             for key in ("acc_id_util_pct", "app_id_util_pct"):
-                found += _numbers(value, key)
-    return max(found) / 100 if found else None
+                shares += _numbers(value, key)
+    return max(shares) / 100 if shares else None
 
 
 def _numbers(text: str, key: str) -> list[float]:
@@ -53,18 +53,18 @@ def _numbers(text: str, key: str) -> list[float]:
         tree = orjson.loads(text)
     except orjson.JSONDecodeError:
         return []
-    found: list[float] = []
+    numbers: list[float] = []
     todo = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
             value = node.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-                found.append(float(value))
+                numbers.append(float(value))
             todo += node.values()
         elif isinstance(node, list):
             todo += node
-    return found
+    return numbers
 
 
 def version_warning(headers: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Real lanes before a made-up Meta, with the in-memory spool, on virtual time."""
+"""A delivery service with the in-memory spool and a fake Meta, on virtual time."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from gateway.spool import StorageEngine
 from gateway.spool.group_commit import cut_into_chunks
 from gateway.spool.memory import MemorySpool
 from gateway.telemetry import Ledger
+from gateway.telemetry.webhook import Alert
 
 START = 1_800_000_000.0
 """Unix seconds at loop time 0."""
 LANE = Lane("store", "1", "tag")
-FAR = int(START) + 60 * 86400
+LATE_EXPIRY = int(START) + 60 * 86400
+"""Unix seconds: no event expires during a test."""
 
-JsonResponse = Callable[["Seen"], Any]
-"""What Meta does with a call: a `HttpResponse`, an exception to raise, or a number of seconds to take before `ok`."""
+Responder = Callable[["RecordedCall"], Any]
+"""Decides the response to a call: a `HttpResponse`, an exception to raise, or seconds to wait before `success`."""
 
 
-def ok(count: int, headers: dict[str, str] | None = None) -> HttpResponse:
+def success(count: int, headers: dict[str, str] | None = None) -> HttpResponse:
     return HttpResponse(200, headers or {}, orjson.dumps({"events_received": count, "messages": [], "fbtrace_id": "T"}))
 
 
@@ -41,63 +43,63 @@ def error(
     index: int | None = None,
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """An error as the Graph API words it."""
-    found: JsonObject = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
+    """An error response of the Graph API. `index`: of the refused event that its text names."""
+    details: JsonObject = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
     if subcode is not None:
-        found["error_subcode"] = subcode
+        details["error_subcode"] = subcode
     if transient:
-        found["is_transient"] = True
+        details["is_transient"] = True
     if index is not None:
-        found["error_user_msg"] = f"Invalid parameter ($['data'][{index}]['user_data'])"
-    return HttpResponse(status, headers or {}, orjson.dumps({"error": found}))
+        details["error_user_msg"] = f"Invalid parameter ($['data'][{index}]['user_data'])"
+    return HttpResponse(status, headers or {}, orjson.dumps({"error": details}))
 
 
-class Seen:
-    """A call that Meta saw."""
+class RecordedCall:
+    """A call that the fake Meta received."""
 
-    def __init__(self, call: GraphRequest, at: float) -> None:
+    def __init__(self, request: GraphRequest, at: float) -> None:
         self.at = at
-        self.url = call.url
-        self.body = call.body
-        tree = orjson.loads(call.body)
+        self.url = request.url
+        self.body = request.body
+        tree = orjson.loads(request.body)
         self.token: str = tree["access_token"]
         self.events: list[int] = [event["n"] for event in tree["data"]]
 
 
-class Meta:
-    """Notes every call and answers as it is told."""
+class FakeMeta:
+    """A transport that records every call and returns the response of a `Responder`."""
 
-    def __init__(self, answer: JsonResponse) -> None:
-        self.answer = answer
-        self.calls: list[Seen] = []
+    def __init__(self, responder: Responder) -> None:
+        self.responder = responder
+        self.calls: list[RecordedCall] = []
         self.latency = 0.1
 
-    async def send(self, call: GraphRequest) -> HttpResponse:
-        seen = Seen(call, asyncio.get_running_loop().time())
-        self.calls.append(seen)
+    async def send(self, request: GraphRequest) -> HttpResponse:
+        call = RecordedCall(request, asyncio.get_running_loop().time())
+        self.calls.append(call)
         await asyncio.sleep(self.latency)
-        answer = self.answer(seen)
-        if isinstance(answer, BaseException):
-            raise answer
-        if isinstance(answer, float):
-            await asyncio.sleep(answer)
-            return ok(len(seen.events))
-        assert isinstance(answer, HttpResponse)
-        return answer
+        response = self.responder(call)
+        if isinstance(response, BaseException):
+            raise response
+        if isinstance(response, float):
+            await asyncio.sleep(response)
+            return success(len(call.events))
+        assert isinstance(response, HttpResponse)
+        return response
 
     async def close(self) -> None:
         pass
 
 
-def well(seen: Seen) -> HttpResponse:
-    """All is well."""
-    return ok(len(seen.events))
+def accept_all(call: RecordedCall) -> HttpResponse:
+    """Every call succeeds."""
+    return success(len(call.events))
 
 
-class Field:
-    """The spool, the lanes, Meta, and the account."""
+class DeliveryHarness:
+    """A `DeliveryService` with its spool and ledger, connected to a `FakeMeta`."""
 
-    def __init__(self, answer: JsonResponse = well, spool: StorageEngine | None = None, **settings: Any) -> None:
+    def __init__(self, responder: Responder = accept_all, spool: StorageEngine | None = None, **settings: Any) -> None:
         upload = {"requests_per_second": 100.0, "backoff_base": 1.0, **settings.pop("upload", {})}
         batch = {"max_age": 1.0, **settings.pop("batch", {})}
         tree = {
@@ -109,9 +111,10 @@ class Field:
             **settings,
         }
         self.destination = DestinationSettings.model_validate(tree)
-        self.meta = Meta(answer)
+        self.meta = FakeMeta(responder)
         self.ledger = Ledger()
         self.spool: StorageEngine = spool or MemorySpool(max_bytes=2**30, clock=self.clock)
+        self.alerts: list[Alert] = []
         self.delivery = DeliveryService(
             {"store": self.destination},
             self.spool,
@@ -119,17 +122,18 @@ class Field:
             transport=lambda _: self.meta,
             clock=self.clock,
             random=Random(7),
+            notify=self.alerts.append,
         )
-        self.count = 0
+        self.next_number = 0
         self.is_open = True
-        self.kept: list[DeadLetter] = []
+        self.final_dead_letters: list[DeadLetter] = []
         """The dead letters when it was closed."""
 
     def clock(self) -> float:
         return START + asyncio.get_running_loop().time()
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Field]:
+    async def open(self) -> AsyncIterator[DeliveryHarness]:
         self.delivery.recover(await self.spool.open())
         running = asyncio.create_task(self.delivery.run())
         try:
@@ -138,14 +142,14 @@ class Field:
             await self.delivery.stop()
             running.cancel()
             await asyncio.wait([running])
-            self.kept = await self.letters()
+            self.final_dead_letters = await self.dead_letters()
             await self.spool.close()
             self.is_open = False
 
-    async def accept(self, count: int, lane: Lane = LANE, expires_at: int = FAR) -> range:
-        """Events with the next numbers become durable, cut as the group commit cuts them."""
-        numbers = range(self.count, self.count + count)
-        self.count += count
+    async def accept(self, count: int, lane: Lane = LANE, expires_at: int = LATE_EXPIRY) -> range:
+        """Store events with the next numbers, cut into chunks as the group commit does."""
+        numbers = range(self.next_number, self.next_number + count)
+        self.next_number += count
         bodies = [
             orjson.dumps({"n": n, "event_time": expires_at - 62 * 86400, "action_source": "physical_store"})
             for n in numbers
@@ -155,26 +159,28 @@ class Field:
         self.delivery.stored(await self.spool.append(chunks, []))
         return numbers
 
-    async def settled(self, within: float = 3600.0) -> float:
-        """Wait, in virtual time, until nothing waits; the loop time."""
+    async def wait_until_empty(self, within: float = 3600.0) -> float:
+        """Wait, in virtual time, until no event is waiting. Returns the loop time."""
         async with asyncio.timeout(within):
-            while self.ledger.waiting:  # noqa: ASYNC110 (virtual time; nobody tells when it is)
+            while self.ledger.waiting:  # noqa: ASYNC110 (virtual time, and the ledger has no event to wait for)
                 await asyncio.sleep(0.25)
         return asyncio.get_running_loop().time()
 
-    async def letters(self) -> list[DeadLetter]:
+    async def dead_letters(self) -> list[DeadLetter]:
         if not self.is_open:
-            return self.kept
+            return self.final_dead_letters
         return [letter for _, letter in await self.spool.dead_letters(limit=10**6)]
 
-    async def dead(self) -> list[int]:
-        return [orjson.loads(letter.event or b"")["n"] for letter in await self.letters()]
+    async def dead_numbers(self) -> list[int]:
+        """Numbers of the events in the dead letters."""
+        return [orjson.loads(letter.event or b"")["n"] for letter in await self.dead_letters()]
 
     @property
     def delivered(self) -> int:
         return sum(counts.delivered for counts in self.ledger.lanes.values())
 
-    def adds_up(self) -> bool:
+    def is_balanced(self) -> bool:
+        """Whether the ledger's invariant holds for each lane."""
         return all(
             counts.recovered + counts.accepted == counts.delivered + counts.dead + counts.waiting
             for counts in self.ledger.lanes.values()

@@ -1,4 +1,4 @@
-"""A lane's buffer: what is at hand, what is read from the spool; nothing is left out, doubled or out of turn."""
+"""The batcher of a lane: batches from the tail cache and from the spool; every event is in one batch, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = BatchLimits(max_events=10, max_bytes=10_000, max_age=5.0)
 
 
 class CountingSpool(MemorySpool):
-    """Counts what is read from it."""
+    """Counts its reads."""
 
     def __init__(self) -> None:
         super().__init__(max_bytes=2**30, clock=lambda: 0.0)
@@ -30,14 +30,14 @@ class CountingSpool(MemorySpool):
 
 
 class Fixture:
-    """A buffer over a spool, and the numbers of the events that went in and came out."""
+    """A batcher with its spool, and the numbers of the events that were stored and taken."""
 
     def __init__(self, budget: MemoryBudget | None = None) -> None:
         self.budget = budget or MemoryBudget()
-        self.remaining = self.budget.remaining
+        self.full_budget = self.budget.remaining
         self.spool = CountingSpool()
         self.batcher = LaneBatcher(LANE, LIMITS, self.spool, lambda: 0.0, self.budget)
-        self.put = 0
+        self.stored = 0
         self.taken: list[int] = []
 
     async def open(self) -> Fixture:
@@ -45,12 +45,12 @@ class Fixture:
         return self
 
     async def store(self, *counts: int) -> None:
-        """Chunks of so many events become durable in one commit."""
+        """Store chunks with these numbers of events in one commit."""
         chunks = []
         for count in counts:
-            bodies = [b"%d" % number for number in range(self.put, self.put + count)]
+            bodies = [b"%d" % number for number in range(self.stored, self.stored + count)]
             chunks.append(Chunk(LANE, count, 2**40, join_events(bodies)))
-            self.put += count
+            self.stored += count
         for stored in await self.spool.append(chunks, []):
             self.batcher.stored(stored)
 
@@ -61,7 +61,7 @@ class Fixture:
         return batch
 
 
-def test_a_lane_that_flows_is_never_read_from_the_spool() -> None:
+def test_a_lane_without_a_backlog_is_never_read_from_the_spool() -> None:
     async def run() -> None:
         fixture = await Fixture().open()
         for _ in range(50):
@@ -69,17 +69,17 @@ def test_a_lane_that_flows_is_never_read_from_the_spool() -> None:
             assert (await fixture.take()).count == 10
         assert fixture.taken == list(range(500))
         assert fixture.spool.reads == 0
-        assert fixture.budget.remaining == fixture.remaining
+        assert fixture.budget.remaining == fixture.full_budget
 
     virtual_time.run(run())
 
 
-def test_a_backlog_is_read_from_the_spool_and_held_nowhere_else() -> None:
+def test_a_backlog_is_read_from_the_spool_and_takes_no_cache_memory() -> None:
     async def run() -> None:
         fixture = await Fixture().open()
         for _ in range(MAX_CACHED_BATCHES * 10 + 1):
             await fixture.store(1)
-        assert fixture.budget.remaining == fixture.remaining
+        assert fixture.budget.remaining == fixture.full_budget
         while fixture.batcher.events >= LIMITS.max_events:
             await fixture.take()
         assert fixture.spool.reads == MAX_CACHED_BATCHES
@@ -88,13 +88,13 @@ def test_a_backlog_is_read_from_the_spool_and_held_nowhere_else() -> None:
     virtual_time.run(run())
 
 
-def test_what_flows_again_behind_a_backlog_comes_after_it() -> None:
+def test_events_stored_behind_a_backlog_are_taken_after_it() -> None:
     async def run() -> None:
         fixture = await Fixture().open()
         await fixture.store(*[1] * (MAX_CACHED_BATCHES * 10 + 5))
         await fixture.take()
-        await fixture.store(4)  # at hand, while older ones are in the spool alone
-        assert fixture.budget.remaining < fixture.remaining
+        await fixture.store(4)  # cached, while older ones are in the spool only
+        assert fixture.budget.remaining < fixture.full_budget
         await fixture.take()
         await fixture.store(1)
         await fixture.take()
@@ -103,17 +103,17 @@ def test_what_flows_again_behind_a_backlog_comes_after_it() -> None:
         await fixture.store(10)
         await fixture.take()
         assert fixture.spool.reads == reads
-        assert fixture.budget.remaining == fixture.remaining
+        assert fixture.budget.remaining == fixture.full_budget
 
     virtual_time.run(run())
 
 
-def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() -> None:
+def test_lanes_share_the_memory_budget_and_a_lane_that_exceeds_it_is_read_from_the_spool() -> None:
     async def run() -> None:
         budget = MemoryBudget(2 * CHUNK_OVERHEAD + 28)
         first, second = await Fixture(budget).open(), await Fixture(budget).open()
         await first.store(5)
-        await second.store(1, 9)  # the second chunk finds no room
+        await second.store(1, 9)  # the second chunk exceeds the budget
         await second.take()
         assert (second.spool.reads, second.taken) == (1, list(range(10)))
         await first.store(5)
@@ -124,13 +124,13 @@ def test_lanes_share_the_memory_and_one_without_room_is_read_from_the_spool() ->
     virtual_time.run(run())
 
 
-def test_after_a_rewind_everything_is_read_again() -> None:
+def test_after_a_rewind_all_unacknowledged_events_are_read_again() -> None:
     async def run() -> None:
         fixture = await Fixture().open()
         await fixture.store(10, 3)
         await fixture.take()
         fixture.batcher.rewind(13)
-        assert fixture.budget.remaining == fixture.remaining
+        assert fixture.budget.remaining == fixture.full_budget
         await fixture.take()
         assert fixture.taken == [*range(10), *range(10)]
 
@@ -141,7 +141,7 @@ OPERATIONS = st.lists(
     st.one_of(
         st.lists(st.integers(1, 12), min_size=1, max_size=6).map(lambda counts: ("store", counts)),
         st.just(("take", [])),
-        st.just(("settle", [])),
+        st.just(("acknowledge", [])),
     ),
     max_size=60,
 )
@@ -149,24 +149,24 @@ OPERATIONS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(OPERATIONS, st.integers(0, 12).map(lambda chunks: chunks * (CHUNK_OVERHEAD + 10)))
-def test_whatever_comes_and_goes_every_event_leaves_once_and_in_order(
-    operations: list[tuple[str, list[int]]], remaining: int
+def test_any_sequence_of_operations_takes_every_event_once_and_in_order(
+    operations: list[tuple[str, list[int]]], budget: int
 ) -> None:
     async def run() -> None:
-        fixture = await Fixture(MemoryBudget(remaining)).open()
+        fixture = await Fixture(MemoryBudget(budget)).open()
         batches: list[Batch] = []
-        for what, counts in operations:
-            if what == "store":
+        for operation, counts in operations:
+            if operation == "store":
                 await fixture.store(*counts)
-            elif what == "take" and fixture.batcher.events:
+            elif operation == "take" and fixture.batcher.events:
                 batches.append(await fixture.take())
-            elif what == "settle" and batches:
+            elif operation == "acknowledge" and batches:
                 await fixture.spool.acknowledge(LANE, batches.pop().ids)
         fixture.batcher.drain()
         while fixture.batcher.events:
             await fixture.take()
         assert await fixture.batcher.next() is None
-        assert fixture.taken == list(range(fixture.put))
-        assert fixture.budget.remaining == remaining
+        assert fixture.taken == list(range(fixture.stored))
+        assert fixture.budget.remaining == budget
 
     virtual_time.run(run())

@@ -1,4 +1,4 @@
-"""A lane on Meta's good and bad days, on virtual time."""
+"""Delivery of a lane, on virtual time: batching, retries, throttling, blocks, refused and expired events, stops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import itertools
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -17,75 +18,78 @@ from typing import Any
 import pytest
 
 from gateway.delivery import HttpResponse, NoResponse
+from gateway.delivery.explanations import EXPLANATIONS, format_code
+from gateway.delivery.systemic_failure import SYSTEMIC
+from gateway.meta import BlockCause
 from gateway.model import FlushReason, Lane, Stage
 from gateway.spool import SpoolUnavailable
 from gateway.spool.memory import MemorySpool
-from tests.delivery.harness import FAR, LANE, START, Field, Seen, error, ok, well
+from gateway.telemetry.webhook import AlertType
+from tests.delivery.harness import LANE, LATE_EXPIRY, START, DeliveryHarness, RecordedCall, accept_all, error, success
 from tests.delivery.virtual_time import run
 
-OTHER = Lane("store", "2", "tag")
+OTHER_LANE = Lane("store", "2", "tag")
 
 
-def in_turn(*answers: Any) -> Callable[[Seen], Any]:
-    """These answers, then all is well."""
-    remaining = list(answers)
-    return lambda seen: remaining.pop(0) if remaining else well(seen)
+def respond_with(*responses: Any) -> Callable[[RecordedCall], Any]:
+    """One of these responses for each call, in order; after them every call succeeds."""
+    remaining = list(responses)
+    return lambda call: remaining.pop(0) if remaining else accept_all(call)
 
 
-async def one_batch(field: Field, count: int = 10) -> float:
-    async with field.open():
-        await field.accept(count)
-        at = await field.settled()
-        assert field.adds_up()
-        return at
+async def deliver_one_batch(harness: DeliveryHarness, count: int = 10) -> None:
+    async with harness.open():
+        await harness.accept(count)
+        await harness.wait_until_empty()
+        assert harness.is_balanced()
 
 
-def test_a_full_batch_leaves_at_once_and_the_rest_with_its_age() -> None:
+def test_a_full_batch_is_sent_at_once_and_a_partial_one_after_max_age() -> None:
     async def work() -> None:
-        field = Field(batch={"max_age": 60.0})
-        async with field.open():
-            await field.accept(2500)
+        harness = DeliveryHarness(batch={"max_age": 60.0})
+        async with harness.open():
+            await harness.accept(2500)
             await asyncio.sleep(1.0)
-            assert [len(call.events) for call in field.meta.calls] == [1000, 1000]
-            await field.settled()
-            assert [len(call.events) for call in field.meta.calls] == [1000, 1000, 500]
-            assert field.meta.calls[2].at <= 60.1
-            flushes = {reason: count for (_, reason), count in field.ledger.flushes.items()}
+            assert [len(call.events) for call in harness.meta.calls] == [1000, 1000]
+            await harness.wait_until_empty()
+            assert [len(call.events) for call in harness.meta.calls] == [1000, 1000, 500]
+            assert harness.meta.calls[2].at <= 60.1
+            flushes = {reason: count for (_, reason), count in harness.ledger.flushes.items()}
             assert flushes == {FlushReason.COUNT: 2, FlushReason.AGE: 1}
 
     run(work())
 
 
-def test_many_small_commits_still_make_full_batches() -> None:
+def test_many_small_commits_form_full_batches() -> None:
     async def work() -> None:
-        field = Field(batch={"max_age": 60.0})
-        async with field.open():
+        harness = DeliveryHarness(batch={"max_age": 60.0})
+        async with harness.open():
             for _ in range(100):
-                await field.accept(37)
-            await field.settled()
-            assert [len(call.events) for call in field.meta.calls][:3] == [1000, 1000, 1000]
+                await harness.accept(37)
+            await harness.wait_until_empty()
+            assert [len(call.events) for call in harness.meta.calls][:3] == [1000, 1000, 1000]
 
     run(work())
 
 
-def test_a_batch_never_exceeds_its_bytes() -> None:
+def test_a_batch_never_exceeds_max_bytes() -> None:
     async def work() -> None:
-        field = Field(batch={"max_age": 60.0, "max_bytes": 2**16})
-        async with field.open():
-            await field.accept(5000)
-            await field.settled()
-            sizes = [len(call.body) for call in field.meta.calls]
+        harness = DeliveryHarness(batch={"max_age": 60.0, "max_bytes": 2**16})
+        async with harness.open():
+            await harness.accept(5000)
+            await harness.wait_until_empty()
+            sizes = [len(call.body) for call in harness.meta.calls]
             assert max(sizes) < 2**16 + 200
-            assert sorted(n for call in field.meta.calls for n in call.events) == list(range(5000))
+            assert sorted(n for call in harness.meta.calls for n in call.events) == list(range(5000))
 
     run(work())
 
 
-def test_the_request_carries_the_events_unchanged_and_the_token_in_the_body_only() -> None:
+def test_the_request_contains_the_events_unchanged_and_the_token_only_in_its_body() -> None:
     async def work() -> None:
-        field = Field(access_token="EAAB", app_secret="shh", partner_agent="acme", test_event_code="T1")
-        await one_batch(field, 3)
-        (call,) = field.meta.calls
+        harness = DeliveryHarness(access_token="EAAB", app_secret="shh", partner_agent="acme", test_event_code="T1")
+        await deliver_one_batch(harness, 3)
+        (call,) = harness.meta.calls
         assert call.url == "https://graph.facebook.com/v25.0/1/events"
         assert call.events == [0, 1, 2]
         assert call.body.startswith(b'{"data":[{"n":0,')
@@ -112,23 +116,23 @@ def test_the_request_carries_the_events_unchanged_and_the_token_in_the_body_only
     ],
     ids=str,
 )
-def test_what_is_temporary_is_tried_again_with_the_same_bytes_until_it_passes(bad: Any) -> None:
+def test_a_temporary_failure_is_retried_with_the_same_bytes_until_the_call_succeeds(bad: Any) -> None:
     async def work() -> None:
-        field = Field(in_turn(*[bad] * 20))
-        await one_batch(field)
-        assert len(field.meta.calls) == 21
-        assert len({call.body for call in field.meta.calls}) == 1
-        assert field.delivered == 10
-        assert await field.letters() == []
+        harness = DeliveryHarness(respond_with(*[bad] * 20))
+        await deliver_one_batch(harness)
+        assert len(harness.meta.calls) == 21
+        assert len({call.body for call in harness.meta.calls}) == 1
+        assert harness.delivered == 10
+        assert await harness.dead_letters() == []
 
     run(work())
 
 
-def test_pauses_grow_and_are_bounded() -> None:
+def test_retry_delays_grow_up_to_backoff_max() -> None:
     async def work() -> None:
-        field = Field(in_turn(*[error(2)] * 40), upload={"backoff_base": 1.0, "backoff_max": 60.0})
-        await one_batch(field)
-        gaps = [after.at - before.at for before, after in itertools.pairwise(field.meta.calls)]
+        harness = DeliveryHarness(respond_with(*[error(2)] * 40), upload={"backoff_base": 1.0, "backoff_max": 60.0})
+        await deliver_one_batch(harness)
+        gaps = [after.at - before.at for before, after in itertools.pairwise(harness.meta.calls)]
         assert max(gaps[:3]) <= 4.2
         assert max(gaps) <= 60.2
         assert sum(gaps[10:]) / len(gaps[10:]) > 15
@@ -144,38 +148,40 @@ def test_pauses_grow_and_are_bounded() -> None:
         (error(4), 60),
         (HttpResponse(429, {"Retry-After": "33"}, b""), 33),
     ],
-    ids=["minutes", "seconds", "untold", "429"],
+    ids=["minutes", "seconds", "not named", "429"],
 )
-def test_a_throttle_is_honoured_to_the_second_and_nothing_of_it_is_lost(reply: HttpResponse, seconds: float) -> None:
+def test_a_throttled_call_is_repeated_after_the_time_that_meta_names_and_no_event_is_lost(
+    reply: HttpResponse, seconds: float
+) -> None:
     async def work() -> None:
-        field = Field(in_turn(reply))
-        await one_batch(field)
-        first, second = field.meta.calls
+        harness = DeliveryHarness(respond_with(reply))
+        await deliver_one_batch(harness)
+        first, second = harness.meta.calls
         assert seconds <= second.at - first.at < seconds + 1
-        assert field.delivered == 10
+        assert harness.delivered == 10
 
     run(work())
 
 
-def test_throttles_that_follow_each_other_wait_longer_each_time() -> None:
+def test_the_delay_doubles_with_each_consecutive_throttle() -> None:
     async def work() -> None:
-        field = Field(in_turn(*[error(4)] * 4))
-        await one_batch(field)
-        gaps = [after.at - before.at for before, after in itertools.pairwise(field.meta.calls)]
+        harness = DeliveryHarness(respond_with(*[error(4)] * 4))
+        await deliver_one_batch(harness)
+        gaps = [after.at - before.at for before, after in itertools.pairwise(harness.meta.calls)]
         assert [round(gap / 60) for gap in gaps] == [1, 2, 4, 8]
 
     run(work())
 
 
-def test_a_throttle_holds_every_lane_of_the_token() -> None:
+def test_a_throttle_stops_every_lane_with_the_same_token() -> None:
     async def work() -> None:
-        field = Field(in_turn(error(4)))
-        async with field.open():
-            await field.accept(10)
+        harness = DeliveryHarness(respond_with(error(4)))
+        async with harness.open():
+            await harness.accept(10)
             await asyncio.sleep(2)
-            await field.accept(10, OTHER)
-            await field.settled()
-            assert [call.at for call in field.meta.calls][1] > 60
+            await harness.accept(10, OTHER_LANE)
+            await harness.wait_until_empty()
+            assert [call.at for call in harness.meta.calls][1] > 60
 
     run(work())
 
@@ -191,255 +197,315 @@ def test_a_throttle_holds_every_lane_of_the_token() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_blocked_lane_keeps_everything_probes_ever_more_seldom_and_goes_on_by_itself(
+def test_a_blocked_lane_keeps_its_events_probes_at_growing_intervals_and_resumes_without_a_command(
     reply: HttpResponse, kind: str
 ) -> None:
     async def work() -> None:
-        mended_at = 3600.0
-        field = Field(lambda seen: reply if seen.at < mended_at else ok(len(seen.events)))
-        async with field.open():
-            await field.accept(5000)
+        fixed_at = 3600.0
+        harness = DeliveryHarness(lambda call: reply if call.at < fixed_at else success(len(call.events)))
+        async with harness.open():
+            await harness.accept(5000)
             await asyncio.sleep(3599)
-            (lane,) = field.delivery.statistics()
-            assert (lane.blocked, field.ledger.waiting) == (kind, 5000)
-            probes = [call.at for call in field.meta.calls]
+            (lane,) = harness.delivery.statistics()
+            assert (lane.blocked, harness.ledger.waiting) == (kind, 5000)
+            probes = [call.at for call in harness.meta.calls]
             waits = [round(after - before) for before, after in itertools.pairwise(probes)]
             assert len(probes) < 20
             assert waits == sorted(waits)
-            await field.accept(100)
-            await field.settled(within=4 * 3600)
-            assert field.delivered == 5100
-            assert await field.letters() == []
-            assert field.delivery.statistics()[0].blocked is None
+            await harness.accept(100)
+            await harness.wait_until_empty(within=4 * 3600)
+            assert harness.delivered == 5100
+            assert await harness.dead_letters() == []
+            assert harness.delivery.statistics()[0].blocked is None
 
     run(work())
 
 
-def test_neighbours_of_a_blocked_lane_do_not_notice() -> None:
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "gateway.delivery"]
+
+
+def test_the_log_states_why_uploads_stopped_and_when_they_resumed(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
-        field = Field(lambda seen: error(100, 33) if "/1/" in seen.url else ok(len(seen.events)))
-        async with field.open():
-            await field.accept(1000)
-            await field.accept(3000, OTHER)
+        harness = DeliveryHarness(respond_with(error(100, 33), error(100, 33)))
+        async with harness.open():
+            await harness.accept(1204)
+            await harness.wait_until_empty()
+            assert [alert.alert_type for alert in harness.alerts] == [AlertType.BLOCKED, AlertType.RESUMED]
+
+    caplog.set_level(logging.WARNING, "gateway.delivery")
+    run(work())
+    stopped, resumed = messages(caplog)
+    assert stopped == (
+        'uploads stopped for destination "store", dataset 1: Meta does not know the ID or the token has no access '
+        "to it (100/33). 1,204 events are kept; the next probe is in 15 s. Check the ID and the token."
+    )
+    assert resumed == 'uploads resumed for destination "store", dataset 1: 1,204 events are waiting'
+    assert {getattr(record, "lane", None) for record in caplog.records} == {str(LANE)}
+
+
+def test_the_log_does_not_announce_a_probe_when_the_process_is_stopping(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        harness = DeliveryHarness(lambda _: error(2635), batch={"max_age": 3600.0})
+        async with harness.open():
+            await harness.accept(3)
+            await asyncio.sleep(1)
+            harness.delivery.drain()
+            await harness.delivery.drained()
+
+    caplog.set_level(logging.WARNING, "gateway.delivery")
+    run(work())
+    (message,) = messages(caplog)
+    assert "3 events are kept; the next probe is after the next start." in message
+
+
+def test_the_log_states_how_long_a_throttle_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"X-Business-Use-Case-Usage": '{"1":[{"estimated_time_to_regain_access":7}]}'}
+    caplog.set_level(logging.WARNING, "gateway.delivery")
+    run(deliver_one_batch(DeliveryHarness(respond_with(error(80004, headers=headers)))))
+    assert messages(caplog) == [
+        "rate limited by Meta for 420 s (80004): no calls are made with this access token until then"
+    ]
+
+
+def test_every_kind_of_open_reason_has_an_explanation() -> None:
+    assert set(EXPLANATIONS) == {*BlockCause, SYSTEMIC}
+
+
+@pytest.mark.parametrize(("code", "text"), [("meta_190_463", "190/463"), ("meta_368", "368"), ("http_404", "HTTP 404")])
+def test_codes_are_logged_as_metas_documentation_writes_them(code: str, text: str) -> None:
+    assert format_code(code) == text
+
+
+def test_a_blocked_lane_does_not_delay_other_lanes() -> None:
+    async def work() -> None:
+        harness = DeliveryHarness(lambda call: error(100, 33) if "/1/" in call.url else success(len(call.events)))
+        async with harness.open():
+            await harness.accept(1000)
+            await harness.accept(3000, OTHER_LANE)
             await asyncio.sleep(5)
-            assert field.ledger.lanes[OTHER].delivered == 3000
-            assert field.ledger.lanes[LANE].delivered == 0
+            assert harness.ledger.lanes[OTHER_LANE].delivered == 3000
+            assert harness.ledger.lanes[LANE].delivered == 0
 
     run(work())
 
 
-def test_a_token_that_was_replaced_in_its_file_is_used_at_the_next_probe(tmp_path: Path) -> None:
+def test_a_token_replaced_in_its_file_is_used_by_the_next_probe(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("old")
 
     async def work() -> None:
-        field = Field(
-            lambda seen: ok(len(seen.events)) if seen.token == "new" else error(190, 463, status=401),
+        harness = DeliveryHarness(
+            lambda call: success(len(call.events)) if call.token == "new" else error(190, 463, status=401),
             access_token={"file": str(path)},
         )
-        async with field.open():
-            await field.accept(10)
+        async with harness.open():
+            await harness.accept(10)
             await asyncio.sleep(5)
             path.write_text("new\n")
-            await field.settled()
-            assert [call.token for call in field.meta.calls] == ["old", "new"]
+            await harness.wait_until_empty()
+            assert [call.token for call in harness.meta.calls] == ["old", "new"]
 
     run(work())
 
 
-def refusing(bad: set[int], *, names_index: bool) -> Callable[[Seen], HttpResponse]:
-    """Refuses a whole call for a bad event; says which, or does not."""
+def refusing(bad: set[int], *, names_index: bool) -> Callable[[RecordedCall], HttpResponse]:
+    """Refuses every call with a bad event. `names_index`: the response names the first one."""
 
-    def answer(seen: Seen) -> HttpResponse:
-        at = next((index for index, number in enumerate(seen.events) if number in bad), None)
-        if at is None:
-            return ok(len(seen.events))
-        return error(100, 2804050, index=at if names_index else None)
+    def respond(call: RecordedCall) -> HttpResponse:
+        bad_index = next((index for index, number in enumerate(call.events) if number in bad), None)
+        if bad_index is None:
+            return success(len(call.events))
+        return error(100, 2804050, index=bad_index if names_index else None)
 
-    return answer
+    return respond
 
 
 @pytest.mark.parametrize("names_index", [True, False], ids=["index known", "index unknown"])
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_bad_events_among_a_thousand_cost_themselves_and_a_bounded_number_of_calls(
+def test_only_the_bad_events_of_a_batch_are_dead_lettered_with_a_bounded_number_of_calls(
     count: int, names_index: bool
 ) -> None:
     async def work(seed: int) -> int:
         bad = set(Random(seed).sample(range(1000), count))
-        field = Field(refusing(bad, names_index=names_index), batch={"max_age": 60.0})
-        await one_batch(field, 1000)
-        assert sorted(await field.dead()) == sorted(bad)
-        assert field.delivered == 1000 - count
-        letters = await field.letters()
-        assert {(one.stage, one.code, one.fault and one.fault.subcode) for one in letters} == {
+        harness = DeliveryHarness(refusing(bad, names_index=names_index), batch={"max_age": 60.0})
+        await deliver_one_batch(harness, 1000)
+        assert sorted(await harness.dead_numbers()) == sorted(bad)
+        assert harness.delivered == 1000 - count
+        letters = await harness.dead_letters()
+        assert {(letter.stage, letter.code, letter.fault and letter.fault.subcode) for letter in letters} == {
             (Stage.UPLOAD, "meta_100_2804050", 2804050)
         }
-        return len(field.meta.calls)
+        return len(harness.meta.calls)
 
-    used = [run(work(seed)) for seed in range(5)]
+    calls = [run(work(seed)) for seed in range(5)]
     bound = count + 1 if names_index else count * (2 * math.ceil(math.log2(1000)) + 1) + 1
-    print(f"{count} bad, {'named' if names_index else 'not named'}: {used} calls, at most {bound}")
-    assert max(used) <= bound
+    print(f"{count} bad, {'named' if names_index else 'not named'}: {calls} calls, at most {bound}")
+    assert max(calls) <= bound
 
 
-def test_a_fault_of_every_event_is_noticed_before_it_costs_them_all() -> None:
+def test_a_fault_that_affects_all_events_stops_the_uploads_after_few_dead_letters() -> None:
     async def work() -> None:
-        mended_at = 4000.0
-        field = Field(lambda seen: error(100, 2804050, index=0) if seen.at < mended_at else ok(len(seen.events)))
-        async with field.open():
-            await field.accept(1000)
+        fixed_at = 4000.0
+        harness = DeliveryHarness(
+            lambda call: error(100, 2804050, index=0) if call.at < fixed_at else success(len(call.events))
+        )
+        async with harness.open():
+            await harness.accept(1000)
             await asyncio.sleep(3900)
-            (lane,) = field.delivery.statistics()
+            (lane,) = harness.delivery.statistics()
             assert lane.blocked == "systemic"
-            assert len(await field.letters()) < 25
-            assert len(field.meta.calls) < 25
-            await field.settled()
-            assert field.delivered + len(await field.letters()) == 1000
+            assert len(await harness.dead_letters()) < 25
+            assert len(harness.meta.calls) < 25
+            await harness.wait_until_empty()
+            assert harness.delivered + len(await harness.dead_letters()) == 1000
 
     run(work())
 
 
-def test_only_the_expired_event_of_a_batch_is_given_up_and_before_it_is_sent() -> None:
+def test_only_the_expired_event_of_a_batch_is_dead_lettered_and_it_is_not_sent() -> None:
     async def work() -> None:
-        field = Field()
-        async with field.open():
-            await field.accept(5)
-            await field.accept(1, expires_at=int(START) + 200)
-            await field.accept(5)
-            await field.settled()
-            assert await field.dead() == [5]
-            assert [(one.stage, one.code) for one in await field.letters()] == [(Stage.EXPIRED, "expired")]
-            assert [call.events for call in field.meta.calls] == [[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]]
+        harness = DeliveryHarness()
+        async with harness.open():
+            await harness.accept(5)
+            await harness.accept(1, expires_at=int(START) + 200)
+            await harness.accept(5)
+            await harness.wait_until_empty()
+            assert await harness.dead_numbers() == [5]
+            assert [(letter.stage, letter.code) for letter in await harness.dead_letters()] == [
+                (Stage.EXPIRED, "expired")
+            ]
+            assert [call.events for call in harness.meta.calls] == [[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]]
 
     run(work())
 
 
-def test_what_expires_while_meta_is_down_is_given_up_and_the_rest_is_delivered() -> None:
+def test_events_that_expire_during_an_outage_are_dead_lettered_and_the_others_are_delivered() -> None:
     async def work() -> None:
-        field = Field(lambda seen: error(2) if seen.at < 5000 else ok(len(seen.events)))
-        async with field.open():
-            await field.accept(3, expires_at=int(START) + 2000)
-            await field.accept(3, expires_at=FAR)
-            await field.settled(within=20_000)
-            assert await field.dead() == [0, 1, 2]
-            assert field.meta.calls[-1].events == [3, 4, 5]
-            assert field.adds_up()
+        harness = DeliveryHarness(lambda call: error(2) if call.at < 5000 else success(len(call.events)))
+        async with harness.open():
+            await harness.accept(3, expires_at=int(START) + 2000)
+            await harness.accept(3, expires_at=LATE_EXPIRY)
+            await harness.wait_until_empty(within=20_000)
+            assert await harness.dead_numbers() == [0, 1, 2]
+            assert harness.meta.calls[-1].events == [3, 4, 5]
+            assert harness.is_balanced()
 
     run(work())
 
 
-def test_a_count_that_differs_is_counted_and_the_batch_is_delivered() -> None:
+def test_a_response_with_a_different_count_is_recorded_and_the_batch_counts_as_delivered() -> None:
     async def work() -> None:
-        field = Field(in_turn(ok(3)))
-        await one_batch(field, 10)
-        assert field.delivered == 10
-        assert field.ledger.calls["store", "delivered_count_differs"] == 1
-        assert sum(field.ledger.calls.values()) == 1
+        harness = DeliveryHarness(respond_with(success(3)))
+        await deliver_one_batch(harness, 10)
+        assert harness.delivered == 10
+        assert harness.ledger.calls["store", "delivered_count_differs"] == 1
+        assert sum(harness.ledger.calls.values()) == 1
 
     run(work())
 
 
-class Unwilling(MemorySpool):
-    """Refuses every other call."""
+class FailingSpool(MemorySpool):
+    """Raises an error in every other call of `read` and `acknowledge`."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.turn = 0
+        self.attempts = 0
 
-    def _unwilling(self) -> None:
-        self.turn += 1
-        if self.turn % 2:
+    def _fail_every_other_time(self) -> None:
+        self.attempts += 1
+        if self.attempts % 2:
             raise SpoolUnavailable("an I/O error")
 
     async def read(self, *arguments: Any) -> Any:
-        self._unwilling()
+        self._fail_every_other_time()
         return await super().read(*arguments)
 
-    async def acknowledge(self, *arguments: Any, **named: Any) -> Any:
-        self._unwilling()
-        return await super().acknowledge(*arguments, **named)
+    async def acknowledge(self, *arguments: Any, **keywords: Any) -> Any:
+        self._fail_every_other_time()
+        return await super().acknowledge(*arguments, **keywords)
 
 
-def test_a_spool_that_fails_now_and_then_costs_time_and_nothing_is_sent_twice() -> None:
+def test_errors_of_the_spool_delay_delivery_but_no_event_is_sent_twice() -> None:
     async def work() -> None:
-        field = Field(spool=Unwilling(max_bytes=2**30, clock=lambda: START))
-        async with field.open():
-            await field.accept(3000)
-            await field.settled()
-            assert sorted(n for call in field.meta.calls for n in call.events) == list(range(3000))
+        harness = DeliveryHarness(spool=FailingSpool(max_bytes=2**30, clock=lambda: START))
+        async with harness.open():
+            await harness.accept(3000)
+            await harness.wait_until_empty()
+            assert sorted(n for call in harness.meta.calls for n in call.events) == list(range(3000))
 
     run(work())
 
 
-def test_a_stop_in_the_middle_of_calls_leaves_everything_for_the_next_start() -> None:
+def test_events_in_flight_at_a_stop_are_sent_after_the_next_start() -> None:
     async def work() -> None:
         spool = MemorySpool(max_bytes=2**30, clock=lambda: START)
-        field = Field(lambda _: 1000.0, spool=spool, upload={"concurrency": 2})
-        async with field.open():
-            await field.accept(5000)
+        harness = DeliveryHarness(lambda _: 1000.0, spool=spool, upload={"concurrency": 2})
+        async with harness.open():
+            await harness.accept(5000)
             await asyncio.sleep(5)
-            assert len(field.meta.calls) == 2
-        after = Field(spool=spool)
-        async with after.open():
-            assert after.ledger.waiting == 5000
-            await after.settled()
-            assert sorted(n for call in after.meta.calls for n in call.events) == list(range(5000))
+            assert len(harness.meta.calls) == 2
+        restarted = DeliveryHarness(spool=spool)
+        async with restarted.open():
+            assert restarted.ledger.waiting == 5000
+            await restarted.wait_until_empty()
+            assert sorted(n for call in restarted.meta.calls for n in call.events) == list(range(5000))
 
     run(work())
 
 
-def test_a_drain_waits_for_no_company_and_returns_when_all_is_gone() -> None:
+def test_a_drain_sends_partial_batches_at_once_and_returns_when_all_are_delivered() -> None:
     async def work() -> None:
-        field = Field(batch={"max_age": 3600.0})
-        async with field.open():
-            await field.accept(10)
-            await field.accept(10, OTHER)
+        harness = DeliveryHarness(batch={"max_age": 3600.0})
+        async with harness.open():
+            await harness.accept(10)
+            await harness.accept(10, OTHER_LANE)
             await asyncio.sleep(1)
-            assert field.meta.calls == []
-            field.delivery.drain()
-            await field.delivery.drained()
+            assert harness.meta.calls == []
+            harness.delivery.drain()
+            await harness.delivery.drained()
             assert asyncio.get_running_loop().time() < 2
-            assert field.delivered == 20
-            assert {reason for _, reason in field.ledger.flushes} == {FlushReason.DRAIN}
+            assert harness.delivered == 20
+            assert {reason for _, reason in harness.ledger.flushes} == {FlushReason.DRAIN}
 
     run(work())
 
 
-def test_a_drain_of_nothing_is_over_at_once() -> None:
+def test_a_drain_without_waiting_events_returns_at_once() -> None:
     async def work() -> None:
-        field = Field()
-        async with field.open():
-            await field.accept(10)
-            await field.settled()
+        harness = DeliveryHarness()
+        async with harness.open():
+            await harness.accept(10)
+            await harness.wait_until_empty()
             before = asyncio.get_running_loop().time()
-            field.delivery.drain()
-            await field.delivery.drained()
+            harness.delivery.drain()
+            await harness.delivery.drained()
             assert asyncio.get_running_loop().time() - before < 0.001
 
     run(work())
 
 
-def test_a_lone_event_leaves_after_its_age_without_another_coming() -> None:
+def test_a_single_event_is_sent_after_max_age_without_further_events() -> None:
     async def work() -> None:
-        field = Field(batch={"max_age": 30.0})
-        async with field.open():
+        harness = DeliveryHarness(batch={"max_age": 30.0})
+        async with harness.open():
             for _ in range(3):
-                begun = asyncio.get_running_loop().time()
-                await field.accept(1)
-                assert await field.settled() - begun <= 30.5
+                stored_at = asyncio.get_running_loop().time()
+                await harness.accept(1)
+                assert await harness.wait_until_empty() - stored_at <= 30.5
                 await asyncio.sleep(100)
-            assert [len(call.events) for call in field.meta.calls] == [1, 1, 1]
+            assert [len(call.events) for call in harness.meta.calls] == [1, 1, 1]
 
     run(work())
 
 
-def test_calls_are_paced_evenly_and_no_more_are_under_way_than_allowed() -> None:
+def test_calls_have_an_even_rate_and_at_most_concurrency_are_in_flight() -> None:
     async def work() -> None:
-        field = Field(lambda _: 3.0, upload={"requests_per_second": 2.0, "concurrency": 3})
-        async with field.open():
-            await field.accept(20_000)
-            await field.settled()
-            times = [call.at for call in field.meta.calls]
+        harness = DeliveryHarness(lambda _: 3.0, upload={"requests_per_second": 2.0, "concurrency": 3})
+        async with harness.open():
+            await harness.accept(20_000)
+            await harness.wait_until_empty()
+            times = [call.at for call in harness.meta.calls]
             assert min(after - before for before, after in itertools.pairwise(times)) >= 0.5 - 1e-6
             assert all(sum(at <= moment < at + 3.0 for at in times) <= 3 for moment in times)
 
@@ -447,35 +513,35 @@ def test_calls_are_paced_evenly_and_no_more_are_under_way_than_allowed() -> None
 
 
 @dataclass
-class Allowance:
-    """Meta's count of calls, with what it tells of it in whole percents; a call beyond it is refused."""
+class MetaRateLimit:
+    """Meta's rate limit: responses report its usage in whole percents, and a call that exceeds it is throttled."""
 
     calls: int
     window: float
     leaks: bool
-    """Whether what is spent fades evenly, as points of the Marketing API do; otherwise a call counts for the window."""
+    """True: usage decreases evenly, as points of the Marketing API do. False: a call counts for the whole window."""
     header: str = '{"call_count":%d,"total_time":1,"total_cputime":1}'
-    passed: deque[float] = field(default_factory=deque)
+    admitted: deque[float] = field(default_factory=deque)
     level: float = 0.0
     last: float = 0.0
-    taken: int = 0
-    beyond: int = 0
+    accepted: int = 0
+    exceeded: int = 0
 
-    def answer(self, seen: Seen) -> HttpResponse:
+    def respond(self, call: RecordedCall) -> HttpResponse:
         now = asyncio.get_running_loop().time()
-        while self.passed and self.passed[0] <= now - self.window:
-            self.passed.popleft()
+        while self.admitted and self.admitted[0] <= now - self.window:
+            self.admitted.popleft()
         self.level = max(0.0, self.level - (now - self.last) * self.calls / self.window)
         self.last = now
-        used = ((self.level if self.leaks else len(self.passed)) + 1) / self.calls
+        used = ((self.level if self.leaks else len(self.admitted)) + 1) / self.calls
         headers = {"X-App-Usage": self.header % int(100 * used + 1e-9)}
         if used > 1 + 1e-9:
-            self.beyond += 1
+            self.exceeded += 1
             return error(4, headers=headers)
-        self.passed.append(now)
+        self.admitted.append(now)
         self.level += 1
-        self.taken += 1
-        return ok(len(seen.events), headers)
+        self.accepted += 1
+        return success(len(call.events), headers)
 
 
 @pytest.mark.parametrize(
@@ -487,25 +553,25 @@ class Allowance:
         (900, 300.0, True, 20.0, 1, 0.95),
         (3600, 3600.0, False, 10.0, 2, 0.95),
     ],
-    ids=["sliding minute", "rate near the limit", "three lanes of one token", "fading points", "sliding hour"],
+    ids=["sliding minute", "rate near the limit", "three lanes of one token", "leaking points", "sliding hour"],
 )
-def test_a_throttled_hour_uses_most_of_what_is_allowed_and_never_more(
+def test_the_rate_limiter_uses_most_of_metas_limit_and_never_exceeds_it(
     calls: int, window: float, leaks: bool, rate: float, lanes: int, least: float
 ) -> None:
-    async def work() -> Allowance:
-        allowance = Allowance(calls, window, leaks)
-        field = Field(allowance.answer, upload={"requests_per_second": rate}, batch={"max_events": 2})
-        async with field.open():
+    async def work() -> MetaRateLimit:
+        limit = MetaRateLimit(calls, window, leaks)
+        harness = DeliveryHarness(limit.respond, upload={"requests_per_second": rate}, batch={"max_events": 2})
+        async with harness.open():
             while asyncio.get_running_loop().time() < 3600:
                 for number in range(lanes):
                     lane = Lane("store", str(number), "tag")
-                    if field.ledger.lanes[lane].waiting < 200:
-                        await field.accept(200, lane)
+                    if harness.ledger.lanes[lane].waiting < 200:
+                        await harness.accept(200, lane)
                 await asyncio.sleep(1)
-        return allowance
+        return limit
 
-    allowance = run(work())
-    share = allowance.taken / (3600 * calls / window)
-    print(f"throttled hour, {calls} calls in {window:.0f} s: {share:.1%} used, {allowance.beyond} calls beyond it")
-    assert allowance.beyond == 0
+    limit = run(work())
+    share = limit.accepted / (3600 * calls / window)
+    print(f"an hour with a limit of {calls} calls in {window:.0f} s: {share:.1%} used, exceeded {limit.exceeded} times")
+    assert limit.exceeded == 0
     assert share > least

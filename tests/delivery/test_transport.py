@@ -1,4 +1,4 @@
-"""Calls over real sockets: what is in doubt and what is not, which certificates are believed, which proxy is used."""
+"""Calls over real sockets: which failures are in doubt, which certificates are trusted, which proxy is used."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def transport(**upload: object) -> HttpTransport:
     return HttpTransport(DestinationSettings.model_validate(settings))
 
 
-async def sent(url: str, **upload: object) -> HttpResponse:
-    carrier = transport(**upload)
+async def send(url: str, **upload: object) -> HttpResponse:
+    http = transport(**upload)
     try:
-        return await carrier.send(GraphRequest(url, {"Content-Type": "application/json"}, b'{"data":[]}'))
+        return await http.send(GraphRequest(url, {"Content-Type": "application/json"}, b'{"data":[]}'))
     finally:
-        await carrier.close()
+        await http.close()
 
 
 @asynccontextmanager
-async def server(answer: bytes | None) -> AsyncIterator[str]:
-    """Reads a request and writes raw bytes; None: it closes without a word, b"": it says nothing and keeps the line."""
+async def server(response: bytes | None) -> AsyncIterator[str]:
+    """Reads a request and writes raw bytes. None: closes the connection at once; b"": keeps it open, writes nothing."""
     handled = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        if answer == b"":
-            await reader.read()  # until the other side gives up
-        elif answer:
-            writer.write(answer)
+        if response == b"":
+            await reader.read()  # until the client closes the connection
+        elif response:
+            writer.write(response)
             with suppress(ConnectionError):
                 await writer.drain()
         writer.close()
@@ -55,44 +55,44 @@ async def server(answer: bytes | None) -> AsyncIterator[str]:
             await writer.wait_closed()
         handled.set()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v25.0/1/events"
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v25.0/1/events"
         await asyncio.wait_for(handled.wait(), 5)
     finally:
-        listening.close()
+        listener.close()
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("response", "code"),
     [
         (None, "disconnected"),
         (b"", "timeout"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "broken_ClientPayloadError"),
         (b"no HTTP at all\r\n\r\n", "broken_ClientResponseError"),
     ],
-    ids=["closed", "silent", "cut in the body", "rubbish"],
+    ids=["closed", "no response", "truncated body", "not HTTP"],
 )
-async def test_once_the_request_was_sent_the_outcome_is_in_doubt(answer: bytes | None, code: str) -> None:
-    async with server(answer) as url:
-        with pytest.raises(NoResponse) as silence:
-            await sent(url)
-    assert (silence.value.code, silence.value.in_doubt) == (code, True)
+async def test_a_failure_after_the_request_was_sent_is_in_doubt(response: bytes | None, code: str) -> None:
+    async with server(response) as url:
+        with pytest.raises(NoResponse) as failure:
+            await send(url)
+    assert (failure.value.code, failure.value.in_doubt) == (code, True)
 
 
-async def test_without_a_connection_nothing_is_in_doubt() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens on it
-        with pytest.raises(NoResponse) as silence:
-            await sent(f"http://127.0.0.1:{taken.getsockname()[1]}/v25.0/1/events")
-    assert (silence.value.code, silence.value.in_doubt) == ("no_connection", False)
+async def test_a_refused_connection_is_not_in_doubt() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # reserved, without a listener
+        with pytest.raises(NoResponse) as failure:
+            await send(f"http://127.0.0.1:{reserved.getsockname()[1]}/v25.0/1/events")
+    assert (failure.value.code, failure.value.in_doubt) == ("no_connection", False)
 
 
-async def test_an_endless_answer_is_cut() -> None:
+async def test_a_response_is_read_up_to_a_limit() -> None:
     body = b"x" * (3 * 2**20)
     async with server(b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
-        reply = await sent(url, timeout=5)
-    assert (reply.status, len(reply.body)) == (500, 2**20)
+        response = await send(url, timeout=5)
+    assert (response.status, len(response.body)) == (500, 2**20)
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +102,13 @@ def authority() -> trustme.CA:
 
 @asynccontextmanager
 async def https(authority: trustme.CA, name: str) -> AsyncIterator[str]:
-    async def answer(request: web.BaseRequest) -> web.Response:
+    async def respond(request: web.BaseRequest) -> web.Response:
         await request.read()
         return web.json_response({"events_received": 0})
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    runner = web.ServerRunner(web.Server(answer))
+    runner = web.ServerRunner(web.Server(respond))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
@@ -117,30 +117,30 @@ async def https(authority: trustme.CA, name: str) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_a_private_authority_is_believed_where_the_settings_name_it_and_only_there(
+async def test_a_private_certificate_authority_is_trusted_only_if_ca_file_names_it(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with https(authority, "127.0.0.1") as url:
-        assert (await sent(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))).status == 200
-        with pytest.raises(NoResponse) as silence:
-            await sent(url, timeout=5, connect_timeout=5)
-        assert (silence.value.code, silence.value.in_doubt) == ("no_connection", False)
+        assert (await send(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))).status == 200
+        with pytest.raises(NoResponse) as failure:
+            await send(url, timeout=5, connect_timeout=5)
+        assert (failure.value.code, failure.value.in_doubt) == ("no_connection", False)
 
 
 async def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with https(authority, "graph.example") as url:
-        with pytest.raises(NoResponse) as silence:
-            await sent(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))
-    assert not silence.value.in_doubt
+        with pytest.raises(NoResponse) as failure:
+            await send(url, timeout=5, connect_timeout=5, ca_file=str(tmp_path / "ca.pem"))
+    assert not failure.value.in_doubt
 
 
-async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "")
     async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as url:
         monkeypatch.setenv("HTTP_PROXY", url.rpartition("/v25.0")[0])
-        reply = await sent(
+        response = await send(
             "http://graph.invalid/v25.0/1/events", timeout=5, connect_timeout=5, graph_url="http://graph.invalid"
         )
-    assert reply.status == 200
+    assert response.status == 200

@@ -1,4 +1,4 @@
-"""What answers mean, from cases: by code and subcode, `is_transient`, then status; never by type or text."""
+"""Responses are classified by code and subcode, then `is_transient`, then status; never by type or text."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from gateway.meta.response import (
 from gateway.meta.usage_headers import usage_share
 
 CASES = Path(__file__).parent / "cases"
-ANSWERS = json.loads((CASES / "responses.json").read_text())
+RESPONSES = json.loads((CASES / "responses.json").read_text())
 ERRORS = [
-    (name, *pair) for name, pairs in json.loads((CASES / "error_codes.json").read_text()).items() for pair in pairs
+    (expected, *pair)
+    for expected, pairs in json.loads((CASES / "error_codes.json").read_text()).items()
+    for pair in pairs
 ]
 EVENTS = 10
 
 
-def named(outcome: object) -> str:
-    """The word that the cases use."""
+def outcome_name(outcome: object) -> str:
+    """The name of the outcome in `error_codes.json`."""
     match outcome:
         case Blocked(kind):
             return kind.value
@@ -41,19 +43,19 @@ def named(outcome: object) -> str:
             return type(outcome).__name__.lower()
 
 
-@pytest.mark.parametrize(("name", "code", "subcode"), ERRORS)
+@pytest.mark.parametrize(("expected", "code", "subcode"), ERRORS)
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
-def test_every_code_means_what_is_known_of_it_whatever_the_status(
-    name: str, code: int, subcode: int | None, status: int
+def test_an_error_is_classified_by_its_code_whatever_the_status(
+    expected: str, code: int, subcode: int | None, status: int
 ) -> None:
     error: dict[str, Any] = {"message": "m", "type": "OAuthException", "code": code, "fbtrace_id": "T"}
     if subcode is not None:
         error["error_subcode"] = subcode
     outcome = classify(status, {}, orjson.dumps({"error": error}), EVENTS)
     if code == 99999 and status in {401, 403, 500}:
-        assert named(outcome) == {401: "token", 403: "permission", 500: "temporary"}[status]
+        assert outcome_name(outcome) == {401: "token", 403: "permission", 500: "temporary"}[status]
         return
-    assert named(outcome) == name
+    assert outcome_name(outcome) == expected
     if isinstance(outcome, Delivered):
         assert outcome.count == EVENTS
     else:
@@ -62,15 +64,15 @@ def test_every_code_means_what_is_known_of_it_whatever_the_status(
         assert (outcome.fault.code, outcome.fault.subcode, outcome.fault.trace_id) == (code, subcode, "T")
 
 
-@pytest.mark.parametrize(("name", "code", "subcode"), ERRORS)
-def test_whatever_is_called_transient_is_tried_again(name: str, code: int, subcode: int | None) -> None:
+@pytest.mark.parametrize(("expected", "code", "subcode"), ERRORS)
+def test_an_error_that_is_marked_transient_is_temporary(expected: str, code: int, subcode: int | None) -> None:
     error = {"code": code, "error_subcode": subcode, "is_transient": True}
     outcome = classify(400, {}, orjson.dumps({"error": error}), EVENTS)
-    assert named(outcome) == (name if name in {"throttled", "delivered"} else "temporary")
+    assert outcome_name(outcome) == (expected if expected in {"throttled", "delivered"} else "temporary")
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case["name"])
-def test_every_kind_of_answer_is_understood(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", RESPONSES, ids=lambda case: case["name"])
+def test_a_response_is_classified_as_expected(case: dict[str, Any]) -> None:
     body = case["raw"].encode() if "raw" in case else orjson.dumps(case["body"])
     outcome = classify(case["status"], case.get("headers", {}), body, EVENTS)
     assert type(outcome).__name__.lower() == case["is"]
@@ -103,7 +105,7 @@ def test_every_kind_of_answer_is_understood(case: dict[str, Any]) -> None:
         max_leaves=12,
     ).map(lambda tree: json.dumps(tree).encode()),
 )
-def test_no_answer_is_too_odd_to_have_an_outcome(status: int, body: bytes) -> None:
+def test_every_response_has_an_outcome(status: int, body: bytes) -> None:
     outcome = classify(status, {"X-App-Usage": body.decode(errors="replace")}, body, EVENTS)
     assert isinstance(outcome, Delivered | Temporary | Throttled | Blocked | EventsRefused | BatchRefused)
 
@@ -124,5 +126,5 @@ def test_no_answer_is_too_odd_to_have_an_outcome(status: int, body: bytes) -> No
         ({}, None),
     ],
 )
-def test_the_highest_use_that_a_header_names_counts(headers: dict[str, str], share: float | None) -> None:
+def test_the_usage_is_the_highest_that_any_header_names(headers: dict[str, str], share: float | None) -> None:
     assert usage_share(headers) == (None if share is None else pytest.approx(share))
