@@ -1,1 +1,1 @@
-"""What the gateway does a second, each figure as a ratio to a floor that was measured beside it in the same run."""
+"""Benchmarks of the gateway. Each figure is compared with a baseline that is measured in the same run."""

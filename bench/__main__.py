@@ -1,4 +1,4 @@
-"""`python -m bench`: what the gateway does on this machine, beside floors measured in the same run."""
+"""Benchmark of the gateway on this machine, compared with baselines that are measured in the same run."""
 
 from __future__ import annotations
 
@@ -6,119 +6,132 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
 
-from bench.charts import charts
+from bench.charts import draw_charts
 from bench.harness import FULL, QUICK, Harness, Profile
-from bench.machine import machine
-from bench.report import put_into, summary, table
+from bench.machine import describe_machine
+from bench.report import replace_measured_section, result_table, target_table
 from bench.result import Result
-from bench.scenarios import ASKED_FOR, SCENARIOS, scenario
-from bench.workload import REFUSING, settings
+from bench.scenarios import ON_REQUEST, SCENARIOS, scenario
+from bench.workload import UNREACHABLE_META, gateway_settings
 
 RESULTS = Path(__file__).parent / "results"
 LATEST = RESULTS / "latest.json"
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
-PICTURES = DOCS / "pictures"
+CHARTS = DOCS / "pictures"
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the scenarios that the command line selects."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     profiles = parser.add_mutually_exclusive_group()
-    profiles.add_argument("--quick", action="store_true", help="under three minutes; the default")
-    profiles.add_argument("--full", action="store_true", help="longer, more rounds, backlogs up to 5 million")
-    parser.add_argument("--only", help="scenarios, separated by commas; see --list")
-    parser.add_argument("--list", action="store_true", help="say which scenarios there are")
-    parser.add_argument("--seconds", type=float, help="for each measurement; of the soak, its length")
-    parser.add_argument("--seed", type=int, default=1, help="of the generated sales (default: %(default)d)")
-    parser.add_argument("--json", type=Path, help="write the results to this file as well")
-    parser.add_argument("--peer", help="address of another service that takes /v1/batch, for the scenario peers")
-    parser.add_argument("--write-key", help="what the peer is sent as the user name")
+    profiles.add_argument("--quick", action="store_true", help="short measurements, under three minutes (default)")
+    profiles.add_argument(
+        "--full", action="store_true", help="longer measurements, more rounds, backlogs of up to 5 million events"
+    )
+    parser.add_argument("--only", metavar="NAMES", help="scenarios to run, separated by commas; see --list")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    parser.add_argument(
+        "--seconds", type=float, help="length of each measurement; with `--only soak`, length of the scenario"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated sales (default: %(default)d)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file as well")
+    parser.add_argument(
+        "--peer", metavar="URL", help="another service that accepts /v1/batch, to compare with in the scenario peers"
+    )
+    parser.add_argument("--write-key", metavar="KEY", help="write key for the peer, sent as the user name")
     parser.add_argument(
         "--publish",
         nargs="*",
         type=Path,
         metavar="RESULTS",
-        help="measure nothing; write these results (default: the latest) and the pictures of the last into docs/",
+        help="do not measure; write the tables of these result files (default: the latest) and the charts of the last "
+        "one into docs/",
     )
-    asked = parser.parse_args()
-    if asked.list:
+    arguments = parser.parse_args()
+    if arguments.list:
         for name in SCENARIOS:
-            print(f"{name:10} {(scenario(name).__doc__ or '').splitlines()[0]}")
+            print(f"{name:12} {(scenario(name).__doc__ or '').splitlines()[0]}")
         return
-    if asked.publish is not None:
-        publish(asked.publish or [LATEST])
+    if arguments.publish is not None:
+        publish(arguments.publish or [LATEST])
         return
-    names = asked.only.split(",") if asked.only else [name for name in SCENARIOS if name not in ASKED_FOR]
-    if unknown := set(names) - set(SCENARIOS):
-        parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
-    if asked.seconds is not None and asked.seconds <= 0:
-        parser.error("--seconds should be above 0")
-    profile = FULL if asked.full else QUICK
-    if asked.seconds:
-        profile = replace(profile, soak=asked.seconds) if names == ["soak"] else replace(profile, seconds=asked.seconds)
-    told = {
+    names = arguments.only.split(",") if arguments.only else [name for name in SCENARIOS if name not in ON_REQUEST]
+    if unknown := sorted(set(names) - set(SCENARIOS)):
+        parser.error(f"--only: unknown scenario {', '.join(unknown)}; expected some of {', '.join(SCENARIOS)}")
+    seconds = arguments.seconds
+    if seconds is not None and seconds <= 0:
+        parser.error(f"--seconds: invalid value {seconds:g}; expected a number above 0")
+    profile = FULL if arguments.full else QUICK
+    if seconds:
+        profile = replace(profile, soak=seconds) if names == ["soak"] else replace(profile, seconds=seconds)
+    run_info = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": "python -m bench"
-        + (" --full" if asked.full else "")
-        + (f" --only {asked.only}" if asked.only else ""),
-        "machine": machine(),
-        "form": profile,
-        "seed": asked.seed,
-        "settings": settings(REFUSING, Path("bench")),
+        + (" --full" if arguments.full else "")
+        + (f" --only {arguments.only}" if arguments.only else ""),
+        "machine": describe_machine(),
+        "profile": profile,
+        "seed": arguments.seed,
+        "settings": gateway_settings(UNREACHABLE_META, Path("bench")),
     }
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes of the rig end with this one
-    with Harness(asked.seed, asked.peer, asked.write_key) as harness:
-        results = measure(names, harness, profile)
-    write({**told, "results": [result.as_json() for result in results]}, results, profile, asked.json)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves the context below, which ends the child processes
+    with Harness(arguments.seed, arguments.peer, arguments.write_key) as harness:
+        results = run_scenarios(names, harness, profile)
+    write_results(run_info, results, profile, arguments.json)
 
 
-def measure(names: list[str], harness: Harness, profile: Profile) -> list[Result]:
-    """Run scenarios and print each."""
+def run_scenarios(names: Sequence[str], harness: Harness, profile: Profile) -> list[Result]:
+    """Run scenarios and print the table of each."""
     console = Console()
     results = []
-    begun = time.perf_counter()
+    run_started = time.perf_counter()
     for name in names:
-        since = time.perf_counter()
+        started = time.perf_counter()
         result = scenario(name).run(harness, profile)
         results.append(result)
-        console.print(table(result))
-        console.print(f"[dim]{name}: {time.perf_counter() - since:.0f} s[/dim]\n")
-    console.print(summary(results))
-    console.print(f"[dim]{time.perf_counter() - begun:.0f} s in all[/dim]")
+        console.print(result_table(result))
+        console.print(f"[dim]{name}: {time.perf_counter() - started:.0f} s[/dim]\n")
+    console.print(target_table(results))
+    console.print(f"[dim]total: {time.perf_counter() - run_started:.0f} s[/dim]")
     return results
 
 
-def write(told: dict[str, object], results: list[Result], profile: Profile, also: Path | None) -> None:
-    """JSON and pictures in `bench/results`."""
+def write_results(
+    run_info: Mapping[str, Any], results: Sequence[Result], profile: Profile, extra_file: Path | None
+) -> None:
+    """Write the results as JSON, and their charts, to `bench/results`."""
     RESULTS.mkdir(exist_ok=True)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{profile.name}"
-    encoded = orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n"
-    for path in (RESULTS / f"{name}.json", LATEST, *([also] if also else [])):
+    run = {**run_info, "results": [result.as_json() for result in results]}
+    encoded = orjson.dumps(run, option=orjson.OPT_INDENT_2) + b"\n"
+    for path in (RESULTS / f"{name}.json", LATEST, *([extra_file] if extra_file else [])):
         path.write_bytes(encoded)
-    made = charts(results)
-    for chart, text in made.items():
-        (RESULTS / f"{name}-{chart}.svg").write_text(text, encoding="utf-8")
-    print(f"written: bench/results/{name}.json" + (f", pictures: {', '.join(made)}" if made else ""))
+    charts = draw_charts(results)
+    for chart, svg in charts.items():
+        (RESULTS / f"{name}-{chart}.svg").write_text(svg, encoding="utf-8")
+    print(f"wrote bench/results/{name}.json" + (f"; charts: {', '.join(charts)}" if charts else ""))
 
 
-def publish(paths: list[Path]) -> None:
-    """The tables and pictures of runs, for the documentation."""
+def publish(paths: Sequence[Path]) -> None:
+    """Write the tables of runs, and the charts of the last one, into the documentation."""
     if missing := [str(path) for path in paths if not path.exists()]:
-        raise SystemExit(f"there are no results at {', '.join(missing)}; run `python -m bench` first")
+        raise SystemExit(f"no results at {', '.join(missing)}; run `python -m bench` first")
     runs = [orjson.loads(path.read_bytes()) for path in paths]
-    put_into(PAGE, runs)
-    PICTURES.mkdir(exist_ok=True)
-    made = charts([Result.from_json(result) for result in runs[-1]["results"]])
-    for name, text in made.items():
-        (PICTURES / f"{name}.svg").write_text(text, encoding="utf-8")
-    print(f"written: docs/{PAGE.name}, docs/{PICTURES.name}/: {', '.join(made)}")
+    replace_measured_section(PAGE, runs)
+    CHARTS.mkdir(exist_ok=True)
+    charts = draw_charts([Result.from_json(result) for result in runs[-1]["results"]])
+    for name, svg in charts.items():
+        (CHARTS / f"{name}.svg").write_text(svg, encoding="utf-8")
+    print(f"wrote docs/{PAGE.name}; charts in docs/{CHARTS.name}/: {', '.join(charts)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The load generator as a process of its own, so that what a bench computes or asks meanwhile does not hold it up.
+"""The load generator, run as a separate process so that work of the benchmark itself does not delay requests.
 
-`Generator` is the side of the bench; as a module it is the other one, which reads a command a line and answers each
-with a line. Requests come from files, each read once; message IDs are numbered through all of its runs.
+`Generator` is the client in the benchmark's process. Run as a module, this file is the generator process: it reads one
+JSON command per line from stdin and answers each with one JSON line on stdout. Requests are read from files, each file
+once. The numbers in message IDs continue through all loads of the process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -20,49 +20,52 @@ import orjson
 import uvloop
 
 from bench import load
-from bench.histogram import Latencies
-from bench.pacing import Load
+from bench.histogram import LatencyHistogram
+from bench.pacing import LoadResult
 from bench.requests import Requests
 
 
 class Generator:
-    """Sends loads, one at a time. Use as a context."""
+    """Runs loads in the generator process, one at a time. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: dict[int, tuple[Requests, Path]] = {}
-        """By identity; the requests are kept, so that no other can have the same."""
+        self._files: dict[int, tuple[Requests, Path]] = {}
+        """Files by `id()` of the requests. The requests are kept, so that no other object can get the same ID."""
         command = [sys.executable, "-m", "bench.generator"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def start(self, place: tuple[str, int], requests: Requests, size: int, **pace: Any) -> None:
-        """Begin a load: `seconds` and `most` for a closed loop, `seconds` and `rate` for an even one."""
-        told = {"place": place, "requests": str(self._file(requests)), "size": size, **pace}
-        assert self.process.stdin is not None  # noqa: S101 (asked for)
-        self.process.stdin.write(orjson.dumps(told) + b"\n")
+    def start(self, address: tuple[str, int], requests: Requests, size: int, **pacing: Any) -> None:
+        """Start a load. `size` is the number of events per request.
+
+        `pacing` is passed to `load.constant_rate` if it has a `rate`, otherwise to `load.closed_loop`.
+        """
+        command = {"address": address, "requests": str(self._file(requests)), "size": size, **pacing}
+        assert self.process.stdin is not None  # noqa: S101 (a pipe was requested)
+        self.process.stdin.write(orjson.dumps(command) + b"\n")
         self.process.stdin.flush()
 
-    def ended(self) -> Load:
-        """Wait for the load's end. Ends the bench when requests were refused or the connection broke."""
-        assert self.process.stdout is not None  # noqa: S101 (asked for)
+    def wait(self) -> LoadResult:
+        """Wait for the end of the load. Ends the benchmark if requests failed or a connection broke."""
+        assert self.process.stdout is not None  # noqa: S101 (a pipe was requested)
         line = self.process.stdout.readline()
-        told: dict[str, Any] = orjson.loads(line) if line else {"failed": "the load generator ended by itself"}
-        if "failed" in told:
-            raise SystemExit(f"the load could not be sent: {told['failed']}")
-        counts = Latencies.from_json(told.pop("latencies"))
-        return Load(latencies=counts, **told)
+        reply: dict[str, Any] = orjson.loads(line) if line else {"error": "the load generator ended unexpectedly"}
+        if "error" in reply:
+            raise SystemExit(f"the load failed: {reply['error']}")
+        latencies = LatencyHistogram.from_json(reply.pop("latencies"))
+        return LoadResult(latencies=latencies, **reply)
 
-    def run(self, place: tuple[str, int], requests: Requests, size: int, **pace: Any) -> Load:
-        """A load from its beginning to its end."""
-        self.start(place, requests, size, **pace)
-        return self.ended()
+    def run(self, address: tuple[str, int], requests: Requests, size: int, **pacing: Any) -> LoadResult:
+        """Start a load and wait for its end."""
+        self.start(address, requests, size, **pacing)
+        return self.wait()
 
     def _file(self, requests: Requests) -> Path:
-        known = self._written.get(id(requests))
+        known = self._files.get(id(requests))
         if known is None:
-            path = self._folder / f"requests-{len(self._written)}"
+            path = self._folder / f"requests-{len(self._files)}"
             requests.write(path)
-            known = self._written[id(requests)] = (requests, path)
+            known = self._files[id(requests)] = (requests, path)
         return known[1]
 
     def __enter__(self) -> Self:
@@ -78,37 +81,37 @@ def _requests(path: str) -> Requests:
     return Requests.read(Path(path))
 
 
-async def _load(told: dict[str, Any], sendings: itertools.count[int]) -> Load:
-    place: Sequence[Any] = told.pop("place")
-    requests, size = _requests(told.pop("requests")), told.pop("size")
-    drive: Any = load.fixed_rate if "rate" in told else load.closed_loop
+async def _run_load(command: dict[str, Any], send_numbers: itertools.count[int]) -> LoadResult:
+    host, port = command.pop("address")
+    requests, size = _requests(command.pop("requests")), command.pop("size")
+    send: Any = load.constant_rate if "rate" in command else load.closed_loop
     gc.collect()
     gc.freeze()
-    begun = time.process_time()
-    found: Load = await drive(*place, requests, events_per_request=size, sendings=sendings, **told)
-    found.cpu_seconds = time.process_time() - begun
-    return found
+    started = time.process_time()
+    result: LoadResult = await send(host, port, requests, events_per_request=size, send_numbers=send_numbers, **command)
+    result.cpu_seconds = time.process_time() - started
+    return result
 
 
 def _serve() -> None:
-    gc.disable()  # nothing here makes cycles, and a collection would be measured as latency
-    sendings = itertools.count()
+    gc.disable()  # no reference cycles are created here, and a collection would be measured as latency
+    send_numbers = itertools.count()
     for line in sys.stdin.buffer:
-        answer: dict[str, Any]
+        reply: dict[str, Any]
         try:
-            found = uvloop.run(_load(orjson.loads(line), sendings))
-        except (OSError, load.RefusedError) as error:
-            answer = {"failed": str(error)}
+            result = uvloop.run(_run_load(orjson.loads(line), send_numbers))
+        except (OSError, load.RequestsFailedError) as error:
+            reply = {"error": str(error)}
         else:
-            answer = {
-                "events_per_request": found.events_per_request,
-                "answered": found.answered,
-                "refused": found.refused,
-                "seconds": found.seconds,
-                "cpu_seconds": found.cpu_seconds,
-                "latencies": found.latencies.as_json(),
+            reply = {
+                "events_per_request": result.events_per_request,
+                "responses": result.responses,
+                "failures": result.failures,
+                "seconds": result.seconds,
+                "cpu_seconds": result.cpu_seconds,
+                "latencies": result.latencies.as_json(),
             }
-        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(reply) + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""Latencies as counts in buckets of equal ratio: memory does not grow with requests, and two of them add up to one."""
+"""A histogram of latencies with logarithmic buckets. Its size does not depend on the number of requests."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from collections.abc import Mapping
 from typing import Self
 
 
-class Latencies:
-    """A histogram of seconds whose buckets are 2 % wide, from a microsecond up."""
+class LatencyHistogram:
+    """Counts latencies in seconds. A bucket is 2 % wide; the first begins at one microsecond."""
 
     STEP = math.log(1.02)
-    LEAST = 1e-6
+    MINIMUM = 1e-6
 
     __slots__ = ("counts",)
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
         self.counts: Counter[int] = Counter(counts)
-        """By bucket: the one numbered n holds what lies from LEAST * 1.02**n up to LEAST * 1.02**(n + 1)."""
+        """Counts by bucket. Bucket n covers MINIMUM * 1.02**n up to MINIMUM * 1.02**(n + 1)."""
 
     def observe(self, seconds: float) -> None:
-        """Count one. Runs once a request."""
-        self.counts[int(math.log(max(seconds, self.LEAST) / self.LEAST) / self.STEP)] += 1
+        """Count one latency. Runs once per request."""
+        self.counts[int(math.log(max(seconds, self.MINIMUM) / self.MINIMUM) / self.STEP)] += 1
 
-    def add(self, other: Latencies) -> None:
-        """Take over the counts of another."""
+    def add(self, other: LatencyHistogram) -> None:
+        """Add the counts of another histogram."""
         self.counts.update(other.counts)
 
     @property
     def count(self) -> int:
-        """Observations so far."""
+        """Number of observations."""
         return self.counts.total()
 
     def quantile(self, share: float) -> float:
-        """Seconds at or below which this share lies: the upper end of its bucket; 0 without any."""
+        """Return the upper end, in seconds, of the bucket that contains the quantile; 0 without observations."""
         wanted = share * self.count
         seen = 0
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
             if seen >= wanted:
-                return self.LEAST * math.exp((bucket + 1) * self.STEP)
+                return self.MINIMUM * math.exp((bucket + 1) * self.STEP)
         return 0.0
 
     def as_json(self) -> dict[str, int]:
-        """Plain values."""
+        """Return plain values."""
         return {str(bucket): count for bucket, count in sorted(self.counts.items())}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, int]) -> Self:
-        """The reverse of `as_json`."""
-        return cls({int(bucket): count for bucket, count in told.items()})
+    def from_json(cls, encoded: Mapping[str, int]) -> Self:
+        """Reverse `as_json`."""
+        return cls({int(bucket): count for bucket, count in encoded.items()})

@@ -1,7 +1,7 @@
-"""Requests over bare sockets: closed loop, or an even rate without coordinated omission.
+"""Sends requests over sockets, as a closed loop or at a constant rate without coordinated omission.
 
-It speaks just enough HTTP/1.1 to post requests over keep-alive connections and to read answers with a Content-Length,
-so that the generator is not what a bench measures.
+It implements only the part of HTTP/1.1 that is needed to post requests over keep-alive connections and to read
+responses with a Content-Length. A complete client would take more processor time than the measured server.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from bench.pacing import ClosedLoop, EvenRate, Load
+from bench.pacing import ClosedLoop, ConstantRate, LoadResult
 from bench.requests import Requests
 
-PATIENCE = 60.0
-"""Seconds after the end of a load within which the last answer has to come."""
+LAST_RESPONSE_TIMEOUT = 60.0
+"""Seconds after the end of a load within which the last response has to arrive."""
 TICK = 0.001
-"""Seconds. A shorter pause is none on uvloop, and a generator that spins takes a core from what it measures."""
+"""Seconds between two checks for due requests. uvloop does not wait for less than this, and a generator that polls
+without waiting takes processor time from the measured server."""
 HEAD_END = b"\r\n\r\n"
 
 
-class RefusedError(Exception):
-    """Requests that were to be taken were not."""
+class RequestsFailedError(Exception):
+    """The server answered requests with a status other than 2xx."""
 
 
-class _Wire(asyncio.Protocol):
-    """One keep-alive connection with at most one request under way."""
+class _HttpConnection(asyncio.Protocol):
+    """One keep-alive connection with at most one request in flight."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _LoadRun) -> None:
         self._run = run
         self._received = bytearray()
         self._due = 0.0
@@ -40,11 +41,11 @@ class _Wire(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def send(self, number: int, due: float) -> None:
-        """Send a request; `due` is when it should have been sent."""
+        """Send a request. `due` is the time at which it should have been sent."""
         self._due = due
         self._in_flight = True
         if self.transport is not None:
-            self.transport.write(self._run.request(number))
+            self.transport.write(self._run.next_payload(number))
 
     def data_received(self, data: bytes) -> None:
         received = self._received
@@ -59,71 +60,75 @@ class _Wire(asyncio.Protocol):
         elif received.startswith(b"HTTP/1.1 204"):
             length = 0
         else:
-            self._run.fail("an answer has no Content-Length, which this generator needs")
+            self._run.fail("a response has no Content-Length, which this load generator requires")
             return
         if len(received) < end + len(HEAD_END) + length:
             return
-        good = received.startswith(b"HTTP/1.1 2")
-        if not good and not self._run.first_refusal:
-            self._run.first_refusal = bytes(received[: received.find(b"\r")]).decode("latin-1")
+        succeeded = received.startswith(b"HTTP/1.1 2")
+        if not succeeded and not self._run.first_failure:
+            self._run.first_failure = bytes(received[: received.find(b"\r")]).decode("latin-1")
         received.clear()
         self._in_flight = False
-        self._run.answered(self, self._due, good)
+        self._run.response_received(self, self._due, succeeded)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._in_flight:
-            self._run.fail(f"the server closed a connection with a request under way ({exc or 'orderly'})")
+            self._run.fail(f"the server closed a connection with a request in flight ({exc or 'end of stream'})")
 
 
-class _Run:
-    """A load under way: what the wires share."""
+class _LoadRun:
+    """The state of one load, shared by its connections."""
 
-    def __init__(self, pacing: ClosedLoop | EvenRate, requests: Requests, sendings: Iterator[int]) -> None:
+    def __init__(self, pacing: ClosedLoop | ConstantRate, requests: Requests, send_numbers: Iterator[int]) -> None:
         self._pacing = pacing
         self._requests = requests
-        self._sendings = sendings
+        self._send_numbers = send_numbers
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.first_refusal = ""
+        self.first_failure = ""
 
-    def request(self, number: int) -> bytes:
-        """The bytes of a request."""
-        return self._requests.nth(number, next(self._sendings))
+    def next_payload(self, number: int) -> bytes:
+        """Return the bytes of a request, with new message IDs."""
+        return self._requests.payload(number, next(self._send_numbers))
 
-    def answered(self, wire: _Wire, due: float, good: bool) -> None:
-        """An answer came."""
-        if self._pacing.answered(wire, due, good=good) and not self.finished.done():
+    def response_received(self, connection: _HttpConnection, due: float, succeeded: bool) -> None:
+        """Count a complete response."""
+        if self._pacing.response_received(connection, due, succeeded=succeeded) and not self.finished.done():
             self.finished.set_result(None)
 
-    async def connect(self, host: str, port: int, connections: int) -> list[_Wire]:
-        """So many connections."""
+    async def connect(self, host: str, port: int, count: int) -> list[_HttpConnection]:
+        """Open connections."""
         loop = asyncio.get_running_loop()
-        wires = []
-        for _ in range(connections):
-            _, wire = await loop.create_connection(lambda: _Wire(self), host, port)
-            wires.append(wire)
-        return wires
+        connections = []
+        for _ in range(count):
+            _, connection = await loop.create_connection(lambda: _HttpConnection(self), host, port)
+            connections.append(connection)
+        return connections
 
-    async def ended(self, seconds: float, wires: Sequence[_Wire]) -> Load:
-        """Wait for the last answer."""
+    async def wait(self, seconds: float, connections: Sequence[_HttpConnection]) -> LoadResult:
+        """Wait for the last response, which is expected after `seconds`, and close the connections."""
         try:
-            async with asyncio.timeout(seconds + PATIENCE):
+            async with asyncio.timeout(seconds + LAST_RESPONSE_TIMEOUT):
                 await self.finished
         except TimeoutError:
-            load = self._pacing.load
-            raise TimeoutError(f"no last answer within {PATIENCE:g} s; {load.answered} came") from None
+            received = self._pacing.load.responses
+            raise TimeoutError(
+                f"a response is missing {LAST_RESPONSE_TIMEOUT:g} s after the end of the load; {received} were received"
+            ) from None
         finally:
-            for wire in wires:
-                if wire.transport is not None:
-                    wire.transport.close()
+            for connection in connections:
+                if connection.transport is not None:
+                    connection.transport.close()
         load = self._pacing.load
-        if load.refused:
-            raise RefusedError(f"{load.refused} of {load.answered} requests were refused, first: {self.first_refusal}")
+        if load.failures:
+            raise RequestsFailedError(
+                f"{load.failures} of {load.responses} requests failed; the first response was: {self.first_failure}"
+            )
         return load
 
-    def fail(self, why: str) -> None:
-        """The load cannot go on."""
+    def fail(self, reason: str) -> None:
+        """End the load with an error."""
         if not self.finished.done():
-            self.finished.set_exception(ConnectionError(why))
+            self.finished.set_exception(ConnectionError(reason))
 
 
 async def closed_loop(
@@ -134,25 +139,26 @@ async def closed_loop(
     connections: int,
     seconds: float,
     events_per_request: int = 1,
-    most: int | None = None,
-    sendings: Iterator[int] | None = None,
-) -> Load:
-    """As many requests as are answered, for a time or until `most` are sent; `sendings` number them for good.
+    max_requests: int | None = None,
+    send_numbers: Iterator[int] | None = None,
+) -> LoadResult:
+    """Send the next request of each connection after its previous response, for `seconds` or up to `max_requests`.
 
-    Requests that are not stamped are sent once each at most. Raises `ConnectionError` and `TimeoutError`.
+    `send_numbers` yields the numbers for the message IDs. Requests whose IDs cannot be renewed are sent at most once.
+    Raises `ConnectionError`, `TimeoutError` and `RequestsFailedError`.
     """
-    if not requests.stamps:
-        most = min(most or len(requests), len(requests))
-    pacing = ClosedLoop(Load(events_per_request), time.perf_counter, seconds=seconds, most=most)
-    run = _Run(pacing, requests, sendings or itertools.count())
-    wires = await run.connect(host, port, connections)
-    pacing.begin()
-    for wire in wires:
-        pacing.start(wire)
-    return await run.ended(seconds, wires)
+    if not requests.renews_ids:
+        max_requests = min(max_requests or len(requests), len(requests))
+    pacing = ClosedLoop(LoadResult(events_per_request), time.perf_counter, seconds=seconds, max_requests=max_requests)
+    run = _LoadRun(pacing, requests, send_numbers or itertools.count())
+    opened = await run.connect(host, port, connections)
+    pacing.start()
+    for connection in opened:
+        pacing.connection_ready(connection)
+    return await run.wait(seconds, opened)
 
 
-async def fixed_rate(
+async def constant_rate(
     host: str,
     port: int,
     requests: Requests,
@@ -161,17 +167,20 @@ async def fixed_rate(
     seconds: float,
     rate: float,
     events_per_request: int = 1,
-    sendings: Iterator[int] | None = None,
-) -> Load:
-    """`rate` requests a second, whatever the answers do; latencies count from when each was due."""
+    send_numbers: Iterator[int] | None = None,
+) -> LoadResult:
+    """Send `rate` requests per second, independently of the responses. Latencies count from the due times.
+
+    Raises `ConnectionError`, `TimeoutError` and `RequestsFailedError`.
+    """
     total = max(1, int(rate * seconds))
-    pacing = EvenRate(Load(events_per_request), time.perf_counter, rate=rate, total=total)
-    run = _Run(pacing, requests, sendings or itertools.count())
-    wires = await run.connect(host, port, connections)
-    for wire in wires:
-        pacing.start(wire)
-    pacing.begin()
+    pacing = ConstantRate(LoadResult(events_per_request), time.perf_counter, rate=rate, total=total)
+    run = _LoadRun(pacing, requests, send_numbers or itertools.count())
+    opened = await run.connect(host, port, connections)
+    for connection in opened:
+        pacing.connection_ready(connection)
+    pacing.start()
     while not pacing.all_due and not run.finished.done():
-        pacing.tick()
+        pacing.send_due()
         await asyncio.sleep(TICK)
-    return await run.ended(0.0, wires)
+    return await run.wait(0.0, opened)

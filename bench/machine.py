@@ -1,4 +1,4 @@
-"""What figures were measured on, without its name."""
+"""Describes the machine that a run was measured on. The host name is not included."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 LIBRARIES = ("aiohttp", "uvloop", "orjson", "apsw", "aiolimiter")
 
 
-def machine() -> dict[str, Any]:
-    """Plain values."""
+def describe_machine() -> dict[str, Any]:
+    """Return system, processor, memory, load average and versions as plain values."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),

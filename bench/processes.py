@@ -1,4 +1,4 @@
-"""What a bench asks of the processes that it measures, from /proc."""
+"""Memory and processor time of the measured processes, read from `/proc` (Linux only)."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 
-def address(url: str) -> tuple[str, int]:
-    """Host and port of a URL."""
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def family(pid: int) -> list[int]:
-    """A process and all that came from it."""
-    found = [pid]
+def process_tree(pid: int) -> list[int]:
+    """Return the IDs of a process and of all its descendants."""
+    pids = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for process in (task / "children").read_text().split():
-            found += family(int(process))
-    return found
+        for child in (task / "children").read_text().split():
+            pids += process_tree(int(child))
+    return pids
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process and those under it have in use; pages that they share count for each."""
-    return sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in family(pid)) * _PAGE
+    """Return the resident memory of a process and its descendants. Shared pages count once for each process."""
+    return sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in process_tree(pid)) * _PAGE
 
 
 def peak_resident_bytes(pid: int) -> int:
-    """The most that a process ever had in use."""
+    """Return the peak resident memory of one process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise SystemExit("this kernel tells no peak of resident memory; the bench needs Linux")
+    raise SystemExit(f"/proc/{pid}/status has no VmHWM, the peak of resident memory; run the benchmark on Linux")
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process and those under it have used, all threads."""
-    return sum(_ticks(one) for one in family(pid)) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that all threads of a process and its descendants have used."""
+    return sum(_cpu_ticks(member) for member in process_tree(pid)) / os.sysconf("SC_CLK_TCK")
 
 
-def hold(pid: int, cores: Iterable[int]) -> None:
-    """Let a process and those under it, all threads, run on these cores only."""
-    for one in family(pid):
-        for task in Path(f"/proc/{one}/task").iterdir():
+def pin_to_cores(pid: int, cores: Iterable[int]) -> None:
+    """Restrict all threads of a process and its descendants to these cores."""
+    for member in process_tree(pid):
+        for task in Path(f"/proc/{member}/task").iterdir():
             os.sched_setaffinity(int(task.name), cores)
 
 
-def _ticks(pid: int) -> int:
+def _cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
 

@@ -1,6 +1,6 @@
-"""Whole HTTP requests, encoded before the clock starts, whose message IDs are new each time that they are sent.
+"""HTTP requests that are encoded before a measurement starts and get new message IDs each time they are sent.
 
-A gateway takes an event once, so requests that are sent over and over would only show how fast it recognises them.
+The gateway accepts a message ID once. If requests were repeated unchanged, a benchmark would measure deduplication.
 """
 
 from __future__ import annotations
@@ -11,51 +11,61 @@ from pathlib import Path
 
 import orjson
 
-MARK = re.compile(rb'"messageId":"([0-9a-f]{8})-')
-"""What is replaced: the first eight digits. The rest of an ID differs among the events of a request."""
-DIGITS = 8
+ID_PREFIX = re.compile(rb'"messageId":"([0-9a-f]{8})-')
+"""The part of a message ID that is replaced: its first eight digits. The rest differs between events of a request."""
+PREFIX_DIGITS = 8
 
 
 class Requests:
-    """Requests in a ring. With `stamps` each sending has message IDs of its own; without, each is meant for once."""
+    """A list of encoded requests that is sent cyclically.
 
-    def __init__(self, payloads: Sequence[bytes], *, stamps: bool = True) -> None:
-        self.stamps = stamps
+    With `renews_ids`, each send gets its own message IDs. Without, every request may be sent only once.
+    """
+
+    def __init__(self, payloads: Sequence[bytes], *, renews_ids: bool = True) -> None:
+        self.renews_ids = renews_ids
         self._payloads = [bytearray(payload) for payload in payloads]
-        self._places = [[match.start(1) for match in MARK.finditer(payload)] for payload in payloads] if stamps else []
+        self._id_offsets = (
+            [[match.start(1) for match in ID_PREFIX.finditer(payload)] for payload in payloads] if renews_ids else []
+        )
 
     def __len__(self) -> int:
         return len(self._payloads)
 
-    def nth(self, number: int, sending: int) -> bytes:
-        """The request at `number` of the ring, stamped with `sending`. Runs once a request: 6 us for 100 events."""
-        place = number % len(self._payloads)
-        payload = self._payloads[place]
-        if self.stamps:
-            mark = b"%08x" % sending
-            for start in self._places[place]:
-                payload[start : start + DIGITS] = mark
+    def payload(self, number: int, send_number: int) -> bytes:
+        """Return request `number` modulo the length, with `send_number` written into its message IDs.
+
+        Runs once per request: 6 us for 100 events.
+        """
+        index = number % len(self._payloads)
+        payload = self._payloads[index]
+        if self.renews_ids:
+            prefix = b"%08x" % send_number
+            for start in self._id_offsets[index]:
+                payload[start : start + PREFIX_DIGITS] = prefix
         return bytes(payload)
 
     def write(self, path: Path) -> None:
-        """For another process."""
-        head = orjson.dumps({"stamps": self.stamps, "lengths": [len(payload) for payload in self._payloads]})
-        path.write_bytes(b"".join((head, b"\n", *self._payloads)))
+        """Write the requests to a file, for another process."""
+        header = orjson.dumps(
+            {"renews_ids": self.renews_ids, "lengths": [len(payload) for payload in self._payloads]},
+        )
+        path.write_bytes(b"".join((header, b"\n", *self._payloads)))
 
     @classmethod
     def read(cls, path: Path) -> Requests:
-        """What `write` wrote."""
-        head, _, rest = path.read_bytes().partition(b"\n")
-        told = orjson.loads(head)
-        return cls(list(_split(rest, told["lengths"])), stamps=told["stamps"])
+        """Read a file that `write` wrote."""
+        line, _, joined = path.read_bytes().partition(b"\n")
+        header = orjson.loads(line)
+        return cls(list(_split(joined, header["lengths"])), renews_ids=header["renews_ids"])
 
 
-def request(path: str, body: bytes, authorization: str, encoding: str = "") -> bytes:
-    """A whole request, ready to be written. `authorization` may be empty."""
-    encoded = f"Content-Encoding: {encoding}\r\n" if encoding else ""
-    authorized = f"Authorization: {authorization}\r\n" if authorization else ""
+def encode_request(path: str, body: bytes, authorization: str, encoding: str = "") -> bytes:
+    """Encode one HTTP/1.1 POST request. `authorization` and `encoding` may be empty."""
+    encoding_header = f"Content-Encoding: {encoding}\r\n" if encoding else ""
+    authorization_header = f"Authorization: {authorization}\r\n" if authorization else ""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{authorized}{encoded}"
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{authorization_header}{encoding_header}"
         f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
     )
     return head.encode() + body

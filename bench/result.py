@@ -1,4 +1,4 @@
-"""What a scenario measured: rows with their floors, lines for pictures, and whether a bar is met."""
+"""The results of a scenario: rows with their baselines, and series of points for charts."""
 
 from __future__ import annotations
 
@@ -7,105 +7,111 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from bench.bars import BARS, Bar
+from bench.targets import TARGETS, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure."""
+    """One measured value."""
 
-    what: str
+    name: str
     value: float
     unit: str
-    floor: str = ""
-    """What the ratio is against."""
-    floor_value: float | None = None
-    bar: str = ""
-    """Key in `BARS` that this row is for: its ratio where that is one, else its value."""
+    baseline: str = ""
+    """Name of the measurement that the ratio refers to."""
+    baseline_value: float | None = None
+    target: str = ""
+    """Key in `TARGETS`. The ratio is compared with the target if the target is a ratio, otherwise the value is."""
     note: str = ""
     lowest: float | None = None
-    """Of the ratios of the single rounds, or of the values where there is no floor."""
+    """Lowest ratio of a single round, or the lowest value if there is no baseline."""
     highest: float | None = None
+    """Highest ratio of a single round, or the highest value if there is no baseline."""
     caveat: str = ""
-    """Why the figure is not yet what its bar is about."""
+    """How the conditions of this run differ from those of the target."""
 
     @property
     def ratio(self) -> float | None:
-        """Of the floor."""
-        return self.value / self.floor_value if self.floor_value else None
+        """The value divided by the baseline's."""
+        return self.value / self.baseline_value if self.baseline_value else None
 
     @property
-    def figure(self) -> float:
-        """What is held against the bar."""
-        is_ratio = not self.bar or BARS[self.bar].unit == "ratio"
+    def judged_value(self) -> float:
+        """The number that is compared with the target."""
+        is_ratio = not self.target or TARGETS[self.target].unit == "ratio"
         return self.ratio if is_ratio and self.ratio is not None else self.value
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, with the bar's."""
-        told = {**asdict(self), "ratio": self.ratio}
-        if self.bar:
-            bar = BARS[self.bar]
-            told |= {"least": bar.least, "aim": bar.aim, "met": bar.is_met(self.figure)}
-        return told
+        """Return plain values, including those of the target."""
+        fields = {**asdict(self), "ratio": self.ratio}
+        if self.target:
+            target = TARGETS[self.target]
+            fields |= {"required": target.required, "goal": target.goal, "met": target.is_met(self.judged_value)}
+        return fields
 
 
-def measured(
-    what: str, values: Sequence[float], unit: str, floor: str = "", floors: Sequence[float] = (), **told: Any
+def median_row(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    baseline: str = "",
+    baseline_values: Sequence[float] = (),
+    **fields: Any,
 ) -> Row:
-    """The row of several rounds: their medians, and how far the rounds lie apart."""
-    if floors:
-        each = [value / least for value, least in zip(values, floors, strict=True)]
+    """Build a row from several rounds: the medians, and the range of the single rounds."""
+    if baseline_values:
+        ratios = [value / reference for value, reference in zip(values, baseline_values, strict=True)]
         return Row(
-            what,
+            name,
             statistics.median(values),
             unit,
-            floor,
-            statistics.median(floors),
-            lowest=min(each),
-            highest=max(each),
-            **told,
+            baseline,
+            statistics.median(baseline_values),
+            lowest=min(ratios),
+            highest=max(ratios),
+            **fields,
         )
-    return Row(what, statistics.median(values), unit, lowest=min(values), highest=max(values), **told)
+    return Row(name, statistics.median(values), unit, lowest=min(values), highest=max(values), **fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Lines for a picture."""
+    """The lines of one chart."""
 
-    charts: str
-    """Its file's name."""
+    chart: str
+    """Name of the chart's file, without its suffix."""
     title: str
     x_unit: str
     y_unit: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
-    """Points by what they are of."""
+    """Points (x, y) by the name of the line."""
     is_quantiles: bool = False
-    """The x of a point is a share below 1, drawn so that each further nine takes as much room."""
+    """Whether x is a quantile below 1, drawn on a scale on which 90 %, 99 % and 99.9 % are equally far apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One scenario's."""
+    """The result of one scenario."""
 
-    scenario: str
+    title: str
     rows: Sequence[Row]
     note: str = ""
     series: Sequence[Series] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {**asdict(self), "rows": [row.as_json() for row in self.rows]}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
-        """The reverse of `as_json`."""
-        derived = {"ratio", "least", "aim", "met"}
-        rows = [Row(**{key: value for key, value in row.items() if key not in derived}) for row in told["rows"]]
-        series = [Series(**one) for one in told["series"]]
-        return cls(told["scenario"], rows, told["note"], series)
+    def from_json(cls, encoded: Mapping[str, Any]) -> Self:
+        """Reverse `as_json`."""
+        derived = {"ratio", "required", "goal", "met"}
+        rows = [Row(**{key: value for key, value in row.items() if key not in derived}) for row in encoded["rows"]]
+        series = [Series(**fields) for fields in encoded["series"]]
+        return cls(encoded["title"], rows, encoded["note"], series)
 
 
-def judged(results: Sequence[Result]) -> list[tuple[Bar, Row | None]]:
-    """Every bar, with the row that was measured for it in this run, if there is one."""
-    rows = {row.bar: row for result in results for row in result.rows if row.bar}
-    return [(bar, rows.get(name)) for name, bar in BARS.items()]
+def rows_by_target(results: Sequence[Result]) -> list[tuple[Target, Row | None]]:
+    """Pair every target with the row that was measured for it in this run, or with None."""
+    rows = {row.target: row for result in results for row in result.rows if row.target}
+    return [(target, rows.get(name)) for name, target in TARGETS.items()]

@@ -1,4 +1,4 @@
-"""What is sent and to what settings: made-up sales as requests, and a gateway's file."""
+"""The input of the benchmarks: generated sales encoded as requests, and the gateway's settings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import orjson
 
-from bench.requests import Requests, request
+from bench.requests import Requests, encode_request
 from gateway.config import parse
 from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
 from gateway.mapping import Mapper, compile_mapper
 
 WRITE_KEY = "bench"
 SHA256 = re.compile(rb'"[0-9a-f]{64}"')
-REFUSING = "http://127.0.0.1:9"
-"""Where nobody listens: what waits stays."""
+UNREACHABLE_META = "http://127.0.0.1:9"
+"""An address that refuses connections. A gateway that uploads to it delivers nothing."""
 
 
-def settings(
+def gateway_settings(
     meta: str,
     folder: Path,
     *,
@@ -32,14 +32,14 @@ def settings(
     one_event_set: bool = False,
     max_age: float = 5.0,
 ) -> str:
-    """A gateway as its defaults make it, that may upload as fast as the stand-in answers.
+    """Return a settings file with the defaults, except for an upload rate limit that is never reached.
 
-    Each destination has event sets and a source of its own, or a single event set for everything.
+    Each destination has its own event sets and its own source. With `one_event_set`, all its events go to one event
+    set. `max_age` is in seconds.
     """
-    standard = ", ".join(f'"{name}" = ["{wanted}"]' for name, wanted in EVENTS_TO_STANDARD.items())
-    several = destinations > 1
-    given = dict.fromkeys(EVENT_SETS, next(iter(EVENT_SETS.values()))) if one_event_set else EVENT_SETS
-    parts = [
+    events_to_standard = ", ".join(f'"{name}" = ["{standard}"]' for name, standard in EVENTS_TO_STANDARD.items())
+    event_set_ids = dict.fromkeys(EVENT_SETS, next(iter(EVENT_SETS.values()))) if one_event_set else EVENT_SETS
+    sections = [
         f"""
 [server]
 port = 0
@@ -53,29 +53,31 @@ path = "{folder / "spool"}"
 """
     ]
     for number in range(destinations):
-        mark = f"-{number}" if several else ""
-        sets = {name: f"{int(value) + number}" for name, value in given.items()}
-        event_sets = ", ".join(f'{name} = ["{value}"]' for name, value in sets.items())
-        parts.append(
+        suffix = f"-{number}" if destinations > 1 else ""
+        event_sets = ", ".join(f'{name} = ["{int(value) + number}"]' for name, value in event_set_ids.items())
+        sections.append(
             f"""
-[sources.bench{mark}]
-write_key = "{WRITE_KEY}{mark}"
-destinations = ["store{mark}"]
-[destinations.store{mark}]
+[sources.bench{suffix}]
+write_key = "{WRITE_KEY}{suffix}"
+destinations = ["store{suffix}"]
+[destinations.store{suffix}]
 api = "conversions"
 access_token = "bench"
-events_to_standard = {{ {standard} }}
+events_to_standard = {{ {events_to_standard} }}
 standard_to_event_sets = {{ {event_sets} }}
 batch.max_age = {max_age}
 upload.graph_url = "{meta}"
 upload.requests_per_second = 1000
 """
         )
-    return "".join(parts)
+    return "".join(sections)
 
 
-def bodies(seed: int, size: int, count: int, *, padding: int = 0, tags: int = 0) -> list[bytes]:
-    """Requests' bodies with `size` sales each: single calls for 1, else batches. `tags`: distinct upload tags."""
+def request_bodies(seed: int, size: int, count: int, *, padding: int = 0, tags: int = 0) -> list[bytes]:
+    """Return `count` JSON bodies with `size` sales each: single calls if `size` is 1, otherwise batches.
+
+    `padding` is in bytes per event. `tags` is the number of distinct upload tags; 0 sets none.
+    """
     events = Sales(seed, bad_share=0.0).events(size * count)
     for number, event in enumerate(events):
         if padding:
@@ -87,32 +89,34 @@ def bodies(seed: int, size: int, count: int, *, padding: int = 0, tags: int = 0)
     return [orjson.dumps({"batch": events[start : start + size]}) for start in range(0, len(events), size)]
 
 
-def requests(given: Sequence[bytes], size: int, *, write_key: str = WRITE_KEY, encoding: str = "") -> Requests:
-    """Whole requests of bodies. Encoded ones cannot be stamped, so each is for once."""
+def encode_requests(bodies: Sequence[bytes], size: int, *, write_key: str = WRITE_KEY, encoding: str = "") -> Requests:
+    """Encode bodies as requests. Message IDs in compressed bodies cannot be renewed, so those are sent only once."""
     authorization = "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()
     path = "/v1/track" if size == 1 else "/v1/batch"
-    return Requests([request(path, body, authorization, encoding) for body in given], stamps=not encoding)
+    payloads = [encode_request(path, body, authorization, encoding) for body in bodies]
+    return Requests(payloads, renews_ids=not encoding)
 
 
-def mapper_of(folder: Path) -> Mapper:
-    """The mapper that a gateway of `settings` has."""
-    return compile_mapper("store", parse(tomllib.loads(settings(REFUSING, folder))).destinations["store"])
+def bench_mapper(folder: Path) -> Mapper:
+    """Return the mapper of a gateway with `gateway_settings`."""
+    settings = parse(tomllib.loads(gateway_settings(UNREACHABLE_META, folder)))
+    return compile_mapper("store", settings.destinations["store"])
 
 
-def mapped(seed: int, count: int, folder: Path) -> list[bytes]:
-    """Bodies of events as they wait in the spool."""
-    mapper, now = mapper_of(folder), int(time.time())
-    found = []
+def mapped_bodies(seed: int, count: int, folder: Path) -> list[bytes]:
+    """Return the encoded events that the gateway would store in its spool for `count` sales."""
+    mapper, now = bench_mapper(folder), int(time.time())
+    bodies = []
     for event in Sales(seed, bad_share=0.0).events(count):
-        made = mapper.map(event, now)
-        if not isinstance(made, list):
-            raise SystemExit(f"the bench's event is not mapped: {made}")
-        found += [one.body for one in made]
-    return found
+        mapped = mapper.map(event, now)
+        if not isinstance(mapped, list):
+            raise SystemExit(f"the gateway's mapper rejects a generated sale: {mapped}")
+        bodies += [mapped_event.body for mapped_event in mapped]
+    return bodies
 
 
-def hashes_of(body: bytes, folder: Path) -> list[int]:
-    """How many personal values each event of a batch has, as the gateway itself maps it."""
-    mapper, now = mapper_of(folder), int(time.time())
-    made = (mapper.map(event, now) for event in orjson.loads(body)["batch"])
-    return [len(SHA256.findall(one[0].body)) if isinstance(one, list) else 0 for one in made]
+def hashes_per_event(body: bytes, folder: Path) -> list[int]:
+    """Return how many values of each event of a batch the gateway's mapper hashes."""
+    mapper, now = bench_mapper(folder), int(time.time())
+    results = (mapper.map(event, now) for event in orjson.loads(body)["batch"])
+    return [len(SHA256.findall(mapped[0].body)) if isinstance(mapped, list) else 0 for mapped in results]

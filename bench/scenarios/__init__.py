@@ -1,4 +1,4 @@
-"""The scenarios, a file each: `run(rig, form)` gives a `Result`. The first sentence of a file says what it shows."""
+"""The scenarios, one module each. The first line of a module's docstring says what the scenario measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.harness import Harness, Profile
 from bench.result import Result
 
 SCENARIOS = (
-    "mapper",  # runs in this process, so before the others fill its memory
+    "mapper",  # runs in this process, so it comes before scenarios that fill the memory
     "limits",
     "single",
     "batches",
@@ -23,12 +23,12 @@ SCENARIOS = (
     "peers",
     "soak",
 )
-ASKED_FOR = frozenset({"soak"})
-"""Only with `--only`: it lasts."""
+ON_REQUEST = frozenset({"soak"})
+"""Scenarios that run only with `--only`, because they take long."""
 
 
 class Scenario(Protocol):
-    """What a scenario's module has."""
+    """The interface of a scenario's module."""
 
     __doc__: str | None
 
@@ -40,5 +40,5 @@ class Scenario(Protocol):
 
 
 def scenario(name: str) -> Scenario:
-    """The module of this name, imported now: not every one is needed each time."""
+    """Import and return the module of a scenario. A run imports only the modules that it needs."""
     return cast("Scenario", import_module(f"bench.scenarios.{name}"))

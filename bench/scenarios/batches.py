@@ -1,64 +1,71 @@
-"""Batches, from the first request until Meta's stand-in has the last event, beside the least that a pipeline does."""
+"""Rate for batches, until durable and until delivered, compared with a minimal pipeline."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
 
-from bench.floors import pipeline
-from bench.harness import Gateway, Harness, Profile, Shares, in_turn
+from bench.baselines import pipeline
+from bench.harness import CpuUsage, Gateway, Harness, Profile, alternate
 from bench.requests import Requests
-from bench.result import Result, Row, measured
-from bench.workload import bodies, hashes_of, requests
+from bench.result import Result, Row, median_row
+from bench.workload import encode_requests, hashes_per_event, request_bodies
 
 SIZES = (10, 100, 500)
-BARRED = 100
-"""The size that a bar is about."""
-FLOOR = "decode, hash, encode, append, fsync"
-
-
-def delivered(harness: Harness, gateway: Gateway, sent: Requests, size: int) -> tuple[float, float]:
-    """Events a second until all are durable, and until all are delivered."""
-    begun = time.perf_counter()
-    harness.every(gateway.server, sent, size)
-    durable = time.perf_counter()
-    gateway.drained()
-    events = len(sent) * size
-    return events / (durable - begun), events / (time.perf_counter() - begun)
+TARGET_SIZE = 100
+"""The size that the target is defined for."""
+BASELINE = "decode, hash, encode, append, fsync"
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Each size in turn with the floor."""
+    """Measure each batch size alternately with the baseline."""
     rows = [
         row
         for size in SIZES
-        for row in _size(harness, profile, size, profile.rounds if size == BARRED else profile.side_rounds)
+        for row in _measure_size(harness, profile, size, profile.rounds if size == TARGET_SIZE else profile.side_rounds)
     ]
     return Result("batches, until durable and until delivered", rows)
 
 
-def _size(harness: Harness, profile: Profile, size: int, rounds: int) -> list[Row]:
-    total = profile.total if size == BARRED else profile.total // 2
-    given = bodies(harness.seed, size, total // size)
-    sent = requests(given, size)
-    durable: list[float] = []
+def _measure_size(harness: Harness, profile: Profile, size: int, rounds: int) -> list[Row]:
+    total = profile.total if size == TARGET_SIZE else profile.total // 2
+    bodies = request_bodies(harness.seed, size, total // size)
+    requests = encode_requests(bodies, size)
+    durable_rates: list[float] = []
     with harness.gateway(max_age=0.2) as gateway:
-        shares = Shares(
-            {"gateway": gateway.pid, "stand-in": harness.pid("meta"), "generator": harness.generator.process.pid}
-        )
+        pids = {"gateway": gateway.pid, "sandbox": harness.pid("sandbox"), "generator": harness.generator.process.pid}
+        usage = CpuUsage(pids)
 
-        def ours() -> float:
-            with shares:
-                taken, found = delivered(harness, gateway, sent, size)
-            durable.append(taken)
-            return found
+        def measure_gateway() -> float:
+            with usage:
+                durable, delivered = _rates(harness, gateway, requests, size)
+            durable_rates.append(durable)
+            return delivered
 
-        floor = partial(pipeline, given[0], hashes_of(given[0], harness.folder), profile.seconds)
-        all_delivered, least = in_turn(rounds, ours, floor)
-        status, lag = gateway.status(), gateway.loop_lag()
-    note = f"{shares.told(rounds * len(sent) * size)}; {status['events_per_batch']:.0f} events a call; {lag}"
-    bar = "delivered" if size == BARRED else ""
+        baseline = partial(pipeline, bodies[0], hashes_per_event(bodies[0], harness.folder), profile.seconds)
+        delivered_rates, baseline_rates = alternate(rounds, measure_gateway, baseline)
+        status, lag = gateway.status(), gateway.describe_loop_lag()
+    cpu = usage.describe(rounds * len(requests) * size)
+    note = f"{cpu}; {status['events_per_batch']:.0f} events per upload; {lag}"
     return [
-        measured(f"batches of {size}, until durable", durable, "events/s", FLOOR, least),
-        measured(f"batches of {size}, until delivered", all_delivered, "events/s", FLOOR, least, bar=bar, note=note),
+        median_row(f"batches of {size}, until durable", durable_rates, "events/s", BASELINE, baseline_rates),
+        median_row(
+            f"batches of {size}, until delivered",
+            delivered_rates,
+            "events/s",
+            BASELINE,
+            baseline_rates,
+            target="delivered" if size == TARGET_SIZE else "",
+            note=note,
+        ),
     ]
+
+
+def _rates(harness: Harness, gateway: Gateway, requests: Requests, size: int) -> tuple[float, float]:
+    """Send every request once. Returns events per second until all are durable, and until all are delivered."""
+    started = time.perf_counter()
+    harness.send_all(gateway.server, requests, size)
+    durable = time.perf_counter()
+    gateway.wait_until_delivered()
+    events = len(requests) * size
+    return events / (durable - started), events / (time.perf_counter() - started)

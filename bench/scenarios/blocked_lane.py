@@ -1,4 +1,4 @@
-"""A healthy destination beside one whose every call is refused, against the same without the sick one's events."""
+"""Rate of a healthy destination while uploads of another one fail, compared with the rate without failing uploads."""
 
 from __future__ import annotations
 
@@ -7,53 +7,65 @@ import time
 import urllib.request
 from collections.abc import Sequence
 
-from bench.harness import DRAIN_SECONDS, POLL, Gateway, Harness, Profile, in_turn
+from bench.harness import DRAIN_TIMEOUT, POLL_INTERVAL, Gateway, Harness, Profile, alternate
 from bench.requests import Requests
-from bench.result import Result, measured
-from bench.workload import WRITE_KEY, bodies, requests
+from bench.result import Result, median_row
+from bench.workload import WRITE_KEY, encode_requests, request_bodies
 from gateway.demo.sales import EVENT_SETS
 
 SIZE = 100
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Two destinations; the event sets of the second answer with 500, so its lanes fill, wait and try again."""
-    sick = [str(int(value) + 1) for value in EVENT_SETS.values()]
-    sent = requests(bodies(harness.seed, SIZE, profile.total // SIZE), SIZE, write_key=f"{WRITE_KEY}-0")
-    ill = requests(bodies(harness.seed + 1, SIZE, profile.total // SIZE // 2), SIZE, write_key=f"{WRITE_KEY}-1")
+    """Run two destinations. The sandbox answers with 500 for the second one, so its lanes fill and retry."""
+    failing_event_sets = [str(int(value) + 1) for value in EVENT_SETS.values()]
+    healthy = encode_requests(
+        request_bodies(harness.seed, SIZE, profile.total // SIZE), SIZE, write_key=f"{WRITE_KEY}-0"
+    )
+    failing = encode_requests(
+        request_bodies(harness.seed + 1, SIZE, profile.total // SIZE // 2), SIZE, write_key=f"{WRITE_KEY}-1"
+    )
 
-    def speed(*, with_sick: bool) -> float:
-        _faults(harness, sick if with_sick else [])
+    def rate(*, with_failures: bool) -> float:
+        _set_faults(harness, failing_event_sets if with_failures else [])
         with harness.gateway(destinations=2, max_age=0.5) as gateway:
-            if with_sick:
-                harness.every(gateway.server, ill, SIZE)
-            found = _healthy(harness, gateway, sent)
-        _faults(harness, [])
-        return found
+            if with_failures:
+                harness.send_all(gateway.server, failing, SIZE)
+            healthy_rate = _healthy_rate(harness, gateway, healthy)
+        _set_faults(harness, [])
+        return healthy_rate
 
-    beside, alone = in_turn(profile.side_rounds, lambda: speed(with_sick=True), lambda: speed(with_sick=False))
-    note = f"{len(ill) * SIZE:,} events wait in sick lanes meanwhile"
-    row = measured("healthy destination, until delivered", beside, "events/s", "no sick one", alone, note=note)
-    return Result("a sick lane beside healthy ones", [row])
-
-
-def _healthy(harness: Harness, gateway: Gateway, sent: Requests) -> float:
-    """Events a second of the healthy destination until all of them are delivered."""
-    begun = time.perf_counter()
-    harness.every(gateway.server, sent, SIZE)
-    while time.perf_counter() - begun < DRAIN_SECONDS:
-        lanes = gateway.status()["lanes"]
-        healthy = [lane for lane in lanes if lane["destination"] == "store-0"]
-        if not any(lane["waiting"] for lane in healthy):
-            if sum(lane["delivered"] for lane in healthy) != len(sent) * SIZE:
-                raise SystemExit(f"the healthy destination did not deliver all: {healthy}")
-            return len(sent) * SIZE / (time.perf_counter() - begun)
-        time.sleep(POLL)
-    raise SystemExit("the healthy destination was not drained beside a sick one")
+    with_failures, without = alternate(
+        profile.side_rounds, lambda: rate(with_failures=True), lambda: rate(with_failures=False)
+    )
+    row = median_row(
+        "healthy destination, until delivered",
+        with_failures,
+        "events/s",
+        "without failing uploads",
+        without,
+        note=f"backlog of the failing destination: {len(failing) * SIZE:,} events",
+    )
+    return Result("a healthy destination beside one with failing uploads", [row])
 
 
-def _faults(harness: Harness, event_sets: Sequence[str]) -> None:
-    url = f"{harness.meta}/_sandbox/faults"
+def _healthy_rate(harness: Harness, gateway: Gateway, requests: Requests) -> float:
+    """Return events per second of the healthy destination until all of them are delivered."""
+    started = time.perf_counter()
+    harness.send_all(gateway.server, requests, SIZE)
+    while time.perf_counter() - started < DRAIN_TIMEOUT:
+        lanes = [lane for lane in gateway.status()["lanes"] if lane["destination"] == "store-0"]
+        if not any(lane["waiting"] for lane in lanes):
+            if sum(lane["delivered"] for lane in lanes) != len(requests) * SIZE:
+                raise SystemExit(f"the healthy destination did not deliver all events: {lanes}")
+            return len(requests) * SIZE / (time.perf_counter() - started)
+        time.sleep(POLL_INTERVAL)
+    raise SystemExit(f"the healthy destination did not deliver all events within {DRAIN_TIMEOUT:g} s")
+
+
+def _set_faults(harness: Harness, event_sets: Sequence[str]) -> None:
+    """Make the sandbox answer with 500 for these event sets only."""
+    url = f"{harness.sandbox_url}/_sandbox/faults"
     urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()  # noqa: S310 (our own process)
     for event_set in event_sets:
         fault = json.dumps({"event_set": event_set, "status": 500}).encode()

@@ -1,31 +1,31 @@
-"""The spool on disk against the one in memory: what durability costs."""
+"""Ingest rate with the spool in SQLite, compared with the spool in memory: the cost of durability."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from bench.harness import Harness, Profile, in_turn
-from bench.result import Result, measured
-from bench.workload import REFUSING, bodies, requests
+from bench.harness import Harness, Profile, alternate
+from bench.result import Result, median_row
+from bench.workload import UNREACHABLE_META, encode_requests, request_bodies
 
 SIZES = (1, 100)
-DISTINCT = 20_000
-"""Sales; each sending has message IDs of its own."""
+DISTINCT_SALES = 20_000
+"""Each send of a request has new message IDs."""
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Single events and batches, taken in while nothing is uploaded."""
+    """Measure single events and batches. Nothing is uploaded meanwhile."""
 
-    def speed(size: int, engine: str) -> float:
-        with harness.gateway(meta=REFUSING, engine=engine) as gateway:
-            return harness.closed(gateway.server, sent[size], size, profile.seconds).events_per_second
+    def rate(size: int, engine: str) -> float:
+        with harness.gateway(meta=UNREACHABLE_META, engine=engine) as gateway:
+            return harness.closed_loop(gateway.server, requests[size], size, profile.seconds).events_per_second
 
-    sent = {size: requests(bodies(harness.seed, size, DISTINCT // size), size) for size in SIZES}
+    requests = {
+        size: encode_requests(request_bodies(harness.seed, size, DISTINCT_SALES // size), size) for size in SIZES
+    }
     rows = []
     for size in SIZES:
-        on_disk, in_memory = in_turn(
-            profile.side_rounds, partial(speed, size, "sqlite"), partial(speed, size, "memory")
-        )
-        what = "single events" if size == 1 else f"batches of {size}"
-        rows.append(measured(f"{what}, sqlite", on_disk, "events/s", "the same with memory", in_memory))
+        sqlite, memory = alternate(profile.side_rounds, partial(rate, size, "sqlite"), partial(rate, size, "memory"))
+        name = "single events" if size == 1 else f"batches of {size}"
+        rows.append(median_row(f"{name}, sqlite", sqlite, "events/s", f"{name}, memory", memory))
     return Result("spool engines", rows)

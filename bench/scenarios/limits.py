@@ -1,57 +1,67 @@
-"""What the bench's own processes do at most: figures near these would say more of them than of the gateway."""
+"""Maximum rates of the load generator, the aiohttp handlers and the sandbox.
+
+A figure of another scenario that is close to one of these rates is limited by the benchmark, not by the gateway.
+"""
 
 from __future__ import annotations
 
 import tomllib
 
-from bench.harness import Harness, Profile, in_turn
-from bench.processes import address
-from bench.requests import Requests, request
-from bench.result import Result, measured
-from bench.workload import REFUSING, bodies, mapped, requests, settings
+from bench.harness import Harness, Profile, alternate
+from bench.processes import host_and_port
+from bench.requests import Requests, encode_request
+from bench.result import Result, median_row
+from bench.workload import UNREACHABLE_META, encode_requests, gateway_settings, mapped_bodies, request_bodies
 from gateway.config import parse
 from gateway.demo.sales import EVENT_SETS
 from gateway.meta.request import RequestBuilder
 from gateway.model import Lane, join_events
 
-CALLS = 3000
-LARGEST_CALL = 1000
-"""Events of a call, as the gateway makes them under load."""
+DISTINCT_SALES = 3000
+UPLOAD_EVENTS = 1000
+"""Events per upload request, as the gateway sends them under load."""
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """The load generator against bare sockets, the aiohttp handlers, and the stand-in alone."""
-    sent = requests(bodies(harness.seed, 1, CALLS), 1)
-    calls = _calls(harness)
-    shares: list[float] = []
+    """Measure the generator with plain sockets, then the aiohttp handlers and the sandbox."""
+    requests = encode_requests(request_bodies(harness.seed, 1, DISTINCT_SALES), 1)
+    upload = _upload_request(harness)
+    generator_cores: list[float] = []
 
-    def generator() -> float:
-        found = harness.closed(harness.floor("bare"), sent, 1, profile.seconds)
-        shares.append(found.generator_share)
-        return found.events_per_second
+    def generator_rate() -> float:
+        load = harness.closed_loop(harness.baseline("bare"), requests, 1, profile.seconds)
+        generator_cores.append(load.generator_cores)
+        return load.events_per_second
 
-    bare, reads, decodes, stand_in = in_turn(
+    def handler_rate(name: str) -> float:
+        return harness.closed_loop(harness.baseline(name), requests, 1, profile.seconds).events_per_second
+
+    def sandbox_rate() -> float:
+        address = host_and_port(harness.sandbox_url)
+        return harness.closed_loop(address, upload, UPLOAD_EVENTS, profile.seconds).events_per_second
+
+    bare, reads, decodes, sandbox = alternate(
         profile.side_rounds,
-        generator,
-        lambda: harness.closed(harness.floor("read"), sent, 1, profile.seconds).events_per_second,
-        lambda: harness.closed(harness.floor("decode"), sent, 1, profile.seconds).events_per_second,
-        lambda: harness.closed(address(harness.meta), calls, LARGEST_CALL, profile.seconds).events_per_second,
+        generator_rate,
+        lambda: handler_rate("read"),
+        lambda: handler_rate("decode"),
+        sandbox_rate,
     )
-    used = f"the generator used {max(shares):.2f} of a core"
+    note = f"the generator used {max(generator_cores):.2f} of a core"
     rows = [
-        measured("load generator, single events to bare sockets", bare, "events/s", note=used),
-        measured("aiohttp handler that reads", reads, "events/s"),
-        measured("aiohttp handler that decodes", decodes, "events/s"),
-        measured(f"the stand-in for Meta, calls of {LARGEST_CALL:,}", stand_in, "events/s"),
+        median_row("load generator, single events to plain sockets", bare, "events/s", note=note),
+        median_row("aiohttp handler that reads", reads, "events/s"),
+        median_row("aiohttp handler that decodes", decodes, "events/s"),
+        median_row(f"sandbox, uploads of {UPLOAD_EVENTS:,} events", sandbox, "events/s"),
     ]
-    return Result("limits of the bench itself", rows)
+    return Result("limits of the benchmark", rows)
 
 
-def _calls(harness: Harness) -> Requests:
-    """A call as the gateway's own uploader shapes it."""
-    destination = parse(tomllib.loads(settings(REFUSING, harness.folder))).destinations["store"]
-    builder = RequestBuilder(destination)
-    events = mapped(harness.seed, LARGEST_CALL, harness.folder)
-    call = builder.build(Lane("store", EVENT_SETS["Purchase"], ""), join_events(events), "bench")
-    path = "/" + call.url.split("/", 3)[3]
-    return Requests([request(path, call.body, "")])
+def _upload_request(harness: Harness) -> Requests:
+    """Build one upload request with the gateway's own request builder."""
+    settings = parse(tomllib.loads(gateway_settings(UNREACHABLE_META, harness.folder)))
+    builder = RequestBuilder(settings.destinations["store"])
+    bodies = mapped_bodies(harness.seed, UPLOAD_EVENTS, harness.folder)
+    upload = builder.build(Lane("store", EVENT_SETS["Purchase"], ""), join_events(bodies), "bench")
+    path = "/" + upload.url.split("/", 3)[3]
+    return Requests([encode_request(path, upload.body, "")])

@@ -1,7 +1,7 @@
-"""Others in the same run, where they are there: Meta's SDK in this process, any HTTP service at an address.
+"""Rate compared with other implementations: Meta's Python SDK if it is installed, and any HTTP service with `--peer`.
 
-The SDK gives a dictionary, the mapper the encoded bytes; both begin with the bytes of the call. A service is sent what
-the gateway is sent: batches of 100 at `/v1/batch` with the write key as the user name.
+The SDK returns a dictionary, the mapper encoded bytes; both start from the bytes of a call. A service gets the same
+requests as the gateway: batches of 100 at `/v1/batch` with the write key as the user name.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Any
 
 import orjson
 
-from bench.harness import Harness, Profile, in_turn
-from bench.processes import address
-from bench.result import Result, Row, measured
+from bench.harness import Harness, Profile, alternate
+from bench.processes import host_and_port
+from bench.result import Result, Row, median_row
 from bench.scenarios.mapper import destination_mapper, sample
-from bench.workload import WRITE_KEY, bodies, requests
+from bench.workload import WRITE_KEY, encode_requests, request_bodies
 from gateway.model import JsonObject
 
 EVENTS = 400
 SIZE = 100
-DISTINCT = 40
+DISTINCT_REQUESTS = 40
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """The mapper beside `facebook_business`, and another service beside the gateway."""
+    """Compare the mapper with `facebook_business`, and the gateway with another service."""
     rows, notes = [], []
     try:
-        rows.append(_sdk(profile))
+        rows.append(_compare_sdk(profile))
     except ImportError as error:
-        notes.append(f"facebook_business is not installed, or not whole ({error})")
+        notes.append(f"facebook_business was not measured: it is not installed or incomplete ({error})")
     if harness.peer:
-        rows.append(_service(harness, profile, harness.peer))
+        rows.append(_compare_service(harness, profile, harness.peer))
     else:
-        notes.append("no --peer was named")
+        notes.append("no service was measured: --peer is not given")
     return Result("peers", rows, "; ".join(notes))
 
 
-def _sdk(profile: Profile) -> Row:
-    """Building, normalising and hashing of the same sales."""
+def _compare_sdk(profile: Profile) -> Row:
+    """Measure building, normalising and hashing of the same sales."""
     serverside = "facebook_business.adobjects.serverside"
     event_class: Any = importlib.import_module(f"{serverside}.event").Event
     user_class: Any = importlib.import_module(f"{serverside}.user_data").UserData
@@ -53,55 +53,56 @@ def _sdk(profile: Profile) -> Row:
     customers = itertools.count()
     now = int(time.time())
 
-    def theirs(event: JsonObject) -> object:
+    def map_with_sdk(event: JsonObject) -> object:
         traits = event["traits"]
-        address_ = traits["address"]
+        address = traits["address"]
         user = user_class(
             email=traits["email"],
             phone=traits["phone"],
             gender=gender.MALE if traits["gender"] == "male" else gender.FEMALE,
             first_name=traits["firstName"],
             last_name=traits["lastName"],
-            city=address_["city"],
-            state=address_["state"],
-            zip_code=address_["postalCode"],
+            city=address["city"],
+            state=address["state"],
+            zip_code=address["postalCode"],
             country_code="us",
             external_id=event["userId"],
         )
-        made = event_class(
+        sdk_event = event_class(
             event_name="AddToCart", event_time=now, user_data=user, action_source=action_source.PHYSICAL_STORE
         )
-        return made.normalize()
+        return sdk_event.normalize()
 
-    def timed(work: Callable[[JsonObject], object]) -> float:
-        # New customers each time, so that the caches of the mapper, which the SDK has not, help nobody.
+    def rate(map_event: Callable[[JsonObject], object]) -> float:
+        # New customers each time: the mapper has caches and the SDK has none, so a repeat would favour the mapper.
         raws = [orjson.dumps(sample(next(customers))) for _ in range(EVENTS)]
-        begun = time.thread_time()
+        started = time.thread_time()
         for raw in raws:
-            work(orjson.loads(raw))
-        return EVENTS / (time.thread_time() - begun)
+            map_event(orjson.loads(raw))
+        return EVENTS / (time.thread_time() - started)
 
-    ours, sdk = in_turn(
+    mapper_rates, sdk_rates = alternate(
         3 * profile.rounds,
-        lambda: timed(lambda event: mapper.map(event, now)),
-        lambda: timed(theirs),
+        lambda: rate(lambda event: mapper.map(event, now)),
+        lambda: rate(map_with_sdk),
     )
-    return measured("the mapper", ours, "events/s", "facebook_business, the same identity", sdk)
+    return median_row("mapper", mapper_rates, "events/s", "facebook_business, same identity fields", sdk_rates)
 
 
-def _service(harness: Harness, profile: Profile, peer: str) -> Row:
-    """Batches of 100 to `/v1/batch`, as a closed loop."""
-    given = bodies(harness.seed, SIZE, DISTINCT)
-    mine, its = requests(given, SIZE), requests(given, SIZE, write_key=harness.peer_key or WRITE_KEY)
+def _compare_service(harness: Harness, profile: Profile, peer: str) -> Row:
+    """Measure batches of 100 to `/v1/batch` as a closed loop."""
+    bodies = request_bodies(harness.seed, SIZE, DISTINCT_REQUESTS)
+    gateway_requests = encode_requests(bodies, SIZE)
+    peer_requests = encode_requests(bodies, SIZE, write_key=harness.peer_key or WRITE_KEY)
     with harness.gateway(max_age=0.5) as gateway:
 
-        def ours() -> float:
-            found = harness.closed(gateway.server, mine, SIZE, profile.seconds).events_per_second
-            gateway.drained()
-            return found
+        def gateway_rate() -> float:
+            load = harness.closed_loop(gateway.server, gateway_requests, SIZE, profile.seconds)
+            gateway.wait_until_delivered()
+            return load.events_per_second
 
-        def theirs() -> float:
-            return harness.closed(address(peer), its, SIZE, profile.seconds).events_per_second
+        def peer_rate() -> float:
+            return harness.closed_loop(host_and_port(peer), peer_requests, SIZE, profile.seconds).events_per_second
 
-        measured_, others = in_turn(profile.rounds, ours, theirs)
-    return measured("batches of 100, acknowledged", measured_, "events/s", peer, others)
+        gateway_rates, peer_rates = alternate(profile.rounds, gateway_rate, peer_rate)
+    return median_row("batches of 100, acknowledged", gateway_rates, "events/s", peer, peer_rates)

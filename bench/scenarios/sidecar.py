@@ -1,4 +1,4 @@
-"""A gateway that has nothing to do: how soon it is ready, and what memory it takes."""
+"""Time from start to ready and resident memory of an idle gateway, compared with a minimal aiohttp server."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ import time
 
 from bench.harness import Harness, Profile
 from bench.processes import resident_bytes
-from bench.result import Result, measured
+from bench.result import Result, median_row
 from gateway.demo.subprocesses import Subprocess
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Medians of a few starts, in turn with starts of the bare handler."""
-    seconds, resident, handler, its = [], [], [], []
+    """Start the gateway and the aiohttp handler alternately."""
+    gateway_seconds, gateway_memory, handler_seconds, handler_memory = [], [], [], []
     for number in range(profile.rounds):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         with harness.gateway() as gateway:
-            seconds.append(time.perf_counter() - begun)
+            gateway_seconds.append(time.perf_counter() - started)
             time.sleep(1.0)
-            resident.append(resident_bytes(gateway.pid) / 1e6)
-        begun = time.perf_counter()
-        with Subprocess(harness.folder, f"handler-{number}", ["bench.floors", "decode"]) as process:
+            gateway_memory.append(resident_bytes(gateway.pid) / 1e6)
+        started = time.perf_counter()
+        with Subprocess(harness.folder, f"handler-{number}", ["bench.baselines", "decode"]) as process:
             process.started()
-            handler.append(time.perf_counter() - begun)
-            its.append(resident_bytes(process.process.pid) / 1e6)
-    note = f"the bare aiohttp handler: {statistics.median(handler):.2f} s"
+            handler_seconds.append(time.perf_counter() - started)
+            handler_memory.append(resident_bytes(process.process.pid) / 1e6)
     return Result(
-        "an idle sidecar",
+        "idle sidecar",
         [
-            measured("start to ready", seconds, "s", bar="sidecar_start", note=note),
-            measured(
+            median_row(
+                "start to ready",
+                gateway_seconds,
+                "s",
+                target="sidecar_start",
+                note=f"aiohttp handler: {statistics.median(handler_seconds):.2f} s",
+            ),
+            median_row(
                 "resident memory",
-                resident,
+                gateway_memory,
                 "MB",
-                bar="sidecar_memory",
-                note=f"the bare aiohttp handler: {statistics.median(its):.0f} MB",
+                target="sidecar_memory",
+                note=f"aiohttp handler: {statistics.median(handler_memory):.0f} MB",
             ),
         ],
     )

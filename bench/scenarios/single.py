@@ -1,87 +1,99 @@
-"""Single events, each acknowledged after its fsync, beside aiohttp handlers that do nothing; and how long they take."""
+"""Rate and latency of single events, each acknowledged after its fsync, compared with minimal aiohttp handlers."""
 
 from __future__ import annotations
 
-from bench.harness import CONNECTIONS, MANY, Harness, Profile, Shares, in_turn
-from bench.pacing import Load
-from bench.result import Result, Row, Series, measured
-from bench.workload import bodies, requests
+from bench.harness import CONNECTIONS, MANY_CONNECTIONS, CpuUsage, Harness, Profile, alternate
+from bench.pacing import LoadResult
+from bench.result import Result, Row, Series, median_row
+from bench.workload import encode_requests, request_bodies
 
-CALLS = 20_000
-"""Distinct sales, so that caches see customers come back as sales have it, not because the ring is short."""
+DISTINCT_SALES = 20_000
+"""So many that caches see customers repeat as often as in the generated sales, not more often."""
 DECODES = "aiohttp handler that decodes"
-SHARES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
+READS = "aiohttp handler that reads"
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Closed loop for the rate; then an even rate of half of it for the latency, of the floor as well."""
-    sent = requests(bodies(harness.seed, 1, CALLS), 1)
-    used: list[float] = []
+    """Measure the peak rate as a closed loop, then the latency at half that rate, of gateway and handlers."""
+    requests = encode_requests(request_bodies(harness.seed, 1, DISTINCT_SALES), 1)
+    generator_cores: list[float] = []
     with harness.gateway(max_age=1.0) as gateway:
-        shares = Shares({"gateway": gateway.pid, "stand-in": harness.pid("meta")})
+        usage = CpuUsage({"gateway": gateway.pid, "sandbox": harness.pid("sandbox")})
 
-        def ours(connections: int = MANY) -> float:
-            with shares:
-                found = harness.closed(gateway.server, sent, 1, profile.seconds, connections)
-            used.append(found.generator_share)
-            gateway.drained()  # so that no upload runs beside the floors
-            return found.events_per_second
+        def gateway_rate(connections: int = MANY_CONNECTIONS) -> float:
+            with usage:
+                load = harness.closed_loop(gateway.server, requests, 1, profile.seconds, connections)
+            generator_cores.append(load.generator_cores)
+            gateway.wait_until_delivered()  # so that no upload runs while a baseline is measured
+            return load.events_per_second
 
-        def floor(name: str, connections: int = MANY) -> float:
-            return harness.closed(harness.floor(name), sent, 1, profile.seconds, connections).events_per_second
+        def handler_rate(name: str, connections: int = MANY_CONNECTIONS) -> float:
+            load = harness.closed_loop(harness.baseline(name), requests, 1, profile.seconds, connections)
+            return load.events_per_second
 
-        rates, decodes, reads = in_turn(profile.rounds, ours, lambda: floor("decode"), lambda: floor("read"))
-        few, decodes_of_few = in_turn(profile.rounds, lambda: ours(CONNECTIONS), lambda: floor("decode", CONNECTIONS))
-        row = measured(f"durable, {MANY} connections", rates, "events/s", DECODES, decodes, bar="single")
+        rates, decodes, reads = alternate(
+            profile.rounds, gateway_rate, lambda: handler_rate("decode"), lambda: handler_rate("read")
+        )
+        rates_few, decodes_few = alternate(
+            profile.rounds, lambda: gateway_rate(CONNECTIONS), lambda: handler_rate("decode", CONNECTIONS)
+        )
+        name = f"until durable, {MANY_CONNECTIONS} connections"
+        row = median_row(name, rates, "events/s", DECODES, decodes, target="single")
         half = row.value / 2
-        steady, bare = Load(1), Load(1)
-        quantiles: list[float] = []
+        gateway_load, handler_load = LoadResult(1), LoadResult(1)
+        p99_by_round: list[float] = []
         for _ in range(profile.rounds):
-            found = harness.evenly(gateway.server, sent, 1, profile.seconds, half)
-            quantiles.append(found.percentile(0.99) * 1e3)
-            steady.latencies.add(found.latencies)
-            bare.latencies.add(harness.evenly(harness.floor("decode"), sent, 1, profile.seconds, half).latencies)
-        gateway.drained()
-    accepted = (sum(rates) + sum(few)) * profile.seconds
-    note = f"{shares.told(int(accepted))}; the generator used {max(used):.2f} of a core"
-    at_rate = f"at {half:,.0f} events a second; the handler's: {bare.percentile(0.99) * 1e3:.2f} ms"
+            load = harness.constant_rate(gateway.server, requests, 1, profile.seconds, half)
+            p99_by_round.append(load.percentile(0.99) * 1e3)
+            gateway_load.latencies.add(load.latencies)
+            load = harness.constant_rate(harness.baseline("decode"), requests, 1, profile.seconds, half)
+            handler_load.latencies.add(load.latencies)
+        gateway.wait_until_delivered()
+    accepted = (sum(rates) + sum(rates_few)) * profile.seconds
+    note = f"{usage.describe(int(accepted))}; the generator used {max(generator_cores):.2f} of a core"
     return Result(
-        "single events, durable",
+        "single events",
         [
             row,
-            measured(f"durable, {MANY} connections", rates, "events/s", "aiohttp handler that reads", reads, note=note),
-            measured(f"durable, {CONNECTIONS} connections", few, "events/s", DECODES, decodes_of_few),
-            Row("p50", steady.percentile(0.5) * 1e3, "ms", note=f"the handler's: {bare.percentile(0.5) * 1e3:.2f} ms"),
+            median_row(name, rates, "events/s", READS, reads, note=note),
+            median_row(f"until durable, {CONNECTIONS} connections", rates_few, "events/s", DECODES, decodes_few),
+            Row("p50 latency", gateway_load.percentile(0.5) * 1e3, "ms", note=_handler_latency(handler_load, 0.5)),
             Row(
-                "p99",
-                steady.percentile(0.99) * 1e3,
+                "p99 latency",
+                gateway_load.percentile(0.99) * 1e3,
                 "ms",
-                bar="latency",
-                note=at_rate,
-                lowest=min(quantiles),
-                highest=max(quantiles),
+                target="latency",
+                note=f"at {half:,.0f} events per second; {_handler_latency(handler_load, 0.99)}",
+                lowest=min(p99_by_round),
+                highest=max(p99_by_round),
             ),
             Row(
-                "p99.9",
-                steady.percentile(0.999) * 1e3,
-                "ms",
-                note=f"the handler's: {bare.percentile(0.999) * 1e3:.2f} ms",
+                "p99.9 latency", gateway_load.percentile(0.999) * 1e3, "ms", note=_handler_latency(handler_load, 0.999)
             ),
         ],
         series=[
             Series(
                 "latency",
-                f"Latency at {half:,.0f} single events a second, half the gateway's peak",
+                f"Latency at {half:,.0f} single events per second, half the gateway's peak rate",
                 "share of requests",
                 "ms",
-                {"gateway, durable": _curve(steady), "handler that decodes": _curve(bare)},
+                {"gateway, until durable": _curve(gateway_load), DECODES: _curve(handler_load)},
                 is_quantiles=True,
             )
         ],
     )
 
 
-def _curve(load: Load) -> list[tuple[float, float]]:
-    """As far as there are ten requests beyond."""
+def _handler_latency(load: LoadResult, quantile: float) -> str:
+    return f"handler: {load.percentile(quantile) * 1e3:.2f} ms"
+
+
+def _curve(load: LoadResult) -> list[tuple[float, float]]:
+    """Return latencies in milliseconds by quantile. Quantiles above 0.9 need at least ten slower requests."""
     count = load.latencies.count
-    return [(share, load.percentile(share) * 1e3) for share in SHARES if count * (1 - share) >= 10 or share <= 0.9]
+    return [
+        (quantile, load.percentile(quantile) * 1e3)
+        for quantile in QUANTILES
+        if count * (1 - quantile) >= 10 or quantile <= 0.9
+    ]

@@ -1,7 +1,8 @@
-"""Two workers against one, where each has a core.
+"""Ingest rate of two workers compared with one worker.
 
-With cores enough that is how they run. With fewer, one worker would use a part of the second core for its spool, which
-two have no part of: there the one is held to a core as well, and what it does with both is told beside.
+With four cores or more, both run without restriction. With fewer, a single worker could use part of the second core for
+its database thread, while each of two workers has one core for both threads. The single worker is then also measured
+with one core only, and the target applies to that ratio.
 """
 
 from __future__ import annotations
@@ -10,38 +11,40 @@ import os
 from dataclasses import replace
 from functools import partial
 
-from bench.harness import Harness, Profile, in_turn
-from bench.processes import hold
-from bench.result import Result, measured
-from bench.workload import REFUSING, bodies, requests
+from bench.harness import Harness, Profile, alternate
+from bench.processes import pin_to_cores
+from bench.result import Result, median_row
+from bench.workload import UNREACHABLE_META, encode_requests, request_bodies
 from gateway.model import GatewayError
 
 SIZE = 100
-DISTINCT = 200
-"""Requests: 20,000 distinct sales, each sending with message IDs of its own."""
-CORES = 4
-"""Two for the workers, one for the generator, one for everything else."""
+DISTINCT_REQUESTS = 200
+"""20,000 distinct sales. Each send of a request has new message IDs."""
+ENOUGH_CORES = 4
+"""Two for the workers, one for the generator, one for all other processes."""
 
 
 def run(harness: Harness, profile: Profile) -> Result:
-    """Durable events a second in batches, with nothing uploaded meanwhile."""
-    sent = requests(bodies(harness.seed, SIZE, DISTINCT), SIZE)
+    """Measure durable events per second in batches. Nothing is uploaded meanwhile."""
+    requests = encode_requests(request_bodies(harness.seed, SIZE, DISTINCT_REQUESTS), SIZE)
 
     cores = sorted(os.sched_getaffinity(0))
 
-    def speed(workers: int, *, on: int = len(cores)) -> float:
-        with harness.gateway(meta=REFUSING, workers=workers) as gateway:
-            hold(gateway.pid, cores[:on])
-            return harness.closed(gateway.server, sent, SIZE, profile.seconds).events_per_second
+    def rate(workers: int, *, core_count: int = len(cores)) -> float:
+        with harness.gateway(meta=UNREACHABLE_META, workers=workers) as gateway:
+            pin_to_cores(gateway.pid, cores[:core_count])
+            return harness.closed_loop(gateway.server, requests, SIZE, profile.seconds).events_per_second
 
     try:
-        two, one, held = in_turn(profile.rounds, partial(speed, 2), partial(speed, 1), partial(speed, 1, on=1))
+        two, one, pinned = alternate(profile.rounds, partial(rate, 2), partial(rate, 1), partial(rate, 1, core_count=1))
     except GatewayError as error:
-        return Result("workers", [], f"skipped, the gateway did not start with two workers: {str(error)[:200]}")
-    what = "two workers, durable"
-    free = measured(what, two, "events/s", "one worker, on any core", one, bar="workers")
-    if len(cores) >= CORES:
-        return Result("workers", [free])
-    caveat = f"on {len(cores)} cores, generator included; {free.ratio:.2f} of one worker that has both"
-    each = measured(what, two, "events/s", "one worker, held to a core", held, bar="workers", caveat=caveat)
-    return Result("workers", [each, replace(free, bar="")])
+        return Result("workers", [], f"not measured: the gateway did not start with two workers: {str(error)[:200]}")
+    name = "two workers, until durable"
+    against_any = median_row(name, two, "events/s", "one worker on all cores", one, target="workers")
+    if len(cores) >= ENOUGH_CORES:
+        return Result("workers", [against_any])
+    caveat = f"{len(cores)} cores, shared with the generator; ratio to one worker on all cores: {against_any.ratio:.2f}"
+    against_pinned = median_row(
+        name, two, "events/s", "one worker on one core", pinned, target="workers", caveat=caveat
+    )
+    return Result("workers", [against_pinned, replace(against_any, target="")])

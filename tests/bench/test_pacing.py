@@ -1,127 +1,129 @@
-"""When requests are due, and from when their latencies count."""
+"""The times at which requests are sent, and the times from which their latencies count."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.pacing import ClosedLoop, EvenRate, Load
-from tests.bench.clock import Clock, Wire
+from bench.pacing import ClosedLoop, ConstantRate, LoadResult
+from tests.bench.fakes import Clock, FakeConnection
 
 
-def even(clock: Clock, *, rate: float, total: int, wires: int = 1) -> tuple[EvenRate, list[Wire]]:
-    pacing = EvenRate(Load(1), clock, rate=rate, total=total)
-    made = [Wire() for _ in range(wires)]
-    for wire in made:
-        pacing.start(wire)
-    pacing.begin()
-    return pacing, made
+def started_constant_rate(
+    clock: Clock, *, rate: float, total: int, connections: int = 1
+) -> tuple[ConstantRate, list[FakeConnection]]:
+    pacing = ConstantRate(LoadResult(1), clock, rate=rate, total=total)
+    opened = [FakeConnection() for _ in range(connections)]
+    for connection in opened:
+        pacing.connection_ready(connection)
+    pacing.start()
+    return pacing, opened
 
 
-def test_requests_are_due_evenly_from_the_beginning_and_no_error_adds_up() -> None:
+def test_due_times_are_equally_spaced_and_errors_do_not_accumulate() -> None:
     clock = Clock(50.0)
-    pacing, _ = even(clock, rate=3.0, total=1)
-    assert pacing.due(0) == 50.0
-    assert pacing.due(3_000_000) == pytest.approx(50.0 + 1_000_000.0, abs=1e-6)
+    pacing, _ = started_constant_rate(clock, rate=3.0, total=1)
+    assert pacing.due_time(0) == 50.0
+    assert pacing.due_time(3_000_000) == pytest.approx(50.0 + 1_000_000.0, abs=1e-6)
 
 
-def test_only_what_is_due_is_sent() -> None:
+def test_a_request_is_not_sent_before_it_is_due() -> None:
     clock = Clock()
-    pacing, (one, two) = even(clock, rate=10.0, total=5, wires=2)
-    pacing.tick()
-    assert [len(one.sent), len(two.sent)] == [1, 0]
+    pacing, (first, second) = started_constant_rate(clock, rate=10.0, total=5, connections=2)
+    pacing.send_due()
+    assert [len(first.sent), len(second.sent)] == [1, 0]
     clock.now += 0.05
-    pacing.tick()
-    assert [len(one.sent), len(two.sent)] == [1, 0]
+    pacing.send_due()
+    assert [len(first.sent), len(second.sent)] == [1, 0]
     clock.now += 0.06
-    pacing.tick()
-    ((number, due),) = two.sent
+    pacing.send_due()
+    ((number, due),) = second.sent
     assert number == 1
     assert due == pytest.approx(1000.1)
     assert not pacing.all_due
 
 
-def test_a_tick_that_comes_late_sends_all_that_fell_due_with_the_instants_at_which_each_was() -> None:
+def test_a_late_check_sends_all_due_requests_with_their_own_due_times() -> None:
     clock = Clock()
-    pacing, wires = even(clock, rate=10.0, total=100, wires=8)
+    pacing, connections = started_constant_rate(clock, rate=10.0, total=100, connections=8)
     clock.now += 0.35
-    pacing.tick()
-    dues = [due for wire in wires for _, due in wire.sent]
-    assert dues == [pytest.approx(1000.0 + number / 10) for number in range(4)]
+    pacing.send_due()
+    due_times = [due for connection in connections for _, due in connection.sent]
+    assert due_times == [pytest.approx(1000.0 + number / 10) for number in range(4)]
 
 
-def test_a_stall_makes_all_the_requests_late_that_fell_due_in_it() -> None:
-    """The mistake to avoid (coordinated omission) would count one late request and 99 quick ones."""
+def test_a_stall_of_the_server_delays_every_request_that_is_due_during_it() -> None:
+    """With coordinated omission, one slow request and 99 fast ones would be counted instead."""
     clock = Clock()
-    pacing, (wire,) = even(clock, rate=100.0, total=100)
-    pacing.tick()
-    clock.now += 1.0  # the server answers nothing for a second
-    pacing.tick()
-    over = False
-    while not over:  # then each within a tenth of a millisecond
+    pacing, (connection,) = started_constant_rate(clock, rate=100.0, total=100)
+    pacing.send_due()
+    clock.now += 1.0  # the server sends no response for a second
+    pacing.send_due()
+    ended = False
+    while not ended:  # then it answers each request within a tenth of a millisecond
         clock.now += 0.0001
-        over = pacing.answered(wire, wire.sent[-1][1], good=True)
+        ended = pacing.response_received(connection, connection.sent[-1][1], succeeded=True)
     load = pacing.load
-    assert load.answered == 100
+    assert load.responses == 100
     assert load.percentile(0.5) == pytest.approx(0.5, rel=0.05)
     assert load.percentile(0.99) == pytest.approx(0.99, rel=0.05)
 
 
-def test_the_same_stall_in_a_closed_loop_is_one_late_request() -> None:
+def test_a_stall_of_the_server_in_a_closed_loop_delays_one_request() -> None:
     clock = Clock()
-    pacing = ClosedLoop(Load(1), clock, seconds=60.0, most=100)
-    wire = Wire()
-    pacing.begin()
-    pacing.start(wire)
+    pacing = ClosedLoop(LoadResult(1), clock, seconds=60.0, max_requests=100)
+    connection = FakeConnection()
+    pacing.start()
+    pacing.connection_ready(connection)
     clock.now += 1.0
-    while not pacing.answered(wire, wire.sent[-1][1], good=True):
+    while not pacing.response_received(connection, connection.sent[-1][1], succeeded=True):
         clock.now += 0.0001
     assert pacing.load.percentile(0.98) < 0.001
     assert pacing.load.percentile(1.0) >= 1.0
 
 
-def test_what_waits_longest_is_sent_first() -> None:
+def test_the_oldest_queued_request_is_sent_first() -> None:
     clock = Clock()
-    pacing, (wire,) = even(clock, rate=10.0, total=4)
+    pacing, (connection,) = started_constant_rate(clock, rate=10.0, total=4)
     clock.now += 1.0
-    pacing.tick()
+    pacing.send_due()
     for _ in range(3):
-        pacing.answered(wire, wire.sent[-1][1], good=True)
-    assert [due for _, due in wire.sent] == sorted(due for _, due in wire.sent)
-    assert [number for number, _ in wire.sent] == [0, 1, 2, 3]
+        pacing.response_received(connection, connection.sent[-1][1], succeeded=True)
+    assert [due for _, due in connection.sent] == sorted(due for _, due in connection.sent)
+    assert [number for number, _ in connection.sent] == [0, 1, 2, 3]
 
 
-def test_an_even_load_is_over_with_the_last_answer_and_not_with_the_last_request() -> None:
+def test_a_constant_rate_load_ends_with_the_last_response() -> None:
     clock = Clock()
-    pacing, wires = even(clock, rate=10.0, total=2, wires=2)
+    pacing, connections = started_constant_rate(clock, rate=10.0, total=2, connections=2)
     clock.now += 0.2
-    pacing.tick()
+    pacing.send_due()
     assert pacing.all_due
-    assert not pacing.answered(wires[0], 1000.0, good=True)
+    assert not pacing.response_received(connections[0], 1000.0, succeeded=True)
     clock.now += 4.8
-    assert pacing.answered(wires[1], 1000.1, good=False)
+    assert pacing.response_received(connections[1], 1000.1, succeeded=False)
     assert pacing.load.seconds == pytest.approx(5.0)
-    assert pacing.load.refused == 1
+    assert pacing.load.failures == 1
     assert pacing.load.events_per_second == pytest.approx(1 / 5.0)
 
 
-def test_a_closed_loop_sends_no_more_than_the_most_and_none_after_the_time() -> None:
+def test_a_closed_loop_sends_at_most_max_requests_and_none_after_its_end() -> None:
     clock = Clock()
-    pacing = ClosedLoop(Load(10), clock, seconds=10.0, most=3)
-    wires = [Wire(), Wire()]
-    pacing.begin()
-    for wire in wires:
-        pacing.start(wire)
+    pacing = ClosedLoop(LoadResult(10), clock, seconds=10.0, max_requests=3)
+    connections = [FakeConnection(), FakeConnection()]
+    pacing.start()
+    for connection in connections:
+        pacing.connection_ready(connection)
     clock.now += 1.0
-    assert not pacing.answered(wires[0], 1000.0, good=True)
-    assert not pacing.answered(wires[1], 1000.0, good=True)
-    assert pacing.answered(wires[0], 1001.0, good=True)
-    assert sum(len(wire.sent) for wire in wires) == 3
+    assert not pacing.response_received(connections[0], 1000.0, succeeded=True)
+    assert not pacing.response_received(connections[1], 1000.0, succeeded=True)
+    assert pacing.response_received(connections[0], 1001.0, succeeded=True)
+    assert sum(len(connection.sent) for connection in connections) == 3
     assert pacing.load.events_per_second == pytest.approx(30.0)
 
-    late = ClosedLoop(Load(1), clock, seconds=1.0, most=None)
-    late.begin()
-    wire = Wire()
-    late.start(wire)
+    unlimited = ClosedLoop(LoadResult(1), clock, seconds=1.0, max_requests=None)
+    unlimited.start()
+    connection = FakeConnection()
+    unlimited.connection_ready(connection)
     clock.now += 1.5
-    assert late.answered(wire, clock.now - 1.5, good=True)
-    assert len(wire.sent) == 1
+    assert unlimited.response_received(connection, clock.now - 1.5, succeeded=True)
+    assert len(connection.sent) == 1

@@ -1,4 +1,4 @@
-"""Time that moves when told to, and connections that keep what they are given."""
+"""A clock that tests advance, and a connection that records the requests that it is given."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class Clock:
 
 
 @dataclass
-class Wire:
+class FakeConnection:
     sent: list[tuple[int, float]] = field(default_factory=list)
+    """Number and due time of each request."""
 
     def send(self, number: int, due: float) -> None:
         self.sent.append((number, due))

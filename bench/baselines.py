@@ -1,8 +1,11 @@
-"""Floors: what this machine and these libraries could do at most, measured beside the gateway in the same run.
+"""The baselines: minimal implementations with the same libraries, measured in the same run as the gateway.
 
-`python -m bench.floors bare|read|decode` is a server that writes its address to the file that
-GATEWAY_ADDRESS_FILE names: bare sockets with a fixed response (the limit of the load generator), an aiohttp
-handler that reads the body, and one that decodes it as well.
+`python -m bench.baselines bare|read|decode` is a server that writes its address to the file named by
+GATEWAY_ADDRESS_FILE:
+
+* `bare`: sockets with a fixed response. It shows the maximum rate of the load generator.
+* `read`: an aiohttp handler that reads the body.
+* `decode`: an aiohttp handler that reads the body and decodes the JSON.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ import orjson
 import uvloop
 from aiohttp import web
 
-ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+RESPONSE = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 
 
-class _Bare(asyncio.Protocol):
-    """Answers each request once it is there, and looks at nothing but its length."""
+class _FixedResponse(asyncio.Protocol):
+    """Answers each complete request. It reads nothing of the request but its length."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -43,20 +46,20 @@ class _Bare(asyncio.Protocol):
         if len(received) < end + 4 + int(received[start : received.find(b"\r", start)]):
             return
         received.clear()
-        self._transport.write(ANSWER)
+        self._transport.write(RESPONSE)
 
 
-async def _serve(kind: str, announce: Path) -> None:
+async def _serve(kind: str, address_file: Path) -> None:
     if kind == "bare":
-        server = await asyncio.get_running_loop().create_server(_Bare, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(_FixedResponse, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()[:2]
     else:
         runner = web.AppRunner(_application(decodes=kind == "decode"), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-    announced = orjson.dumps({"server": f"http://{host}:{port}"}) + b"\n"
-    await asyncio.to_thread(announce.write_bytes, announced)
+    addresses = orjson.dumps({"server": f"http://{host}:{port}"}) + b"\n"
+    await asyncio.to_thread(address_file.write_bytes, addresses)
     await asyncio.Event().wait()
 
 
@@ -74,27 +77,27 @@ def _application(*, decodes: bool) -> web.Application:
 
 
 def pipeline(body: bytes, hashes: Sequence[int], seconds: float) -> float:
-    """Events a second of the least that a durable pipeline has to do with a batch.
+    """Measure the minimal work of a durable pipeline on one batch, and return events per second.
 
-    Decode it, hash what is personal (`hashes` says how many values of each event are), encode every event once, append
-    the bytes to a file and fsync it.
+    It decodes the batch, hashes as many values of each event as `hashes` gives, encodes every event once, appends the
+    bytes to a file and calls fsync.
     """
     batch = orjson.loads(body)["batch"]
     value = b"customer@example.com"
     with tempfile.TemporaryDirectory() as folder:
-        descriptor = os.open(Path(folder) / "floor", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        begun = time.perf_counter()
+        descriptor = os.open(Path(folder) / "events", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        started = time.perf_counter()
         events = 0
-        while time.perf_counter() - begun < seconds:
+        while time.perf_counter() - started < seconds:
             encoded = []
-            for event, personal in zip(orjson.loads(body)["batch"], hashes, strict=True):
-                for _ in range(personal):
+            for event, count in zip(orjson.loads(body)["batch"], hashes, strict=True):
+                for _ in range(count):
                     hashlib.sha256(value).hexdigest()
                 encoded.append(orjson.dumps(event))
             os.write(descriptor, b"\n".join(encoded))
             os.fsync(descriptor)
             events += len(batch)
-        elapsed = time.perf_counter() - begun
+        elapsed = time.perf_counter() - started
         os.close(descriptor)
     return events / elapsed
 
