@@ -1,4 +1,4 @@
-"""Durable storage of accepted events: written before the sender gets its 200, removed when they are acknowledged.
+"""Durable storage of accepted events: stored before the sender gets its 200, removed when they are acknowledged.
 
 `Spool` is the interface, with the engines `sqlite` and `memory`; `GroupCommitter` commits many requests at once.
 """

@@ -1,6 +1,6 @@
-"""What can be asked of the dead letters beside writing them: by number, by filter, let go, sent once more.
+"""The interface for reading and managing dead letters: by number, by filter, discard, replay, purge.
 
-Engines keep this promise next to `Spool`; it is apart because nobody on an event's way needs it.
+Engines implement it in addition to `Spool`. It is separate because delivery does not use it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from gateway.model import Chunk, DeadLetter, Stage, StoredChunk, UnixSeconds
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters are meant: those that match every field that is not None."""
+    """Selects dead letters: those that match every field that is not None."""
 
     code: str | None = None
     destination: str | None = None
     event_set: str | None = None
     stage: Stage | None = None
     since: UnixSeconds | None = None
-    """Not before this."""
+    """Earliest time, inclusive."""
     until: UnixSeconds | None = None
-    """Before this."""
+    """Latest time, exclusive."""
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether the letter is meant."""
+        """Whether the filter selects the dead letter."""
         return (
             (self.code is None or letter.code == self.code)
             and (self.destination is None or letter.destination == self.destination)
@@ -41,35 +41,39 @@ ALL_DEAD_LETTERS = DeadLetterFilter()
 
 
 class DeadLetterStore(Protocol):
-    """The dead letters of a spool. A number names one letter for ever: none is given twice, none moves."""
+    """The dead letters of a spool. A number identifies one dead letter permanently: no number is used twice."""
 
     async def dead_letters(
         self, after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS
     ) -> Sequence[tuple[int, DeadLetter]]:
-        """Those that match, with a number above `after`, oldest first."""
+        """Return matching dead letters with a number above `after`, oldest first, at most `limit`."""
         ...
 
     async def dead_letter(self, number: int) -> DeadLetter:
-        """One of them. Raises `KeyError` when it is not there."""
+        """Return one dead letter. Raises `KeyError` when it does not exist."""
         ...
 
     async def count_dead_letters(self, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> int:
-        """How many match."""
+        """Return the number of matching dead letters."""
         ...
 
     async def discard(self, numbers: Sequence[int]) -> int:
-        """Let them go for good, all in one transaction; how many of them were there."""
+        """Delete these dead letters in one transaction, and return how many of them existed."""
         ...
 
     async def replay(
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter] = ()
     ) -> Sequence[StoredChunk]:
-        """In one transaction: let these letters go and keep what became of them, so an interruption cannot double it.
+        """In one transaction: delete these dead letters and store the chunks and dead letters that replace them.
 
-        Raises `KeyError` when a number is not there (replayed or discarded already), and what `Spool.append` raises.
+        An interruption can therefore not duplicate an event. Raises `KeyError` when a number does not exist (replayed
+        or discarded already), and what `Spool.append` raises.
         """
         ...
 
     async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
+        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`.
+
+        Returns how many were deleted.
+        """
         ...

@@ -1,4 +1,4 @@
-"""From the settings to an engine. An engine is imported when it is chosen, and no sooner."""
+"""Creates the engine that the settings name. The module of an engine is imported only when that engine is used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from gateway.spool.protocol import Spool
 
 
 class StorageEngine(DeadLetterStore, Spool, Protocol):
-    """What every engine keeps: the promise for what waits, and the one for what will not be delivered."""
+    """The interface of every engine: the spool of waiting events and the store of dead letters."""
 
 
 def create_spool(
     settings: SpoolSettings, clock: Callable[[], float], number: int = 0, share: float = 1.0
 ) -> StorageEngine:
-    """The spool of one process, with its share of the room, not open yet. `wall` gives unix seconds."""
+    """Return the spool of process `number`, not open yet. Its size limit is `share` (0 to 1) of `max_bytes`.
+
+    `clock` returns unix seconds.
+    """
     max_bytes = int(settings.max_bytes * share)
     match settings.engine:
         case SpoolEngine.SQLITE:
@@ -34,22 +37,22 @@ def create_spool(
 
 
 def spool_file(settings: SpoolSettings, number: int = 0) -> Path:
-    """Where the sqlite engine keeps the database of a process."""
+    """Return the path of the sqlite engine's database for process `number`."""
     return Path(settings.path) / (f"spool-{number}.sqlite" if number else "spool.sqlite")
 
 
 def spool_file_numbers(settings: SpoolSettings) -> Sequence[int]:
-    """The processes that have left a database, whether they still run or not; in order."""
-    found = {
+    """Return the numbers of the processes that have a database, running or not, in ascending order."""
+    numbers = {
         int(match[1] or 0)
         for path in Path(settings.path).glob("spool*.sqlite")
         if (match := re.fullmatch(r"spool(?:-([1-9]\d{0,3}))?\.sqlite", path.name))
     }
-    return sorted(found)
+    return sorted(numbers)
 
 
 def delete_spool(settings: SpoolSettings, number: int) -> None:
-    """Remove the database of a process that has ended and left nothing in it."""
+    """Delete the database of a process that has ended and whose spool is empty."""
     path = spool_file(settings, number)
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The group commit: everything that arrived while the last commit ran becomes durable in one transaction.
+"""Group commit: all requests that arrived during the last commit are stored in one transaction.
 
-It cuts what arrived into chunks at batch boundaries, so that batches of whole chunks come out full. It decides nothing
-about what an event is or where it goes.
+The events are cut into chunks at batch boundaries, so that batches of whole chunks are full. Mapping and routing are
+done before.
 """
 
 from __future__ import annotations
@@ -33,63 +33,67 @@ _EXPIRES_AT = attrgetter("expires_at")
 _BODY = attrgetter("body")
 
 COMMIT_BYTES = 8 * 2**20
-"""A commit takes no more requests beyond this: it bounds the time of a transaction and of the joins before it."""
+"""Size of a commit beyond which no further request is added: it bounds the time of the transaction and of joining the
+events before it."""
 
 MAX_LINGER = 0.002
-"""Seconds that a commit waits, at most, for requests that are being read already: the more share it, the less it costs
-each, and while they all wait for it nobody is in its way."""
+"""Longest time, in seconds, for which a commit waits for requests that are being read already. The more requests share
+a commit, the less it costs each of them."""
 
 NOT_READY_SECONDS = 10.0
-"""Seconds for which a refused commit makes the gateway say that it is not ready."""
+"""Seconds for which the gateway reports that it is not ready after a failed commit."""
 
 
 class CommitQueueFull(GatewayError):
-    """More waits for the next commit than may. Nothing was taken; it passes as soon as a commit ends."""
+    """The request was rejected because too many bytes wait for the next commit. Retry when the current commit ends."""
 
 
 @dataclass(slots=True)
 class _PendingRequest:
-    """One request that waits for its commit."""
+    """A request that waits for its commit."""
 
     mapped: Sequence[MappedEvent]
     letters: Sequence[DeadLetter]
     size: int
-    durable: Callable[[], None]
+    on_durable: Callable[[], None]
     done: asyncio.Future[None]
 
 
 class LaneRegistry(Protocol):
-    """What the group commit asks of the lanes. Every method is called on the loop's thread."""
+    """The lanes as the group commit uses them. Every method is called on the event loop's thread."""
 
     def batch_limits(self, lane: Lane) -> BatchLimits:
-        """What a batch of the lane may contain."""
+        """Return the limits of the lane's batches."""
         ...
 
     def remaining(self, lane: Lane) -> tuple[int, int]:
-        """Events and bytes that still fit into the batch that the lane is filling."""
+        """Return the events and bytes that still fit into the lane's current batch."""
         ...
 
     def over_quota(self, lane: Lane) -> str | None:
-        """Why the lane may not store more events for now: a lane that is not emptied must not fill the spool."""
+        """Return why the lane may not store more events for now, or None.
+
+        The quota prevents a lane that is not delivered from filling the spool.
+        """
         ...
 
     def stored(self, chunks: Sequence[StoredChunk]) -> None:
-        """Chunks became durable. Called before any of their senders gets a response."""
+        """Register chunks that became durable. Called before any of their senders gets a response."""
         ...
 
 
 class GroupCommitter:
-    """Makes the events of many requests durable in one transaction."""
+    """Stores the events of many requests in one transaction."""
 
     __slots__ = (
         "_closing",
         "_has_pending",
         "_lanes",
+        "_last_failure",
         "_loop",
         "_max_pending",
         "_pending",
         "_pending_bytes",
-        "_refused",
         "_spool",
     )
 
@@ -104,63 +108,64 @@ class GroupCommitter:
         self._spool = spool
         self._lanes = lanes
         self._max_pending = max_pending_bytes
-        # Only the loop's thread touches these: `commit` adds at the right, `run` takes from the left.
+        # Only the event loop's thread uses these: `commit` appends at the right, `run` pops from the left.
         self._pending: deque[_PendingRequest] = deque()
-        self._pending_bytes = 0  # of `_pending`, the commit under way not included
-        self._has_pending = asyncio.Event()  # set while `_pending` has something, or when closing
-        self._closing = False  # set once; from then on nothing is taken
-        self._refused: tuple[float, str] | None = None  # loop time and reason, when the last commit was refused
+        self._pending_bytes = 0  # of `_pending`, without the current commit
+        self._has_pending = asyncio.Event()  # set while `_pending` is not empty, and when closing
+        self._closing = False  # set once; from then on requests are rejected
+        self._last_failure: tuple[float, str] | None = None  # loop time and reason; None after a successful commit
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why the last commit was refused; forgotten after a while, so that senders come back and try."""
-        if self._refused and self._loop.time() - self._refused[0] < NOT_READY_SECONDS:
-            return self._refused[1]
+        """Why the last commit failed; None after `NOT_READY_SECONDS`, so that senders are routed here and retry."""
+        if self._last_failure and self._loop.time() - self._last_failure[0] < NOT_READY_SECONDS:
+            return self._last_failure[1]
         return None
 
     @property
     def pending_bytes(self) -> int:
-        """Mapped events that wait for the next commit."""
+        """Bytes of mapped events that wait for the next commit."""
         return self._pending_bytes
 
     def commit(
         self,
         mapped: Sequence[MappedEvent],
         letters: Sequence[DeadLetter],
-        durable: Callable[[], None] = lambda: None,
+        on_durable: Callable[[], None] = lambda: None,
     ) -> asyncio.Future[None]:
-        """Take it for the next commit; the future is done when all of it is durable.
+        """Add a request to the next commit; the future is done when all of the request is durable.
 
-        `durable` is called then, on the loop, whether or not anybody still waits for the future.
+        `on_durable` is called then, on the event loop, even if the future was cancelled.
         Raises `CommitQueueFull`, `SpoolFull` or `SpoolUnavailable`, at once or from the future; nothing is stored then.
         """
         if self._closing:
-            raise SpoolUnavailable("the gateway is stopping; send again to its successor")
+            raise SpoolUnavailable("the gateway is stopping; send the request again to its successor")
         size = 0
         lane: Lane | None = None
-        asked: set[Lane] = set()
+        checked_lanes: set[Lane] = set()
         for event in mapped:
             size += len(event.body)
             if event.lane is not lane:
                 lane = event.lane
-                if lane not in asked:
-                    asked.add(lane)
-                    if full := self._lanes.over_quota(lane):
-                        raise SpoolFull(full)
+                if lane not in checked_lanes:
+                    checked_lanes.add(lane)
+                    if reason := self._lanes.over_quota(lane):
+                        raise SpoolFull(reason)
         for letter in letters:
             size += len(letter.event or b"")
         if self._pending_bytes + size > self._max_pending and self._pending:
             raise CommitQueueFull(
-                f"{self._pending_bytes} bytes wait for the next commit, at most {self._max_pending} may; send again"
+                f"{self._pending_bytes} bytes wait for the next commit and spool.max_pending_bytes is "
+                f"{self._max_pending}; send the request again"
             )
         self._pending_bytes += size
         done = self._loop.create_future()
-        self._pending.append(_PendingRequest(mapped, letters, size, durable, done))
+        self._pending.append(_PendingRequest(mapped, letters, size, on_durable, done))
         self._has_pending.set()
         return done
 
     async def run(self) -> None:
-        """Commit until `close` was called and nothing is left."""
+        """Commit until `close` was called and no request is pending."""
         try:
             while True:
                 await self._has_pending.wait()
@@ -172,19 +177,22 @@ class GroupCommitter:
         finally:
             self._closing = True
             for request in self._pending:
-                _resolve(request.done, SpoolUnavailable("the gateway stopped before it could keep the events"))
+                _resolve(
+                    request.done,
+                    SpoolUnavailable("the gateway stopped before the events were stored; send the request again"),
+                )
 
     def close(self) -> None:
-        """Take nothing more; `run` returns when what was taken is durable."""
+        """Reject further requests; `run` returns when the pending requests are durable."""
         self._closing = True
         self._has_pending.set()
 
     async def _linger(self) -> None:
-        """Let the loop go round for as long as each round brings another request, within `LINGER`."""
-        until = self._loop.time() + MAX_LINGER
-        seen = 0
-        while seen != len(self._pending) and self._loop.time() < until:
-            seen = len(self._pending)
+        """Yield to the event loop while each iteration adds a request, for at most `MAX_LINGER`."""
+        deadline = self._loop.time() + MAX_LINGER
+        count = 0
+        while count != len(self._pending) and self._loop.time() < deadline:
+            count = len(self._pending)
             await asyncio.sleep(0)
 
     def _take_group(self) -> list[_PendingRequest]:
@@ -205,28 +213,28 @@ class GroupCommitter:
             chunks = self._cut_group(group)
             stored = await self._spool.append(chunks, [letter for request in group for letter in request.letters])
         except GatewayError as error:
-            self._refused = (self._loop.time(), str(error))
-            log.warning("a commit was refused: %s", error, extra={"requests": len(group)})
+            self._last_failure = (self._loop.time(), str(error))
+            log.warning("commit failed, its requests were rejected: %s", error, extra={"requests": len(group)})
             for request in group:
                 _resolve(request.done, type(error)(*error.args))
             return
         except BaseException:
-            # A defect, or the end of the task: no sender may hang for it.
+            # A bug, or the task was cancelled: the senders must get a response all the same.
             for request in group:
-                _resolve(request.done, SpoolUnavailable("the events could not be kept"))
+                _resolve(request.done, SpoolUnavailable("the events could not be stored; send the request again"))
             raise
-        self._refused = None
+        self._last_failure = None
         self._lanes.stored(stored)
         for request in group:
             try:
-                request.durable()
+                request.on_durable()
             except Exception:
-                # A defect, but what was sent is durable, and the others of the group are not to hang for it.
-                log.exception("durable events could not be counted")
+                # A bug in the callback. The events are durable, and the other senders must get their responses.
+                log.exception("callback of a committed request failed; its events are durable but may not be counted")
             _resolve(request.done, None)
 
     def _cut_group(self, group: list[_PendingRequest]) -> list[Chunk]:
-        """Chunks of what the requests brought, lane by lane, in the order of arrival. Runs once a commit."""
+        """Return the events of the requests as chunks, lane by lane, in the order of arrival. Runs once a commit."""
         by_lane: dict[Lane, list[MappedEvent]] = {}
         lane: Lane | None = None
         events: list[MappedEvent] = []
@@ -234,10 +242,10 @@ class GroupCommitter:
             for event in request.mapped:
                 if event.lane is not lane:
                     lane = event.lane
-                    found = by_lane.get(lane)
-                    if found is None:
-                        by_lane[lane] = found = []
-                    events = found
+                    lane_events = by_lane.get(lane)
+                    if lane_events is None:
+                        by_lane[lane] = lane_events = []
+                    events = lane_events
                 events.append(event)
         chunks: list[Chunk] = []
         for lane, events in by_lane.items():
@@ -248,14 +256,15 @@ class GroupCommitter:
 def cut_into_chunks(
     lane: Lane, events: Sequence[MappedEvent], remaining: tuple[int, int], limits: BatchLimits
 ) -> list[Chunk]:
-    """Events as chunks, of which the first fits the room and none exceeds the limits.
+    """Return events as chunks: the first fits `remaining` (events, bytes), the others fit the limits of a batch.
 
-    An event that is larger than the limit by itself is a chunk of its own.
+    When not even the first event fits `remaining`, the first chunk fits the limits instead. An event that alone exceeds
+    the byte limit is a chunk of its own.
     """
     chunks: list[Chunk] = []
     remaining_events, remaining_bytes = remaining
     start = 0
-    size = -len(EVENT_SEPARATOR)  # of the joined events; there is one separator less than there are events
+    size = -len(EVENT_SEPARATOR)  # of the joined events, which have one separator less than there are events
     for index, event in enumerate(events):
         grown = size + len(event.body) + len(EVENT_SEPARATOR)
         if index > start and (index - start >= remaining_events or grown > remaining_bytes):
@@ -278,7 +287,7 @@ def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
 
 
 def _resolve(done: asyncio.Future[None], error: Exception | None) -> None:
-    """Wake a sender, unless it has gone away."""
+    """Complete the future of a request, unless it was cancelled."""
     if done.done():
         return
     if error is None:

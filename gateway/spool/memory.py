@@ -1,7 +1,7 @@
-"""The engine without a disk: the promise of `Spool` but for durability, with the same limits.
+"""The engine in memory: the interface of `Spool` without durability, with the same limits.
 
-For load tests, demonstrations, and for whoever would rather lose what waits than write it down. What it holds ends with
-the process.
+For load tests, demonstrations, and installations that accept losing waiting events to avoid writing them to disk. The
+contents are lost when the process ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter
@@ -29,65 +30,66 @@ log = logging.getLogger("gateway.spool")
 
 @dataclass(slots=True)
 class _LaneChunks:
-    """What waits of one lane."""
+    """The stored chunks of one lane."""
 
     ids: list[ChunkId] = field(default_factory=list)
-    """In order."""
+    """In ascending order."""
     chunks: dict[ChunkId, StoredChunk] = field(default_factory=dict)
     bytes: int = 0
+    """Of the payloads."""
 
 
 class MemorySpool:
-    """A spool that ends with the process. Every call is done when it returns; nothing waits for anything."""
+    """A spool in memory. No call blocks or suspends."""
 
     def __init__(self, *, max_bytes: int, clock: Callable[[], UnixSeconds]) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
         self._open = False
-        # Only the loop's thread touches these, and never across an await: so every call is a transaction.
+        # Only the event loop's thread uses these, and no method awaits between changes: every call is a transaction.
         self._lanes: dict[Lane, _LaneChunks] = {}
         self._letters: dict[int, DeadLetter] = {}  # by number, oldest first
         self._last_id = 0
         self._last_letter = 0
         self._events = 0  # in `_lanes`
         self._bytes = 0  # payloads in `_lanes`
-        self._letter_bytes = 0  # what `_letters` count for
-        self._size = 0  # what everything counts for
+        self._letter_bytes = 0  # estimated size of `_letters`
+        self._size = 0  # estimated size of everything
         self._commits = 0
 
     async def open(self) -> Sequence[Backlog]:
-        """Ready at once; what waits is what an earlier life of this object left."""
+        """Open, and return the backlog of each lane: events stored before an earlier `close` of this object."""
         self._open = True
         return [
             Backlog(
                 lane,
-                events=sum(stored.chunk.count for stored in found.chunks.values()),
-                bytes=found.bytes,
-                oldest_stored_at=found.chunks[found.ids[0]].stored_at,
+                events=sum(stored.chunk.count for stored in lane_chunks.chunks.values()),
+                bytes=lane_chunks.bytes,
+                oldest_stored_at=lane_chunks.chunks[lane_chunks.ids[0]].stored_at,
             )
-            for lane, found in self._lanes.items()
-            if found.ids
+            for lane, lane_chunks in self._lanes.items()
+            if lane_chunks.ids
         ]
 
     async def close(self) -> None:
-        """Let go."""
+        """Close. The contents stay in this object."""
         self._open = False
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
-        """Keep all of it, or none."""
+        """Store all of the chunks and dead letters, or none."""
         self._check_open()
         self._check_space(chunks, letters)
         return self._store(chunks, letters)
 
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
-        """The lane's oldest chunks above `after` that fit both limits, and one more."""
+        """Return the lane's oldest chunks above `after` that fit both limits, and one more."""
         self._check_open()
-        found = self._lanes.get(lane)
-        if not found:
+        lane_chunks = self._lanes.get(lane)
+        if not lane_chunks:
             return []
-        start = bisect_right(found.ids, after)
-        ahead = (found.chunks[found.ids[index]] for index in range(start, len(found.ids)))
-        return list(take_within((max_events, max_bytes), ahead, events_and_bytes))
+        ids, chunks = lane_chunks.ids, lane_chunks.chunks
+        following = (chunks[ids[index]] for index in range(bisect_right(ids, after), len(ids)))
+        return list(take_within((max_events, max_bytes), following, events_and_bytes))
 
     async def acknowledge(
         self,
@@ -96,24 +98,26 @@ class MemorySpool:
         letters: Sequence[DeadLetter] = (),
         rest: Chunk | None = None,
     ) -> None:
-        """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
+        """Remove the chunks, store the dead letters, and store `rest` under the first of the IDs."""
         self._check_open()
         if rest and (rest.lane != lane or not ids):
-            raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
-        found = self._lanes.get(lane)
-        if ids and (not found or len(set(ids)) != len(ids) or any(number not in found.chunks for number in ids)):
-            raise KeyError(f"not all of {list(ids)} wait in {lane}: they were settled before")
-        if ids and found:
-            stored_at = min(found.chunks[number].stored_at for number in ids)
+            raise ValueError("`rest` must be of the acknowledged lane, and needs the ID of an acknowledged chunk")
+        lane_chunks = self._lanes.get(lane)
+        if ids and (
+            not lane_chunks or len(set(ids)) != len(ids) or any(number not in lane_chunks.chunks for number in ids)
+        ):
+            raise KeyError(f"cannot acknowledge chunks {list(ids)} of {lane}: some were acknowledged before")
+        if ids and lane_chunks:
+            stored_at = min(lane_chunks.chunks[number].stored_at for number in ids)
             for number in ids:
-                self._remove(found, number)
+                self._remove(lane_chunks, number)
             if rest:
-                self._insert(found, StoredChunk(ids[0], rest, stored_at))
+                self._insert(lane_chunks, StoredChunk(ids[0], rest, stored_at))
         self._store((), letters)
         self._purge_beyond(self._max_bytes + acknowledge_reserve(self._max_bytes))
 
     def statistics(self) -> SpoolStatistics:
-        """A snapshot."""
+        """Return a snapshot of the counts."""
         return SpoolStatistics(
             events=self._events,
             bytes=self._bytes,
@@ -126,55 +130,53 @@ class MemorySpool:
     async def dead_letters(
         self, after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS
     ) -> Sequence[tuple[int, DeadLetter]]:
-        """Those that match, with a number above `after`, oldest first."""
+        """Return matching dead letters with a number above `after`, oldest first, at most `limit`."""
         self._check_open()
-        found = ((number, letter) for number, letter in self._letters.items() if number > after)
-        matching = ((number, letter) for number, letter in found if where.matches(letter))
-        return [pair for pair, _ in zip(matching, range(limit), strict=False)]
+        pairs = self._letters.items()
+        matching = ((number, letter) for number, letter in pairs if number > after and where.matches(letter))
+        return list(islice(matching, limit))
 
     async def dead_letter(self, number: int) -> DeadLetter:
-        """One of them."""
+        """Return one dead letter. Raises `KeyError` when it does not exist."""
         self._check_open()
         return self._letters[number]
 
     async def count_dead_letters(self, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> int:
-        """How many match."""
+        """Return the number of matching dead letters."""
         self._check_open()
         return sum(where.matches(letter) for letter in self._letters.values())
 
     async def discard(self, numbers: Sequence[int]) -> int:
-        """Let letters go for good; how many of them were there."""
+        """Delete these dead letters, and return how many of them existed."""
         self._check_open()
-        there = {number for number in numbers if number in self._letters}
-        for number in there:
+        existing = {number for number in numbers if number in self._letters}
+        for number in existing:
             self._remove_letter(number)
-        return len(there)
+        return len(existing)
 
     async def replay(
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter] = ()
     ) -> Sequence[StoredChunk]:
-        """Let letters go and keep what became of them."""
+        """Delete these dead letters and store the chunks and dead letters that replace them."""
         self._check_open()
         if len(set(numbers)) != len(numbers) or any(number not in self._letters for number in numbers):
-            raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
+            raise KeyError(f"cannot replay dead letters {list(numbers)}: some were replayed or discarded before")
         self._check_space(chunks, letters)
         for number in numbers:
             self._remove_letter(number)
         return self._store(chunks, letters)
 
     async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Let go, from the oldest on, of letters from before `since` and of those beyond `max_bytes`; how many."""
+        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`."""
         self._check_open()
-        gone = 0
+        deleted = 0
         while self._letters:
             number, letter = next(iter(self._letters.items()))
             if letter.at >= since and self._letter_bytes <= max_bytes:
                 break
             self._remove_letter(number)
-            gone += 1
-        return gone
-
-    # What the calls are made of.
+            deleted += 1
+        return deleted
 
     def _check_open(self) -> None:
         if not self._open:
@@ -183,8 +185,8 @@ class MemorySpool:
     def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         if (size := size_of(chunks, letters)) + self._size > self._max_bytes:
             raise SpoolFull(
-                f"the spool may hold spool.max_bytes = {self._max_bytes} bytes and holds {self._size}: "
-                f"{size} more do not fit. Send again when events have left, or raise spool.max_bytes"
+                f"the spool is full: it holds {self._size} of {self._max_bytes} bytes (spool.max_bytes), and {size} "
+                "more do not fit. Send the request again when events have been delivered, or raise spool.max_bytes"
             )
 
     def _store(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
@@ -202,21 +204,21 @@ class MemorySpool:
         self._commits += 1
         return stored
 
-    def _insert(self, found: _LaneChunks, stored: StoredChunk) -> None:
-        position = bisect_left(found.ids, stored.id)
-        found.ids.insert(position, stored.id)
-        found.chunks[stored.id] = stored
+    def _insert(self, lane_chunks: _LaneChunks, stored: StoredChunk) -> None:
+        position = bisect_left(lane_chunks.ids, stored.id)
+        lane_chunks.ids.insert(position, stored.id)
+        lane_chunks.chunks[stored.id] = stored
         size = len(stored.chunk.payload)
-        found.bytes += size
+        lane_chunks.bytes += size
         self._bytes += size
         self._size += size + CHUNK_OVERHEAD
         self._events += stored.chunk.count
 
-    def _remove(self, found: _LaneChunks, number: ChunkId) -> None:
-        del found.ids[bisect_left(found.ids, number)]
-        stored = found.chunks.pop(number)
+    def _remove(self, lane_chunks: _LaneChunks, number: ChunkId) -> None:
+        del lane_chunks.ids[bisect_left(lane_chunks.ids, number)]
+        stored = lane_chunks.chunks.pop(number)
         size = len(stored.chunk.payload)
-        found.bytes -= size
+        lane_chunks.bytes -= size
         self._bytes -= size
         self._size -= size + CHUNK_OVERHEAD
         self._events -= stored.chunk.count
@@ -226,11 +228,15 @@ class MemorySpool:
         self._letter_bytes -= size
         self._size -= size
 
-    def _purge_beyond(self, maximum: int) -> None:
-        """Make room from the oldest letters on: a spool that cannot settle would never be less full."""
-        gone = 0
-        while self._size > maximum and self._letters:
+    def _purge_beyond(self, max_size: int) -> None:
+        """Delete the oldest dead letters while the spool exceeds `max_size`, so that acknowledgements stay possible."""
+        deleted = 0
+        while self._size > max_size and self._letters:
             self._remove_letter(next(iter(self._letters)))
-            gone += 1
-        if gone:
-            log.error("the spool is full of dead letters: the oldest %d were let go", gone)
+            deleted += 1
+        if deleted:
+            log.error(
+                "deleted the oldest %d dead letters: the spool was full and acknowledgements need space. Raise "
+                "spool.max_bytes or lower spool.dead_letter_bytes",
+                deleted,
+            )

@@ -1,4 +1,4 @@
-"""What every spool engine promises. Nothing outside this room knows which engine it is."""
+"""The interface of a spool engine. Code outside this package depends on this interface, not on an engine."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from gateway.telemetry import SpoolStatistics
 
 
 class SpoolFull(GatewayError):
-    """Nothing of the transaction was taken, for want of room. Room comes back as events leave."""
+    """The transaction was rejected as a whole for lack of space. Space becomes free as events are delivered."""
 
 
 class SpoolUnavailable(GatewayError):
-    """Nothing of the transaction was taken: the disk is full or read-only, an I/O error, or the spool is closed."""
+    """The transaction was rejected as a whole: disk full or read-only, an I/O error, or the spool is closed."""
 
 
 class Spool(Protocol):
     """Durable, transactional store of chunks and dead letters.
 
-    One user at a time: `open` refuses a second process. Calls may overlap; they take effect one after the other in the
-    order in which they were made, and return in that order. After any exception the spool is as it was before the call.
+    One process at a time: `open` fails while another process has the spool open. Calls may overlap; they take effect
+    one after the other in the order in which they were made, and return in that order. After any exception the spool is
+    as it was before the call.
     """
 
     async def open(self) -> Sequence[Backlog]:
-        """Make it ready; what waits from before, by lane. Time and memory do not grow with the backlog.
+        """Open the spool and return the stored backlog of each lane. Time and memory do not grow with the backlog.
 
-        Raises `SpoolUnavailable` when it is not ours to use: locked by another process, not writable, of a newer
-        version.
+        Raises `SpoolUnavailable` when the spool cannot be used: locked by another process, not writable, or written
+        by a newer version.
         """
         ...
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
-        """Keep all of it, or none. Durable when this returns. IDs grow, over the life of the spool and all lanes.
+        """Store all of the chunks and dead letters, or none. They are durable when this returns.
 
-        Raises `SpoolFull` and `SpoolUnavailable`.
+        IDs increase over the life of the spool, across all lanes. Raises `SpoolFull` and `SpoolUnavailable`.
         """
         ...
 
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
-        """The lane's oldest whole chunks with an ID above `after` that fit both limits.
+        """Return the lane's oldest whole chunks with an ID above `after` that fit both limits, and one chunk more.
 
-        One more follows, if there is one, for the caller to see what comes next (its `stored_at`). The first
-        chunk is returned even if it is larger than the limits. Empty when nothing is there.
+        The additional chunk, if there is one, shows the caller the age of the next chunk (`stored_at`). The first chunk
+        is returned even if it is larger than the limits. Empty when the lane has no chunk above `after`.
         Raises `SpoolUnavailable`.
         """
         ...
@@ -55,23 +56,23 @@ class Spool(Protocol):
         letters: Sequence[DeadLetter] = (),
         rest: Chunk | None = None,
     ) -> None:
-        """In one transaction: remove these chunks, keep the dead letters, and keep `rest` under the first of the IDs.
+        """In one transaction: remove these chunks, store the dead letters, and store `rest` under the first of the IDs.
 
-        `rest` is what of the batch is not settled yet; being under an ID that was read already, it is not read again
-        before a restart. Works when the spool is full: room is kept for it. Settlements may take effect together, and
-        then later than calls that were made after them.
-        Raises `SpoolUnavailable`; `KeyError` when an ID is not there (settled twice).
+        `rest` holds the events of the batch that are still to be delivered. Its ID is one that was read already, so it
+        is not read again before a restart. Works on a full spool: space is reserved for it. Concurrent
+        acknowledgements may share a transaction, and then take effect later than calls that were made after them.
+        Raises `SpoolUnavailable`, and `KeyError` when a chunk does not exist (acknowledged twice).
         """
         ...
 
     async def dead_letters(self, after: int = 0, limit: int = 100) -> Sequence[tuple[int, DeadLetter]]:
-        """Dead letters with their numbers, oldest first, with a number above `after`."""
+        """Return dead letters with their numbers, oldest first, with a number above `after`."""
         ...
 
     def statistics(self) -> SpoolStatistics:
-        """A snapshot, without waiting."""
+        """Return a snapshot of the counts, without I/O."""
         ...
 
     async def close(self) -> None:
-        """Finish what was begun and let go. Later calls raise `SpoolUnavailable`. Closing twice is harmless."""
+        """Complete pending calls and close. Later calls raise `SpoolUnavailable`. Closing twice is harmless."""
         ...

@@ -1,4 +1,4 @@
-"""How large things are, and how much room is kept: the arithmetic that both engines share."""
+"""Size estimates of chunks and dead letters, and the reserve for acknowledgements: shared by both engines."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from gateway.model import EVENT_SEPARATOR, Chunk, DeadLetter, StoredChunk
 T = TypeVar("T")
 
 CHUNK_OVERHEAD = 160
-"""Bytes that a chunk takes beside its payload: its row, its lane's name, its share of the tree above."""
+"""Bytes that a chunk takes in addition to its payload: its row, its lane's name, its share of the B-tree."""
 
 DEAD_LETTER_OVERHEAD = 160
-"""Bytes that a dead letter takes beside its texts and its event."""
+"""Bytes that a dead letter takes in addition to its texts and its event."""
 
 _MIB = 2**20
 
 
 def acknowledge_reserve(max_bytes: int) -> int:
-    """Bytes beyond the cap that only `settle` may use: one batch whose every event is refused fits many times over."""
+    """Return the bytes beyond `max_bytes` that only `acknowledge` may use.
+
+    A batch whose events all become dead letters fits several times over.
+    """
     return min(64 * _MIB, max(_MIB, max_bytes // 16))
 
 
 def dead_letter_size(letter: DeadLetter) -> int:
-    """Bytes that a dead letter counts for."""
+    """Return the estimated size of a dead letter in bytes."""
     return DEAD_LETTER_OVERHEAD + len(letter.message) + len(letter.code) + len(letter.event or b"")
 
 
 def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
-    """Bytes that all of it counts for."""
+    """Return the estimated size of chunks and dead letters in bytes."""
     size = 0
     for chunk in chunks:
         size += CHUNK_OVERHEAD + len(chunk.payload)
@@ -39,24 +42,24 @@ def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
 
 
 def events_and_bytes(stored: StoredChunk) -> tuple[int, int]:
-    """Events and bytes of a chunk."""
+    """Return the events and the payload bytes of a chunk."""
     return stored.chunk.count, len(stored.chunk.payload)
 
 
 def take_within(limits: tuple[int, int], chunks: Iterable[T], weight: Callable[[T], tuple[int, int]]) -> Iterator[T]:
-    """The leading chunks that fit both limits (events, joined bytes), the first in any case, and one more to follow.
+    """Yield the leading chunks that fit both limits (events, joined bytes), and then one chunk more.
 
-    `weight` says events and bytes of one.
+    The first chunk is yielded even if it exceeds the limits. `weight` returns the events and bytes of a chunk.
     """
     max_events, max_bytes = limits
     events, size = 0, -len(EVENT_SEPARATOR)  # there is one separator less than there are chunks
-    for position, one in enumerate(chunks):
-        yield one
-        its_events, its_bytes = weight(one)
-        events += its_events
-        size += its_bytes + len(EVENT_SEPARATOR)
+    for position, chunk in enumerate(chunks):
+        yield chunk
+        chunk_events, chunk_bytes = weight(chunk)
+        events += chunk_events
+        size += chunk_bytes + len(EVENT_SEPARATOR)
         if position and (events > max_events or size > max_bytes):
             return
         if events > max_events or size > max_bytes:
-            # The first alone is beyond the limits: whatever comes next is the one more.
+            # The first chunk alone exceeds the limits: the next chunk is the additional one.
             max_events = max_bytes = 0

@@ -1,7 +1,7 @@
-"""Kill a real gateway again and again while a shop sends and Meta has bad days; then let the judge speak.
+"""Kills a real gateway repeatedly while a client sends events and the Meta sandbox fails; then verifies the result.
 
-`python -m tests.crash.kill --kills 30 --seed 7` replays a run, as far as the machine lets it; `make soak` runs it for
-long.
+`python -m tests.crash.kill --kills 30 --seed 7` repeats the random choices of a run; timing still differs. `make soak`
+runs it for ten minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from random import Random
 
 from gateway.demo.subprocesses import Subprocess
 from gateway.model import GatewayError, JsonObject
-from tests.crash import judge
+from tests.crash import verifier
 
 WRITE_KEY = "wk"
 EVENT_SET = "1148872185708962"
@@ -62,31 +62,31 @@ upload.graph_url = "{meta}"
 
 
 def event(number: int) -> JsonObject:
-    """A sale that the judge can tell from its number. Every tenth has a currency that Meta refuses."""
+    """Return a purchase whose fields follow from its number. Every tenth has a currency that Meta rejects."""
     return {
         "type": "track",
         "event": "Order Completed",
         "messageId": f"m-{number}",
         "originalTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60)),
-        "context": {"traits": {"email": judge.email(number)}},
+        "context": {"traits": {"email": verifier.email(number)}},
         "properties": {
             "order_id": f"o-{number}",
             "total": number + 0.5,
-            "currency": "ZZZ" if judge.is_bad(number) else "EUR",
+            "currency": "ZZZ" if verifier.is_rejected(number) else "EUR",
         },
     }
 
 
 @dataclass
-class Shop:
-    """Sends one batch after the other, each until it is heard that it was taken."""
+class Client:
+    """Sends one batch after the other, and retries each until the gateway accepts it."""
 
     url: str
     random: Random
     sent: int = 0
     acknowledged: list[int] = field(default_factory=list)
-    unheard: set[int] = field(default_factory=set)
-    """Events of requests whose answer was not heard at least once."""
+    unanswered: set[int] = field(default_factory=set)
+    """Events of requests that got no response at least once."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -102,13 +102,13 @@ class Shop:
         while not self.stop.is_set():
             request = urllib.request.Request(f"{self.url}/v1/batch", body, {"Authorization": authorization})
             try:
-                with urllib.request.urlopen(request, timeout=5) as answer:
-                    assert json.load(answer)["rejected"] == []
-            except urllib.error.HTTPError as refusal:
-                if refusal.code != 503:
+                with urllib.request.urlopen(request, timeout=5) as response:
+                    assert json.load(response)["rejected"] == []
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
                     raise
             except (OSError, ValueError):
-                self.unheard.update(numbers)
+                self.unanswered.update(numbers)
             else:
                 self.acknowledged += numbers
                 return
@@ -116,7 +116,10 @@ class Shop:
 
 
 def run(folder: Path, kills: int, seed: int, seconds: float = 0.0) -> JsonObject:
-    """So many kills, or for so long; what the judge found."""
+    """Run until there were `kills` kills and `seconds` have passed, and return the verified counts.
+
+    Raises `AssertionError` with the seed when the verification fails.
+    """
     random = Random(seed)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -126,57 +129,57 @@ def run(folder: Path, kills: int, seed: int, seconds: float = 0.0) -> JsonObject
         (folder / "gateway.toml").write_text(settings(folder, meta, port))
         for fault in FAULTS:
             _post(f"{meta}/_sandbox/faults", fault)
-        shop = Shop(f"http://127.0.0.1:{port}", Random(seed + 1))
-        sending = threading.Thread(target=shop.run)
+        client = Client(f"http://127.0.0.1:{port}", Random(seed + 1))
+        sending = threading.Thread(target=client.run)
         sending.start()
-        instants: list[float] = []
-        begun = time.monotonic()
+        kill_times: list[float] = []
+        started = time.monotonic()
         try:
-            while len(instants) < kills or time.monotonic() - begun < seconds:
-                instants.append(_one_life(folder, random))
+            while len(kill_times) < kills or time.monotonic() - started < seconds:
+                kill_times.append(_run_and_kill(folder, random))
         finally:
-            shop.stop.set()
+            client.stop.set()
             sending.join()
         urllib.request.urlopen(urllib.request.Request(f"{meta}/_sandbox/faults", method="DELETE")).close()
-        fresh = _last_life(folder, shop)
+        last_run = _run_until_drained(folder, client)
         evidence = {
-            "sent": shop.sent,
-            "acknowledged": shop.acknowledged,
-            "unheard": sorted(shop.unheard),
-            "kills": instants,
-            "fresh": fresh,
+            "sent": client.sent,
+            "acknowledged": client.acknowledged,
+            "unanswered": sorted(client.unanswered),
+            "kills": kill_times,
+            "last_run": last_run,
             "meta": meta,
             "log": (folder / "gateway.log").read_text(),
         }
         (folder / "evidence.json").write_text(json.dumps(evidence))
-        judged = subprocess.run(
-            [sys.executable, "-m", "tests.crash.judge", str(folder)],
+        verification = subprocess.run(
+            [sys.executable, "-m", "tests.crash.verifier", str(folder)],
             capture_output=True,
             text=True,
             check=False,
             cwd=Path(__file__).parents[2],
             timeout=120,
         )
-    if judged.returncode:
-        raise AssertionError(f"seed {seed}:\n{judged.stdout[-4000:]}{judged.stderr[-4000:]}")
-    verdict: JsonObject = json.loads(judged.stdout)
-    return {"seed": seed, **verdict}
+    if verification.returncode:
+        raise AssertionError(f"seed {seed}:\n{verification.stdout[-4000:]}{verification.stderr[-4000:]}")
+    counts: JsonObject = json.loads(verification.stdout)
+    return {"seed": seed, **counts}
 
 
 def _gateway(folder: Path) -> Subprocess:
     return Subprocess(folder, "gateway", ["gateway", "serve", "--config", str(folder / "gateway.toml")])
 
 
-def _one_life(folder: Path, random: Random) -> float:
-    """Start, live for a while, die; the unix time of the death."""
+def _run_and_kill(folder: Path, random: Random) -> float:
+    """Start a gateway, kill it after a random time, and return the unix time of the kill."""
     process = _gateway(folder)
-    how = random.random()
-    if how < 0.15:  # while it starts
+    phase = random.random()
+    if phase < 0.15:  # while it starts
         time.sleep(random.uniform(0.05, 0.6))
     else:
         process.started()
         time.sleep(random.uniform(0.0, 0.6))
-        if how < 0.3:  # while it drains
+        if phase < 0.3:  # while it drains
             process.process.send_signal(signal.SIGTERM)
             time.sleep(random.uniform(0.0, 0.15))
     at = time.time()
@@ -184,24 +187,24 @@ def _one_life(folder: Path, random: Random) -> float:
     return at
 
 
-def _last_life(folder: Path, shop: Shop) -> list[int]:
-    """All is well again: a fresh batch gets through, and nothing waits any more."""
+def _run_until_drained(folder: Path, client: Client) -> list[int]:
+    """Start a gateway without faults, send one more batch, wait until the backlog is empty, and return the batch."""
     process = _gateway(folder).started()
-    shop.stop.clear()
-    fresh = range(shop.sent, shop.sent + 20)
-    shop.send(fresh)
+    client.stop.clear()
+    numbers = range(client.sent, client.sent + 20)
+    client.send(numbers)
     deadline = time.monotonic() + 60
     while _get(f"{process.addresses['admin']}/status")["ledger"]["waiting"]:
         assert time.monotonic() < deadline, "the backlog does not drain"
         time.sleep(0.05)
     assert process.stop() == 0
-    return list(fresh)
+    return list(numbers)
 
 
 def _get(url: str) -> JsonObject:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        found: JsonObject = json.load(answer)
-        return found
+    with urllib.request.urlopen(url, timeout=10) as response:
+        body: JsonObject = json.load(response)
+        return body
 
 
 def _post(url: str, body: JsonObject) -> None:
@@ -213,13 +216,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
-    asked = parser.parse_args()
-    print(f"seed {asked.seed}", flush=True)
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="gateway-crash-") as name, contextlib.suppress(KeyboardInterrupt):
         try:
-            print(json.dumps(run(Path(name), asked.kills, asked.seed, asked.seconds), indent=2))
+            print(json.dumps(run(Path(name), options.kills, options.seed, options.seconds), indent=2))
         except (AssertionError, GatewayError) as error:
-            raise SystemExit(f"seed {asked.seed}: {error}") from error
+            raise SystemExit(f"seed {options.seed}: {error}") from error
 
 
 if __name__ == "__main__":

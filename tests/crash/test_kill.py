@@ -1,4 +1,4 @@
-"""Killed at random instants, again and again, the gateway loses nothing that it acknowledged."""
+"""A gateway that is killed repeatedly at random instants loses no acknowledged event."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.crash import kill
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
+def test_thirty_kills_lose_no_acknowledged_event(tmp_path: Path) -> None:
     seed = int(os.environ.get("GATEWAY_CRASH_SEED", "0")) or int.from_bytes(os.urandom(3))
-    verdict = kill.run(tmp_path, kills=30, seed=seed)
-    print(verdict)
-    assert verdict["kills"] == 30
-    assert verdict["lost"] == 0
+    counts = kill.run(tmp_path, kills=30, seed=seed)
+    print(counts)
+    assert counts["kills"] == 30
+    assert counts["lost"] == 0

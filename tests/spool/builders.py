@@ -1,4 +1,4 @@
-"""Chunks, dead letters and spools with defaults, so that a test shows what it is about and no more."""
+"""Builders of chunks, dead letters and spools with defaults, so that a test sets only the values that it checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME: Final = "spool.sqlite"
 
 
 class Clock:
-    """Unix seconds that pass when a test says so."""
+    """A clock in unix seconds that only a test advances."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -33,22 +33,22 @@ class Clock:
 
 
 def chunk(*bodies: bytes, lane: Lane = LANE, expires_at: int = 1_700_600_000) -> Chunk:
-    """A chunk of these events, or of one."""
+    """Return a chunk of these events, or of one default event."""
     events = bodies or (b'{"event_name":"Purchase"}',)
     return Chunk(lane, len(events), expires_at, join_events(events))
 
 
 def bulk(events: int = 10, size: int = 600, lane: Lane = LANE) -> Chunk:
-    """A chunk of a given size."""
+    """Return a chunk of `events` events of `size` bytes each."""
     return chunk(*[b'{"n":"' + b"x" * (size - 8) + b'"}'] * events, lane=lane)
 
 
 def letter(number: int = 0, **changes: object) -> DeadLetter:
-    """A dead letter of an event that Meta refused."""
-    given: dict[str, object] = {
+    """Return a dead letter of an event that Meta rejected."""
+    fields: dict[str, object] = {
         "stage": Stage.UPLOAD,
         "code": "event_refused",
-        "message": "Meta refuses the event's user data. Send an email or a phone number.",
+        "message": "Meta rejected the event's user data. Send an email or a phone number.",
         "destination": "store",
         "source": None,
         "lane": LANE,
@@ -58,43 +58,44 @@ def letter(number: int = 0, **changes: object) -> DeadLetter:
         "event": b'{"n":%d}' % number,
         **changes,
     }
-    return DeadLetter(**given)  # type: ignore[arg-type] # the names are the fields
+    return DeadLetter(**fields)  # type: ignore[arg-type] # the keys are the names of the fields
 
 
 def sqlite(folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> SqliteSpool:
-    """A spool in a file of this folder."""
+    """Return an sqlite spool in this directory."""
     return SqliteSpool(folder / NAME, max_bytes=max_bytes, clock=clock, free_disk=lambda _: 2**60)
 
 
 def engine(name: str, folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> StorageEngine:
-    """A spool of either engine."""
+    """Return a spool of the named engine."""
     return sqlite(folder, clock, max_bytes) if name == "sqlite" else MemorySpool(max_bytes=max_bytes, clock=clock)
 
 
 async def fill(spool: StorageEngine) -> list[StoredChunk]:
-    """Append until it is full."""
-    taken: list[StoredChunk] = []
+    """Append chunks until the spool is full, and return them."""
+    stored: list[StoredChunk] = []
     try:
         while True:
-            taken += await spool.append([bulk(100, 600)], [])
+            stored += await spool.append([bulk(100, 600)], [])
     except SpoolFull:
-        return taken
+        return stored
 
 
-async def everything(spool: StorageEngine, lane: Lane = LANE) -> list[StoredChunk]:
-    """All chunks of a lane, read as a lane reads them: by cursor."""
-    found: list[StoredChunk] = []
-    while step := await spool.read(lane, found[-1].id if found else START, 3, 2000):
-        found += step
-    return found
+async def read_all(spool: StorageEngine, lane: Lane = LANE) -> list[StoredChunk]:
+    """Return all chunks of a lane, read page by page with a cursor, as delivery reads them."""
+    chunks: list[StoredChunk] = []
+    while page := await spool.read(lane, chunks[-1].id if chunks else START, 3, 2000):
+        chunks += page
+    return chunks
 
 
 def payloads(stored: Sequence[StoredChunk]) -> list[bytes]:
-    return [one.chunk.payload for one in stored]
+    """Return the payloads of stored chunks."""
+    return [item.chunk.payload for item in stored]
 
 
-def crash(folder: Path, into: Path) -> Path:
-    """The files as they are at this instant, as a process that is killed leaves them."""
+def copy_files(folder: Path, into: Path) -> Path:
+    """Copy the files in their current state, which is the state after a kill of the process, and return the copy."""
     into.mkdir()
     for path in folder.iterdir():
         if path.is_file():

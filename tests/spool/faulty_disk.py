@@ -1,8 +1,8 @@
-"""A disk between SQLite and the real one that breaks when a test says so, and that forgets what was not synced.
+"""A SQLite VFS that injects disk faults and simulates power cuts.
 
-It counts what changes the disk (writes, syncs, truncations, deletions) and can fail any of them: with an I/O error,
-with no space, or after half a write. `power_cut` writes what a real disk may hold after one: everything that was
-synced, and any part of what was not.
+It counts the operations that change the disk (writes, syncs, truncations, deletions) and can fail any of them: with an
+I/O error, with no space, or after half a write. `power_cut` writes a possible state of a real disk after a power cut:
+everything that was synced, and a random part of the rest.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ _NAMES = count()
 
 @dataclass
 class Fault:
-    """The `at`-th change of the disk fails, and as many after it as `times` says."""
+    """Fails `times` consecutive changes of the disk, from the `at`-th on."""
 
     at: int
     code: int = apsw.SQLITE_IOERR_WRITE
     times: int = 1
     half: bool = False
-    """Whether a write that fails leaves half of itself."""
+    """Whether a failed write writes the first half of its data."""
     only: str = ""
-    """`write`, `sync`, `truncate` or `delete`: nothing else counts; empty: everything does."""
+    """Count and fail only `write`, `sync`, `truncate` or `delete`; empty for all of them."""
     fired: int = 0
+    """Changes that failed."""
 
 
 @dataclass
 class _Content:
-    """What a file would hold after a power cut."""
+    """The content of a file, split into the synced part and the changes that a power cut may lose."""
 
     synced: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)
@@ -60,7 +61,7 @@ def _apply(content: bytearray, change: tuple[int, bytes | None]) -> None:
 
 
 class Disk(apsw.VFS):
-    """Register with `with Disk() as disk:` and give `disk.name` to the spool."""
+    """Registered by `with Disk() as disk:`; a spool uses it when `vfs` is `disk.name`."""
 
     def __init__(self) -> None:
         self.name = f"disk-{next(_NAMES)}"
@@ -76,8 +77,8 @@ class Disk(apsw.VFS):
         self.unregister()
 
     @contextmanager
-    def broken(self, fault: Fault) -> Iterator[Fault]:
-        """Let it fail for a while; changes are counted from here."""
+    def failing(self, fault: Fault) -> Iterator[Fault]:
+        """Apply a fault inside the `with` block; changes are counted from its start."""
         self.changes, self.fault = 0, fault
         try:
             yield fault
@@ -85,7 +86,7 @@ class Disk(apsw.VFS):
             self.fault = None
 
     def step(self, kind: str) -> Fault | None:
-        """Count a change; the fault that hits it."""
+        """Count a change, and return the fault if the change must fail."""
         fault = self.fault
         if fault and fault.only not in {"", kind}:
             return None
@@ -96,21 +97,21 @@ class Disk(apsw.VFS):
         return None
 
     def power_cut(self, into: Path, random: Random) -> None:
-        """Write the files as they may be after a power cut, in sectors that came through or did not."""
+        """Write the files in a possible state after a power cut: each unsynced sector is written or lost at random."""
         into.mkdir()
         for name, content in self.contents.items():
-            left = bytearray(content.synced)
+            remaining = bytearray(content.synced)
             for offset, written in content.pending:
                 if written is None:
                     if random.random() < 0.5:
-                        del left[offset:]
+                        del remaining[offset:]
                     continue
                 for start in range(0, len(written), SECTOR):
                     if random.random() < 0.5:
-                        _apply(left, (offset + start, written[start : start + SECTOR]))
-            (into / Path(name).name).write_bytes(left)
+                        _apply(remaining, (offset + start, written[start : start + SECTOR]))
+            (into / Path(name).name).write_bytes(remaining)
 
-    # What SQLite calls.
+    # Methods that SQLite calls.
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802
         return _File(self, name, flags)
@@ -122,7 +123,7 @@ class Disk(apsw.VFS):
         self.contents.pop(filename, None)
 
     def excepthook(self, *_: object) -> bool:
-        """The faults are no news."""
+        """Do not print the exceptions that are raised on purpose."""
         return True
 
 

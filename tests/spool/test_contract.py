@@ -1,4 +1,4 @@
-"""What every engine promises, held against each of them."""
+"""Tests of the `Spool` and `DeadLetterStore` interfaces, run against every engine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.spool.builders import (
     bulk,
     chunk,
     engine,
-    everything,
     fill,
     letter,
     payloads,
+    read_all,
 )
 
 
@@ -46,9 +46,9 @@ async def test_chunks_are_read_in_the_order_in_which_they_were_appended(spool: S
 
     ids = [stored.id for stored in [*first, *second]]
     assert ids == sorted(set(ids))
-    assert payloads(await everything(spool)) == [b"1", b"3", b"4"]
-    assert payloads(await everything(spool, OTHER)) == [b"2"]
-    assert [*await everything(spool), *await everything(spool, OTHER)] == [first[0], *second, first[1]]
+    assert payloads(await read_all(spool)) == [b"1", b"3", b"4"]
+    assert payloads(await read_all(spool, OTHER)) == [b"2"]
+    assert [*await read_all(spool), *await read_all(spool, OTHER)] == [first[0], *second, first[1]]
 
 
 async def test_overlapping_calls_take_effect_and_return_in_the_order_in_which_they_were_made(
@@ -65,20 +65,20 @@ async def test_overlapping_calls_take_effect_and_return_in_the_order_in_which_th
 
     assert returned == list(range(50))
     assert ids == sorted(ids)
-    assert payloads(await everything(spool)) == [b"%d" % number for number in range(50)]
+    assert payloads(await read_all(spool)) == [b"%d" % number for number in range(50)]
 
 
-async def test_a_chunk_keeps_all_that_was_said_of_it(spool: StorageEngine, clock: Clock) -> None:
+async def test_a_chunk_is_read_back_unchanged(spool: StorageEngine, clock: Clock) -> None:
     clock.now = 1_700_000_123.25
-    given = chunk(b'{"a":1}', '{"b":"Zoë"}'.encode(), expires_at=1_700_000_999)
-    (stored,) = await spool.append([given], [])
+    original = chunk(b'{"a":1}', '{"b":"Zoë"}'.encode(), expires_at=1_700_000_999)
+    (stored,) = await spool.append([original], [])
 
     (read,) = await spool.read(LANE, START, ALL, ALL)
-    assert (read.chunk, read.stored_at) == (given, 1_700_000_123.25)
+    assert (read.chunk, read.stored_at) == (original, 1_700_000_123.25)
     assert read == stored
 
 
-async def test_reading_stops_at_the_limits_and_shows_one_more(spool: StorageEngine) -> None:
+async def test_a_read_returns_the_chunks_within_the_limits_and_one_more(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"aa", b"bb"), chunk(b"cc"), chunk(b"dd"), chunk(b"ee"), chunk(b"ff")], [])
 
     async def read(after: int, max_events: int, max_bytes: int) -> list[bytes]:
@@ -94,29 +94,29 @@ async def test_reading_stops_at_the_limits_and_shows_one_more(spool: StorageEngi
     assert await spool.read(OTHER, START, ALL, ALL) == []
 
 
-async def test_settling_removes_the_chunks_and_keeps_the_letters(spool: StorageEngine) -> None:
+async def test_acknowledge_removes_the_chunks_and_stores_the_dead_letters(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3"), chunk(b"4")], [])
     await spool.acknowledge(LANE, [stored[0].id, stored[2].id], [letter(7)])
 
-    assert payloads(await everything(spool)) == [b"2", b"4"]
-    assert [found for _, found in await spool.dead_letters()] == [letter(7)]
+    assert payloads(await read_all(spool)) == [b"2", b"4"]
+    assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [letter(7)]
 
 
-async def test_the_rest_of_a_batch_stays_under_its_first_id_and_age(spool: StorageEngine, clock: Clock) -> None:
+async def test_the_rest_of_a_batch_keeps_the_first_id_and_the_oldest_time(spool: StorageEngine, clock: Clock) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2", b"3"), chunk(b"4")], [])
     clock.now += 100
     await spool.acknowledge(LANE, [stored[0].id, stored[1].id], [letter(1)], rest=chunk(b"3"))
 
-    kept, last = await everything(spool)
+    kept, last = await read_all(spool)
     assert (kept.id, kept.chunk, kept.stored_at) == (stored[0].id, chunk(b"3"), stored[0].stored_at)
     assert last == stored[2]
     assert payloads(await spool.read(LANE, stored[1].id, ALL, ALL)) == [b"4"]
     await spool.acknowledge(LANE, [kept.id])
-    assert await everything(spool) == [last]
+    assert await read_all(spool) == [last]
 
 
 @pytest.mark.parametrize("ids", [[0], [0, 1], [1, 0], [1, 1], [99], [1, 99]])
-async def test_settling_what_is_not_there_is_an_error_and_changes_nothing(spool: StorageEngine, ids: list[int]) -> None:
+async def test_acknowledging_a_missing_chunk_fails_and_changes_nothing(spool: StorageEngine, ids: list[int]) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3")], [])
     await spool.acknowledge(LANE, [stored[0].id])
     before = spool.statistics()
@@ -126,29 +126,29 @@ async def test_settling_what_is_not_there_is_an_error_and_changes_nothing(spool:
     with pytest.raises(KeyError):
         await spool.acknowledge(OTHER, [stored[1].id])
 
-    assert payloads(await everything(spool)) == [b"2", b"3"]
+    assert payloads(await read_all(spool)) == [b"2", b"3"]
     assert await spool.dead_letters() == []
     assert (spool.statistics().events, spool.statistics().bytes) == (before.events, before.bytes)
 
 
-async def test_a_rest_of_another_lane_or_of_nothing_is_a_mistake(spool: StorageEngine) -> None:
+async def test_a_rest_of_another_lane_or_without_ids_is_rejected(spool: StorageEngine) -> None:
     (stored,) = await spool.append([chunk(b"1")], [])
-    with pytest.raises(ValueError, match="its lane"):
+    with pytest.raises(ValueError, match="acknowledged lane"):
         await spool.acknowledge(LANE, [stored.id], rest=chunk(b"1", lane=OTHER))
-    with pytest.raises(ValueError, match="its lane"):
+    with pytest.raises(ValueError, match="acknowledged lane"):
         await spool.acknowledge(LANE, [], rest=chunk(b"1"))
-    assert payloads(await everything(spool)) == [b"1"]
+    assert payloads(await read_all(spool)) == [b"1"]
 
 
-async def test_letters_alone_can_be_kept(spool: StorageEngine) -> None:
-    mapping = letter(1, stage=Stage.MAPPING, lane=None, source="shop", fault=None, attempts=0)
-    nothing = letter(2, event=None)
-    assert await spool.append([], [mapping, nothing]) == []
-    assert [found for _, found in await spool.dead_letters()] == [mapping, nothing]
+async def test_dead_letters_can_be_appended_without_chunks(spool: StorageEngine) -> None:
+    unmapped = letter(1, stage=Stage.MAPPING, lane=None, source="shop", fault=None, attempts=0)
+    without_event = letter(2, event=None)
+    assert await spool.append([], [unmapped, without_event]) == []
+    assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [unmapped, without_event]
     assert spool.statistics().dead_letters == 2
 
 
-async def test_the_statistics_follow_every_change(spool: StorageEngine) -> None:
+async def test_the_statistics_change_with_every_call(spool: StorageEngine) -> None:
     empty = spool.statistics()
     assert (empty.events, empty.bytes, empty.dead_letters, empty.max_bytes) == (0, 0, 0, 4 * MIB)
 
@@ -163,7 +163,7 @@ async def test_the_statistics_follow_every_change(spool: StorageEngine) -> None:
     assert (half.events, half.bytes, half.dead_letters) == (7, 1202 + 3008, 2)
 
 
-async def test_after_a_stop_everything_goes_on_where_it_was(spool: StorageEngine, clock: Clock) -> None:
+async def test_a_reopened_spool_has_the_same_contents(spool: StorageEngine, clock: Clock) -> None:
     stored = await spool.append([chunk(b"1"), chunk(b"2"), chunk(b"3", lane=OTHER)], [letter(1)])
     await spool.acknowledge(LANE, [stored[0].id], [letter(2)])
     clock.now += 1
@@ -172,13 +172,13 @@ async def test_after_a_stop_everything_goes_on_where_it_was(spool: StorageEngine
     backlogs = await spool.open()
 
     assert set(backlogs) == {Backlog(OTHER, 1, 1, stored[2].stored_at), Backlog(LANE, 1, 1, stored[1].stored_at)}
-    assert await everything(spool) == [stored[1]]
-    assert [found for _, found in await spool.dead_letters()] == [letter(1), letter(2)]
+    assert await read_all(spool) == [stored[1]]
+    assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [letter(1), letter(2)]
     (later,) = await spool.append([chunk(b"4")], [])
     assert later.id > stored[2].id
 
 
-async def test_ids_and_numbers_grow_although_everything_left_before_a_stop(spool: StorageEngine) -> None:
+async def test_ids_and_numbers_are_not_reused_after_a_restart_with_an_empty_spool(spool: StorageEngine) -> None:
     stored = await spool.append([chunk(b"1", lane=OTHER), chunk(b"2")], [letter()])
     await spool.acknowledge(OTHER, [stored[0].id])
     await spool.acknowledge(LANE, [stored[1].id])
@@ -193,53 +193,52 @@ async def test_ids_and_numbers_grow_although_everything_left_before_a_stop(spool
     assert next_number > number
 
 
-async def test_a_full_spool_takes_nothing_and_empties(spool: StorageEngine) -> None:
-    taken = await fill(spool)
+async def test_a_full_spool_rejects_appends_and_can_be_drained(spool: StorageEngine) -> None:
+    chunks = await fill(spool)
     with pytest.raises(SpoolFull, match=r"max_bytes"):
         await spool.append([bulk(100, 600)], [])
     assert spool.statistics().size <= 4 * MIB
-    assert len(taken) * 60_000 > 3 * MIB
-    before = payloads(await everything(spool))
+    assert len(chunks) * 60_000 > 3 * MIB
+    before = payloads(await read_all(spool))
     with pytest.raises(SpoolFull):
         await spool.append([chunk(b"1", lane=OTHER), bulk(100, 600)], [letter()])
-    assert payloads(await everything(spool)) == before
-    assert await everything(spool, OTHER) == []
+    assert payloads(await read_all(spool)) == before
+    assert await read_all(spool, OTHER) == []
 
-    for index, stored in enumerate(taken):
-        refused = [letter(index, event=body) for body in split_events(stored.chunk.payload)[:10]]
-        await spool.acknowledge(LANE, [stored.id], refused, rest=bulk(50, 600))
-    for stored in taken:
+    for index, stored in enumerate(chunks):
+        rejected = [letter(index, event=body) for body in split_events(stored.chunk.payload)[:10]]
+        await spool.acknowledge(LANE, [stored.id], rejected, rest=bulk(50, 600))
+    for stored in chunks:
         await spool.acknowledge(LANE, [stored.id])
     assert spool.statistics().events == 0
-    assert spool.statistics().dead_letters == len(taken) * 10
+    assert spool.statistics().dead_letters == len(chunks) * 10
 
 
-async def test_room_that_is_given_back_is_taken_again(spool: StorageEngine) -> None:
-    taken = await fill(spool)
+async def test_freed_space_can_be_used_again(spool: StorageEngine) -> None:
+    chunks = await fill(spool)
     for _ in range(3):
-        await spool.acknowledge(LANE, [stored.id for stored in taken[:10]])
-        again = [(await spool.append([bulk(100, 600)], []))[0] for _ in range(10)]
-        taken = taken[10:] + again
+        await spool.acknowledge(LANE, [stored.id for stored in chunks[:10]])
+        chunks = chunks[10:] + [(await spool.append([bulk(100, 600)], []))[0] for _ in range(10)]
 
 
-async def test_a_spool_full_of_dead_letters_lets_the_oldest_go_and_says_so(
+async def test_a_spool_full_of_dead_letters_deletes_the_oldest_and_logs_it(
     spool: StorageEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = letter(event=b'{"n":"' + b"x" * 60_000 + b'"}')
     stored = await spool.append([chunk(b"%d" % number) for number in range(200)], [])
-    for one in stored:
-        await spool.acknowledge(LANE, [one.id], [large])
+    for item in stored:
+        await spool.acknowledge(LANE, [item.id], [large])
 
-    found = await spool.dead_letters(limit=1000)
-    assert 60 < len(found) < 90
-    assert [number for number, _ in found] == list(range(201 - len(found), 201))
-    assert "were let go" in caplog.text
-    assert spool.statistics().dead_letters == len(found)
+    remaining = await spool.dead_letters(limit=1000)
+    assert 60 < len(remaining) < 90
+    assert [number for number, _ in remaining] == list(range(201 - len(remaining), 201))
+    assert "deleted the oldest" in caplog.text
+    assert spool.statistics().dead_letters == len(remaining)
     with pytest.raises(SpoolFull):
         await spool.append([chunk(b"1")], [])
 
 
-async def test_a_closed_spool_refuses_every_call(spool: StorageEngine) -> None:
+async def test_a_closed_spool_rejects_every_call(spool: StorageEngine) -> None:
     (stored,) = await spool.append([chunk(b"1")], [])
     await spool.close()
     await spool.close()
@@ -255,16 +254,16 @@ async def test_a_closed_spool_refuses_every_call(spool: StorageEngine) -> None:
     assert spool.statistics().events == 1
 
 
-async def test_what_was_begun_before_a_close_is_finished(spool: StorageEngine) -> None:
-    begun = [asyncio.create_task(spool.append([chunk(b"%d" % number)], [])) for number in range(20)]
+async def test_calls_made_before_close_are_completed(spool: StorageEngine) -> None:
+    appends = [asyncio.create_task(spool.append([chunk(b"%d" % number)], [])) for number in range(20)]
     await asyncio.sleep(0)
     await spool.close()
-    await asyncio.gather(*begun)
+    await asyncio.gather(*appends)
     await spool.open()
-    assert len(await everything(spool)) == 20
+    assert len(await read_all(spool)) == 20
 
 
-async def test_letters_are_found_by_what_is_said_of_them(spool: StorageEngine) -> None:
+async def test_dead_letters_are_filtered_by_their_fields(spool: StorageEngine) -> None:
     letters = [
         letter(0, code="unmapped_event", stage=Stage.MAPPING, at=10.0),
         letter(1, code="event_refused", at=20.0),
@@ -273,36 +272,36 @@ async def test_letters_are_found_by_what_is_said_of_them(spool: StorageEngine) -
     ]
     await spool.append([], letters)
 
-    kept = await spool.dead_letters()
+    all_pairs = await spool.dead_letters()
 
-    async def found(**fields: object) -> list[int]:
+    async def matching(**fields: object) -> list[int]:
         where = DeadLetterFilter(**fields)  # type: ignore[arg-type]
         pairs = await spool.dead_letters(where=where)
         assert await spool.count_dead_letters(where) == len(pairs)
         assert [(number, await spool.dead_letter(number)) for number, _ in pairs] == list(pairs)
-        return [kept.index(pair) for pair in pairs]
+        return [all_pairs.index(pair) for pair in pairs]
 
-    assert await found() == [0, 1, 2, 3]
-    assert await found(code="event_refused") == [1, 2]
-    assert await found(destination="other") == [2]
-    assert await found(stage=Stage.EXPIRED) == [3]
-    assert await found(since=20.0, until=40.0) == [1, 2]
-    assert await found(code="event_refused", destination="store", stage=Stage.UPLOAD, since=0.0, until=99.0) == [1]
-    assert await found(event_set=LANE.event_set) == [0, 1, 2, 3]
-    assert await found(event_set="elsewhere") == []
-    assert await found(code="none") == []
+    assert await matching() == [0, 1, 2, 3]
+    assert await matching(code="event_refused") == [1, 2]
+    assert await matching(destination="other") == [2]
+    assert await matching(stage=Stage.EXPIRED) == [3]
+    assert await matching(since=20.0, until=40.0) == [1, 2]
+    assert await matching(code="event_refused", destination="store", stage=Stage.UPLOAD, since=0.0, until=99.0) == [1]
+    assert await matching(event_set=LANE.event_set) == [0, 1, 2, 3]
+    assert await matching(event_set="elsewhere") == []
+    assert await matching(code="none") == []
 
 
-async def test_letters_are_paged_by_number(spool: StorageEngine) -> None:
+async def test_dead_letters_are_paged_by_number(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(10)])
     first = await spool.dead_letters(limit=4)
     second = await spool.dead_letters(after=first[-1][0], limit=4)
     third = await spool.dead_letters(after=second[-1][0], limit=4)
-    assert [one for _, one in [*first, *second, *third]] == [letter(number) for number in range(10)]
+    assert [dead_letter for _, dead_letter in [*first, *second, *third]] == [letter(number) for number in range(10)]
     assert await spool.dead_letters(limit=0) == []
 
 
-async def test_discarded_letters_are_gone_and_the_others_keep_their_numbers(spool: StorageEngine) -> None:
+async def test_discarded_dead_letters_are_deleted_and_the_others_keep_their_numbers(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(4)])
     before = await spool.dead_letters()
     numbers = [number for number, _ in before]
@@ -316,34 +315,36 @@ async def test_discarded_letters_are_gone_and_the_others_keep_their_numbers(spoo
         await spool.dead_letter(numbers[1])
 
 
-async def test_a_replayed_letter_is_a_chunk_and_no_letter_at_once(spool: StorageEngine) -> None:
+async def test_replay_replaces_dead_letters_by_chunks_in_one_transaction(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(3)])
     numbers = [number for number, _ in await spool.dead_letters()]
 
     (stored,) = await spool.replay(numbers[:2], [chunk(b"0", b"1")], [letter(9)])
 
-    assert await everything(spool) == [stored]
-    assert [one for _, one in await spool.dead_letters()] == [letter(2), letter(9)]
+    assert await read_all(spool) == [stored]
+    assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [letter(2), letter(9)]
     with pytest.raises(KeyError):
         await spool.replay([numbers[2], numbers[0]], [chunk(b"2", b"0")])
-    assert await everything(spool) == [stored]
-    assert [one for _, one in await spool.dead_letters()] == [letter(2), letter(9)]
+    assert await read_all(spool) == [stored]
+    assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [letter(2), letter(9)]
     assert spool.statistics().dead_letters == 2
 
 
-async def test_letters_are_let_go_by_age(spool: StorageEngine) -> None:
+async def test_dead_letters_are_purged_by_age(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, at=float(number)) for number in range(1200)])
     assert await spool.purge(since=1150.0, max_bytes=ALL) == 1150
-    assert [one.at for _, one in await spool.dead_letters()] == [float(number) for number in range(1150, 1200)]
+    assert [dead_letter.at for _, dead_letter in await spool.dead_letters()] == [
+        float(number) for number in range(1150, 1200)
+    ]
     assert await spool.purge(since=0.0, max_bytes=ALL) == 0
 
 
-async def test_letters_are_let_go_by_size(spool: StorageEngine) -> None:
+async def test_dead_letters_are_purged_by_size(spool: StorageEngine) -> None:
     await spool.append([], [letter(number, event=b'"' + b"x" * 1000 + b'"') for number in range(100)])
-    gone = await spool.purge(since=0.0, max_bytes=50_000)
-    left = await spool.dead_letters(limit=1000)
-    assert len(left) == 100 - gone
-    assert 35 <= len(left) <= 50
-    assert left[-1][0] == 100
-    assert await spool.purge(since=0.0, max_bytes=0) == len(left)
+    purged = await spool.purge(since=0.0, max_bytes=50_000)
+    remaining = await spool.dead_letters(limit=1000)
+    assert len(remaining) == 100 - purged
+    assert 35 <= len(remaining) <= 50
+    assert remaining[-1][0] == 100
+    assert await spool.purge(since=0.0, max_bytes=0) == len(remaining)
     assert spool.statistics().dead_letters == 0

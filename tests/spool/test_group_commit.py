@@ -1,4 +1,4 @@
-"""The group commit: durable before the answer, one transaction for all that waited, chunks that fill batches."""
+"""Tests of the group commit: durable before the response, one transaction for all waiting requests, size of chunks."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def letter(body: bytes = b"{}") -> DeadLetter:
     return DeadLetter(Stage.MAPPING, "unmapped_event", "map it", "store", "shop", None, 0.0, 0, None, body)
 
 
-class HeldSpool:
-    """Records appends; each waits until the test lets it go."""
+class BlockingSpool:
+    """Records appends; each blocks until the test sets `resume`."""
 
     def __init__(self) -> None:
         self.appends: list[tuple[Sequence[Chunk], Sequence[DeadLetter]]] = []
-        self.gate = asyncio.Event()
-        self.begun = asyncio.Event()
+        self.resume = asyncio.Event()
+        self.append_started = asyncio.Event()
         self.error: Exception | None = None
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
         self.appends.append((chunks, letters))
-        self.begun.set()
-        await self.gate.wait()
+        self.append_started.set()
+        await self.resume.wait()
         if self.error is not None:
             raise self.error
         return [StoredChunk(ChunkId(number), chunk, 0.0) for number, chunk in enumerate(chunks, 1)]
 
 
 class Lanes:
-    """Lanes that all have the same limits and quota."""
+    """A lane registry in which all lanes have the same limits and no quota."""
 
     def __init__(self, remaining: tuple[int, int]) -> None:
         self._remaining = remaining
@@ -76,175 +76,175 @@ class Lanes:
         self.received.extend(chunks)
 
 
-class Fixture:
-    """An intake with its surroundings."""
+class Harness:
+    """A running `GroupCommitter` with a fake spool and fake lanes."""
 
-    def __init__(self, max_pending: int = 10**9, room: tuple[int, int] = (1000, 1_000_000)) -> None:
-        self.spool = HeldSpool()
-        self.lanes = Lanes(room)
+    def __init__(self, max_pending: int = 10**9, remaining: tuple[int, int] = (1000, 1_000_000)) -> None:
+        self.spool = BlockingSpool()
+        self.lanes = Lanes(remaining)
         self.committer = GroupCommitter(
-            self.spool,  # type: ignore[arg-type] # the one verb that it uses
+            self.spool,  # type: ignore[arg-type] # it has the only method that is used
             self.lanes,
             max_pending_bytes=max_pending,
         )
 
     async def __aenter__(self) -> Self:
-        self.runner = asyncio.create_task(self.committer.run())
+        self.task = asyncio.create_task(self.committer.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.committer.close()
-        self.spool.gate.set()
-        await asyncio.gather(self.runner, return_exceptions=True)
+        self.spool.resume.set()
+        await asyncio.gather(self.task, return_exceptions=True)
 
 
 async def test_a_sender_waits_until_its_events_are_durable() -> None:
-    async with Fixture() as fixture:
-        sender = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
+    async with Harness() as harness:
+        sender = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
 
         assert not sender.done()
-        assert fixture.lanes.received == []
+        assert harness.lanes.received == []
 
-        fixture.spool.gate.set()
+        harness.spool.resume.set()
         await sender
-        assert [stored.chunk.count for stored in fixture.lanes.received] == [1]
+        assert [stored.chunk.count for stored in harness.lanes.received] == [1]
 
 
-async def test_what_arrives_while_a_commit_runs_shares_the_next_one() -> None:
-    async with Fixture() as fixture:
-        first = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
-        others = [asyncio.ensure_future(fixture.committer.commit([event()], [letter()])) for _ in range(5)]
+async def test_requests_that_arrive_during_a_commit_share_the_next_one() -> None:
+    async with Harness() as harness:
+        first = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
+        others = [asyncio.ensure_future(harness.committer.commit([event()], [letter()])) for _ in range(5)]
         await asyncio.sleep(0)
-        fixture.spool.gate.set()
+        harness.spool.resume.set()
         await asyncio.gather(first, *others)
 
-    assert [sum(chunk.count for chunk in chunks) for chunks, _ in fixture.spool.appends] == [1, 5]
-    assert [len(letters) for _, letters in fixture.spool.appends] == [0, 5]
+    assert [sum(chunk.count for chunk in chunks) for chunks, _ in harness.spool.appends] == [1, 5]
+    assert [len(letters) for _, letters in harness.spool.appends] == [0, 5]
 
 
-async def test_events_of_one_lane_become_one_chunk_and_lanes_stay_apart() -> None:
-    async with Fixture() as fixture:
-        fixture.spool.gate.set()
+async def test_the_events_of_each_lane_become_one_chunk() -> None:
+    async with Harness() as harness:
+        harness.spool.resume.set()
         mapped = [event(body=b"1"), event(OTHER, b"2"), event(body=b"3", expires_at=7), event(OTHER, b"4")]
-        await fixture.committer.commit(mapped, [])
+        await harness.committer.commit(mapped, [])
 
-    (chunks, _), *rest = fixture.spool.appends
+    (chunks, _), *rest = harness.spool.appends
     assert not rest
     assert {chunk.lane: chunk.payload for chunk in chunks} == {LANE: b"1,\n3", OTHER: b"2,\n4"}
     assert {chunk.lane: chunk.expires_at for chunk in chunks} == {LANE: 7, OTHER: 100}
 
 
 @pytest.mark.parametrize("error", [SpoolFull("full"), SpoolUnavailable("no disk")])
-async def test_a_refused_commit_is_told_to_every_sender_and_the_next_one_is_tried(error: Exception) -> None:
-    async with Fixture() as fixture:
-        fixture.spool.error = error
-        fixture.spool.gate.set()
-        answers = await asyncio.gather(
-            *(fixture.committer.commit([event()], []) for _ in range(3)), return_exceptions=True
+async def test_a_failed_commit_fails_every_request_and_the_next_commit_is_tried(error: Exception) -> None:
+    async with Harness() as harness:
+        harness.spool.error = error
+        harness.spool.resume.set()
+        results = await asyncio.gather(
+            *(harness.committer.commit([event()], []) for _ in range(3)), return_exceptions=True
         )
-        assert [type(answer) for answer in answers] == [type(error)] * 3
-        assert fixture.lanes.received == []
+        assert [type(result) for result in results] == [type(error)] * 3
+        assert harness.lanes.received == []
 
-        fixture.spool.error = None
-        await fixture.committer.commit([event()], [])
-        assert len(fixture.lanes.received) == 1
+        harness.spool.error = None
+        await harness.committer.commit([event()], [])
+        assert len(harness.lanes.received) == 1
 
 
-async def test_more_than_may_wait_is_refused_and_taken_again_after_the_commit() -> None:
-    async with Fixture(max_pending=100) as fixture:
-        first = fixture.committer.commit([event(body=b"x" * 90)], [])
-        await fixture.spool.begun.wait()
-        second = fixture.committer.commit([event(body=b"x" * 90)], [])
+async def test_requests_beyond_max_pending_bytes_are_rejected_until_the_commit_ends() -> None:
+    async with Harness(max_pending=100) as harness:
+        first = harness.committer.commit([event(body=b"x" * 90)], [])
+        await harness.spool.append_started.wait()
+        second = harness.committer.commit([event(body=b"x" * 90)], [])
         await asyncio.sleep(0)
 
         with pytest.raises(CommitQueueFull):
-            await fixture.committer.commit([event(body=b"x" * 20)], [])
+            await harness.committer.commit([event(body=b"x" * 20)], [])
 
-        fixture.spool.gate.set()
+        harness.spool.resume.set()
         await asyncio.gather(first, second)
-        await fixture.committer.commit([event(body=b"x" * 20)], [])
-        assert fixture.committer.pending_bytes == 0
+        await harness.committer.commit([event(body=b"x" * 20)], [])
+        assert harness.committer.pending_bytes == 0
 
 
-async def test_one_commit_takes_a_bounded_share_of_what_waits() -> None:
+async def test_the_size_of_a_commit_is_bounded() -> None:
     third = b"x" * (COMMIT_BYTES // 3 + 1)
-    async with Fixture() as fixture:
-        first = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
-        others = [asyncio.ensure_future(fixture.committer.commit([event(body=third)], [])) for _ in range(4)]
+    async with Harness() as harness:
+        first = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
+        others = [asyncio.ensure_future(harness.committer.commit([event(body=third)], [])) for _ in range(4)]
         await asyncio.sleep(0)
-        fixture.spool.gate.set()
+        harness.spool.resume.set()
         await asyncio.gather(first, *others)
 
-    assert [sum(chunk.count for chunk in chunks) for chunks, _ in fixture.spool.appends] == [1, 2, 2]
+    assert [sum(chunk.count for chunk in chunks) for chunks, _ in harness.spool.appends] == [1, 2, 2]
 
 
-async def test_closing_keeps_what_was_taken_and_takes_nothing_more() -> None:
-    async with Fixture() as fixture:
-        sender = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
-        waiting = fixture.committer.commit([event()], [])
+async def test_close_commits_pending_requests_and_rejects_new_ones() -> None:
+    async with Harness() as harness:
+        sender = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
+        waiting = harness.committer.commit([event()], [])
         await asyncio.sleep(0)
-        fixture.committer.close()
+        harness.committer.close()
 
         with pytest.raises(SpoolUnavailable):
-            await fixture.committer.commit([event()], [])
+            await harness.committer.commit([event()], [])
 
-        fixture.spool.gate.set()
-        await asyncio.gather(sender, waiting, fixture.runner)
-        assert sum(stored.chunk.count for stored in fixture.lanes.received) == 2
-
-
-async def test_a_sender_that_went_away_does_not_disturb_the_others() -> None:
-    async with Fixture() as fixture:
-        gone = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
-        stays = fixture.committer.commit([event()], [])
-        gone.cancel()
-        fixture.spool.gate.set()
-        await stays
-        assert sum(stored.chunk.count for stored in fixture.lanes.received) == 2
+        harness.spool.resume.set()
+        await asyncio.gather(sender, waiting, harness.task)
+        assert sum(stored.chunk.count for stored in harness.lanes.received) == 2
 
 
-async def test_no_sender_hangs_when_the_commits_end_unexpectedly() -> None:
-    async with Fixture() as fixture:
-        sender = fixture.committer.commit([event()], [])
-        await fixture.spool.begun.wait()
-        queued = fixture.committer.commit([event()], [])
+async def test_a_cancelled_request_is_stored_and_does_not_affect_others() -> None:
+    async with Harness() as harness:
+        cancelled = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
+        other = harness.committer.commit([event()], [])
+        cancelled.cancel()
+        harness.spool.resume.set()
+        await other
+        assert sum(stored.chunk.count for stored in harness.lanes.received) == 2
+
+
+async def test_pending_requests_fail_when_the_committer_is_cancelled() -> None:
+    async with Harness() as harness:
+        sender = harness.committer.commit([event()], [])
+        await harness.spool.append_started.wait()
+        queued = harness.committer.commit([event()], [])
         await asyncio.sleep(0)
-        fixture.runner.cancel()
-        answers = await asyncio.gather(sender, queued, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [SpoolUnavailable, SpoolUnavailable]
+        harness.task.cancel()
+        results = await asyncio.gather(sender, queued, return_exceptions=True)
+        assert [type(result) for result in results] == [SpoolUnavailable, SpoolUnavailable]
 
 
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60),
-    room=st.tuples(st.integers(0, 12), st.integers(0, 120)),
+    remaining=st.tuples(st.integers(0, 12), st.integers(0, 120)),
     max_events=st.integers(1, 12),
     max_bytes=st.integers(30, 120),
 )
-def test_chunks_hold_every_event_once_in_order_within_room_and_limits(
-    sizes: list[int], room: tuple[int, int], max_events: int, max_bytes: int
+def test_chunks_contain_every_event_once_in_order_within_the_limits(
+    sizes: list[int], remaining: tuple[int, int], max_events: int, max_bytes: int
 ) -> None:
     events = [event(body=bytes([65 + number % 26]) * size, expires_at=number) for number, size in enumerate(sizes)]
     limits = BatchLimits(max_events, max_bytes, 5.0)
 
-    chunks = cut_into_chunks(LANE, events, room, limits)
+    chunks = cut_into_chunks(LANE, events, remaining, limits)
 
-    assert split_events(join_events(chunk.payload for chunk in chunks)) == [one.body for one in events]
+    assert split_events(join_events(chunk.payload for chunk in chunks)) == [mapped.body for mapped in events]
     assert [chunk.count for chunk in chunks] == [len(split_events(chunk.payload)) for chunk in chunks]
     first, *others = chunks
-    fits_room = first.count <= room[0] and len(first.payload) <= room[1]
-    nothing_fits = room[0] < 1 or len(events[0].body) > room[1]
-    assert fits_room or (nothing_fits and within(first, limits))
-    assert all(within(chunk, limits) for chunk in others)
+    fits_remaining = first.count <= remaining[0] and len(first.payload) <= remaining[1]
+    nothing_fits = remaining[0] < 1 or len(events[0].body) > remaining[1]
+    assert fits_remaining or (nothing_fits and is_within(first, limits))
+    assert all(is_within(chunk, limits) for chunk in others)
     start = 0
     for chunk in chunks:
         assert chunk.expires_at == start
         start += chunk.count
 
 
-def within(chunk: Chunk, limits: BatchLimits) -> bool:
+def is_within(chunk: Chunk, limits: BatchLimits) -> bool:
     return chunk.count <= limits.max_events and (len(chunk.payload) <= limits.max_bytes or chunk.count == 1)

@@ -1,4 +1,4 @@
-"""A damaged file is told at the start or when the damage is met, set aside, and what is readable goes on."""
+"""Damaged files: found at start or in use, kept under another name, and their readable rows recovered."""
 
 from __future__ import annotations
 
@@ -15,24 +15,37 @@ import pytest
 from gateway.model import ChunkId, Stage, StoredChunk
 from gateway.spool import SpoolUnavailable
 from gateway.spool.sqlite import recover_file, verify
-from gateway.spool.sqlite.recovery.page_reader import _intact_rows, read_pages
+from gateway.spool.sqlite.recovery.page_reader import _recovered_rows, read_pages
 from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA, VERSION
-from tests.spool.builders import ALL, LANE, NAME, OTHER, START, bulk, chunk, crash, everything, letter, payloads, sqlite
+from tests.spool.builders import (
+    ALL,
+    LANE,
+    NAME,
+    OTHER,
+    START,
+    bulk,
+    chunk,
+    copy_files,
+    letter,
+    payloads,
+    read_all,
+    sqlite,
+)
 
 
-async def furnished(folder: Path, chunks: int = 40) -> list[bytes]:
-    """A closed spool with chunks in two lanes, dead letters, and free pages that hold what was settled."""
+async def filled_spool(folder: Path, chunks: int = 40) -> list[bytes]:
+    """Make a closed spool with two lanes, dead letters and pages of deleted rows; return the payloads of LANE."""
     spool = sqlite(folder)
     await spool.open()
     stored = await spool.append([bulk(20, 300 + number) for number in range(chunks)], [letter(n) for n in range(60)])
     await spool.append([chunk(b'"other"', lane=OTHER)], [])
-    await spool.acknowledge(LANE, [one.id for one in stored[5:15]])
+    await spool.acknowledge(LANE, [item.id for item in stored[5:15]])
     await spool.close()
     return payloads([*stored[:5], *stored[15:]])
 
 
-def spoil(path: Path, *offsets: int, with_bytes: bytes = b"\xa5" * 64) -> None:
+def overwrite(path: Path, *offsets: int, with_bytes: bytes = b"\xa5" * 64) -> None:
     path.touch()
     with path.open("r+b") as file:
         for offset in offsets:
@@ -44,101 +57,101 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-def set_aside(folder: Path, suffix: str = "Z") -> list[Path]:
+def damaged_files(folder: Path, suffix: str = "Z") -> list[Path]:
     return sorted(folder.glob(f"*.damaged-*{suffix}"))
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "the first bytes": lambda path: spoil(path, 0),
-    "the whole first page": lambda path: spoil(path, 0, with_bytes=b"\0" * PAGE_SIZE),
-    "the tables' names": lambda path: spoil(path, 100),
-    "a page map": lambda path: spoil(path, PAGE_SIZE, with_bytes=b"\xff" * 500),
-    "no database at all": lambda path: spoil(path, 0, with_bytes=os.urandom(1_000_000)),
+    "the first bytes": lambda path: overwrite(path, 0),
+    "the whole first page": lambda path: overwrite(path, 0, with_bytes=b"\0" * PAGE_SIZE),
+    "the tables' names": lambda path: overwrite(path, 100),
+    "a page map": lambda path: overwrite(path, PAGE_SIZE, with_bytes=b"\xff" * 500),
+    "no database at all": lambda path: overwrite(path, 0, with_bytes=os.urandom(1_000_000)),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_damage_where_the_file_begins_costs_no_event(
+async def test_damage_at_the_start_of_the_file_loses_no_event(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = await furnished(tmp_path)
+    waiting = await filled_spool(tmp_path)
     DAMAGES[damage](tmp_path / NAME)
 
     spool = sqlite(tmp_path)
     backlogs = await spool.open()
 
-    (aside,) = set_aside(tmp_path)
-    assert str(aside) in caplog.text
+    (old_file,) = damaged_files(tmp_path)
+    assert str(old_file) in caplog.text
     assert {record.levelname for record in caplog.records} == {"ERROR"}
     if damage != "no database at all":
-        assert payloads(await everything(spool)) == kept
-        assert payloads(await everything(spool, OTHER)) == [b'"other"']
-        assert [one for _, one in await spool.dead_letters()] == [letter(n) for n in range(60)]
+        assert payloads(await read_all(spool)) == waiting
+        assert payloads(await read_all(spool, OTHER)) == [b'"other"']
+        assert [dead_letter for _, dead_letter in await spool.dead_letters()] == [letter(n) for n in range(60)]
         assert sum(backlog.events for backlog in backlogs) == 30 * 20 + 1
         assert spool.statistics().dead_letters == 60
     (stored,) = await spool.append([chunk(b"new")], [])
-    assert (await everything(spool))[-1] == stored
+    assert (await read_all(spool))[-1] == stored
     await spool.close()
     assert verify(tmp_path / NAME).faults == ()
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_damage_anywhere_costs_what_it_hit_and_intake_goes_on(seed: int, tmp_path: Path) -> None:
-    kept = await furnished(tmp_path)
+async def test_damage_anywhere_loses_only_the_rows_on_its_pages(seed: int, tmp_path: Path) -> None:
+    waiting = await filled_spool(tmp_path)
     path = tmp_path / NAME
     random = Random(seed)
-    spoil(path, *(random.randrange(path.stat().st_size - 64) for _ in range(3)))
+    overwrite(path, *(random.randrange(path.stat().st_size - 64) for _ in range(3)))
 
     spool = sqlite(tmp_path)
     await spool.open()
-    found = payloads(await everything(spool))
-    dead = [one for _, one in await spool.dead_letters(limit=10_000)]
+    recovered = payloads(await read_all(spool))
+    dead = [dead_letter for _, dead_letter in await spool.dead_letters(limit=10_000)]
     (stored,) = await spool.append([chunk(b"new")], [])
 
     # Three places hold at most three chunks, or leaves with two dozen rows each.
-    assert len(set(kept) - set(found)) <= 3 * 24
-    assert set(found) <= set(kept), "nothing that was settled comes back, and nothing altered is believed"
-    assert [one for one in dead if one.code != "spool_corrupt"] == [
-        one for one in (letter(n) for n in range(60)) if one in dead
+    assert len(set(waiting) - set(recovered)) <= 3 * 24
+    assert set(recovered) <= set(waiting), "an acknowledged or altered chunk was recovered"
+    assert [dead_letter for dead_letter in dead if dead_letter.code != "spool_corrupt"] == [
+        dead_letter for dead_letter in (letter(n) for n in range(60)) if dead_letter in dead
     ]
-    assert (await everything(spool))[-1] == stored
-    await spool.acknowledge(LANE, [one.id for one in await everything(spool)])
-    assert await everything(spool) == []
+    assert (await read_all(spool))[-1] == stored
+    await spool.acknowledge(LANE, [item.id for item in await read_all(spool)])
+    assert await read_all(spool) == []
     await spool.close()
 
 
-async def test_a_file_that_was_cut_off_gives_what_is_left_of_it(tmp_path: Path) -> None:
-    kept = await furnished(tmp_path)
+async def test_the_rows_of_a_truncated_file_are_recovered(tmp_path: Path) -> None:
+    waiting = await filled_spool(tmp_path)
     path = tmp_path / NAME
     os.truncate(path, path.stat().st_size // 2)
 
     spool = sqlite(tmp_path)
     await spool.open()
-    found = payloads(await everything(spool))
-    assert len(found) > 5
-    assert set(found) <= set(kept)
-    assert set_aside(tmp_path)
+    recovered = payloads(await read_all(spool))
+    assert len(recovered) > 5
+    assert set(recovered) <= set(waiting)
+    assert damaged_files(tmp_path)
     await spool.close()
 
 
-async def test_the_newest_events_are_rescued_from_the_log_as_well(tmp_path: Path) -> None:
+async def test_events_in_the_write_ahead_log_are_recovered(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
-    await furnished(folder)
+    await filled_spool(folder)
     spool = sqlite(folder)
     await spool.open()
     await spool.append([chunk(b"in the log")], [])
-    left = crash(folder, tmp_path / "left")
+    copy = copy_files(folder, tmp_path / "copy")
     await spool.close()
-    # The root of the tables' tree is in the log as well; the page map is not.
-    spoil(left / NAME, PAGE_SIZE * 9, with_bytes=b"\xa5" * PAGE_SIZE * 3)
+    # The log holds the root page of the chunk table too, but not the pointer map.
+    overwrite(copy / NAME, PAGE_SIZE * 9, with_bytes=b"\xa5" * PAGE_SIZE * 3)
 
-    later = sqlite(left)
+    later = sqlite(copy)
     await later.open()
-    assert payloads(await everything(later))[-1] == b"in the log"
+    assert payloads(await read_all(later))[-1] == b"in the log"
     await later.close()
 
 
-async def test_damage_that_is_met_while_serving_is_rescued_then_and_ids_go_on(
+async def test_damage_found_in_use_is_recovered_at_once_and_ids_are_not_reused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "spool"
@@ -148,23 +161,23 @@ async def test_damage_that_is_met_while_serving_is_rescued_then_and_ids_go_on(
     await spool.close()
     await spool.open()
     connection = spool._connection._store.database.connection  # type: ignore[union-attr]
-    connection.release_memory()  # what it knows of the file is read again
-    spoil(folder / NAME, *range(PAGE_SIZE * 8, (folder / NAME).stat().st_size - PAGE_SIZE, PAGE_SIZE * 40))
+    connection.release_memory()  # empties the page cache
+    overwrite(folder / NAME, *range(PAGE_SIZE * 8, (folder / NAME).stat().st_size - PAGE_SIZE, PAGE_SIZE * 40))
 
-    found = await everything(spool)
+    recovered = await read_all(spool)
     (after,) = await spool.append([chunk(b"after")], [])
     assert after.id > stored[-1].id
-    assert len(found) + spool.statistics().dead_letters // 20 > 200
-    # Those that nobody could read any more may still be settled: the caller has them.
-    await spool.acknowledge(LANE, [one.id for one in stored], [letter()])
-    assert await everything(spool) == [after]
+    assert len(recovered) + spool.statistics().dead_letters // 20 > 200
+    # Lost chunks can still be acknowledged: the caller may have them in memory.
+    await spool.acknowledge(LANE, [item.id for item in stored], [letter()])
+    assert await read_all(spool) == [after]
     with pytest.raises(KeyError):
         await spool.acknowledge(LANE, [ChunkId(after.id + 1)])
     await spool.close()
     assert "damaged" in caplog.text
 
 
-async def test_a_chunk_that_the_disk_altered_becomes_dead_letters_and_the_lane_goes_on(
+async def test_an_altered_chunk_becomes_dead_letters_and_the_other_chunks_are_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = sqlite(tmp_path)
@@ -172,54 +185,54 @@ async def test_a_chunk_that_the_disk_altered_becomes_dead_letters_and_the_lane_g
     await spool.append([chunk(b'"one"'), chunk(b'"amount=100"', b'"two"', b'"three"'), chunk(b'"four"')], [])
     await spool.close()
     path = tmp_path / NAME
-    spoil(path, path.read_bytes().index(b"amount=100"), with_bytes=b'amount="00')
+    overwrite(path, path.read_bytes().index(b"amount=100"), with_bytes=b'amount="00')
 
     await spool.open()
-    assert payloads(await everything(spool)) == [b'"one"', b'"four"']
-    found = [one for _, one in await spool.dead_letters()]
-    assert [(one.stage, one.code, one.event) for one in found] == [
+    assert payloads(await read_all(spool)) == [b'"one"', b'"four"']
+    dead = [dead_letter for _, dead_letter in await spool.dead_letters()]
+    assert [(dead_letter.stage, dead_letter.code, dead_letter.event) for dead_letter in dead] == [
         (Stage.UPLOAD, "spool_corrupt", None),
         (Stage.UPLOAD, "spool_corrupt", b'"two"'),
         (Stage.UPLOAD, "spool_corrupt", b'"three"'),
     ]
     assert (spool.statistics().events, spool.statistics().dead_letters) == (2, 3)
     assert "spool_corrupt" in caplog.text
-    assert set_aside(tmp_path) == []
+    assert damaged_files(tmp_path) == []
     await spool.close()
 
 
-async def test_a_dead_letter_that_the_disk_altered_is_listed_without_its_event(tmp_path: Path) -> None:
+async def test_an_altered_dead_letter_is_listed_without_its_event(tmp_path: Path) -> None:
     spool = sqlite(tmp_path)
     await spool.open()
     await spool.append([], [letter(1, event=b'"this event"'), letter(2)])
     await spool.close()
     path = tmp_path / NAME
-    spoil(path, path.read_bytes().index(b"this event"), with_bytes=b"THIS")
+    overwrite(path, path.read_bytes().index(b"this event"), with_bytes=b"THIS")
 
     await spool.open()
-    (_, altered), (_, whole) = await spool.dead_letters()
+    (_, altered), (_, intact) = await spool.dead_letters()
     assert (altered.code, altered.event, altered.destination) == ("spool_corrupt", None, "store")
-    assert whole == letter(2)
+    assert intact == letter(2)
     await spool.close()
 
 
 @pytest.mark.parametrize("instant", ["copied", "moved", "log moved"])
-async def test_a_rescue_that_was_interrupted_is_finished_by_the_next_start(
+async def test_an_interrupted_recovery_is_finished_by_the_next_start(
     instant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = await furnished(tmp_path)
+    waiting = await filled_spool(tmp_path)
     path = tmp_path / NAME
-    spoil(path, 100)
-    spoil(tmp_path / f"{NAME}-wal", 0, with_bytes=b"a log that nobody could read")
-    real = Path.rename
-    left = {"copied": 0, "moved": 1, "log moved": 2}[instant]
+    overwrite(path, 100)
+    overwrite(tmp_path / f"{NAME}-wal", 0, with_bytes=b"an unreadable log")
+    original_rename = Path.rename
+    remaining_renames = {"copied": 0, "moved": 1, "log moved": 2}[instant]
 
     def rename(self: Path, target: Path) -> Path:
-        nonlocal left
-        if not left:
+        nonlocal remaining_renames
+        if not remaining_renames:
             raise KeyboardInterrupt
-        left -= 1
-        return real(self, target)
+        remaining_renames -= 1
+        return original_rename(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", rename)
@@ -228,30 +241,30 @@ async def test_a_rescue_that_was_interrupted_is_finished_by_the_next_start(
 
     spool = sqlite(tmp_path)
     await spool.open()
-    assert payloads(await everything(spool)) == kept
-    assert not (tmp_path / f"{NAME}.rescued").exists()
-    assert set_aside(tmp_path)
+    assert payloads(await read_all(spool)) == waiting
+    assert not (tmp_path / f"{NAME}.recovered").exists()
+    assert damaged_files(tmp_path)
     await spool.close()
 
 
-async def test_a_log_whose_database_is_gone_is_kept_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_log_without_its_database_is_renamed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "spool"
     spool = sqlite(folder)
     await spool.open()
     await spool.append([chunk(b"1")], [])
-    left = crash(folder, tmp_path / "left")
+    copy = copy_files(folder, tmp_path / "copy")
     await spool.close()
-    remove(left / NAME)
+    remove(copy / NAME)
 
-    later = sqlite(left)
+    later = sqlite(copy)
     assert await later.open() == []
-    assert set_aside(left, "-wal")
-    assert "has no database" in caplog.text
+    assert damaged_files(copy, "-wal")
+    assert "does not exist or is empty" in caplog.text
     await later.close()
 
 
-async def test_a_spool_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    await furnished(tmp_path)
+async def test_a_spool_of_a_newer_version_is_rejected_and_not_changed(tmp_path: Path) -> None:
+    await filled_spool(tmp_path)
     with sqlite3.connect(tmp_path / NAME) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -260,10 +273,10 @@ async def test_a_spool_of_a_newer_version_is_refused_and_left_alone(tmp_path: Pa
     with pytest.raises(SpoolUnavailable, match="has format 99"):
         await sqlite(tmp_path).open()
     assert (tmp_path / NAME).read_bytes() == before
-    assert set_aside(tmp_path) == []
+    assert damaged_files(tmp_path) == []
 
 
-async def test_a_spool_with_pages_of_another_size_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_a_spool_with_another_page_size_is_rejected_and_not_changed(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / NAME) as connection:
         connection.execute(f"PRAGMA page_size = {2 * PAGE_SIZE}")
         connection.executescript(SCHEMA)
@@ -272,36 +285,36 @@ async def test_a_spool_with_pages_of_another_size_is_refused_and_left_alone(tmp_
     connection.close()
     with pytest.raises(SpoolUnavailable, match=f"pages of {2 * PAGE_SIZE} bytes"):
         await sqlite(tmp_path).open()
-    assert set_aside(tmp_path) == []
+    assert damaged_files(tmp_path) == []
 
 
-async def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_a_database_of_another_program_is_rejected_and_not_changed(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / NAME) as connection:
         connection.execute("CREATE TABLE theirs(x)")
     connection.close()
     with pytest.raises(SpoolUnavailable, match="another program"):
         await sqlite(tmp_path).open()
-    assert set_aside(tmp_path) == []
+    assert damaged_files(tmp_path) == []
 
 
-async def test_verify_counts_what_is_sound_and_names_what_is_not(tmp_path: Path) -> None:
-    await furnished(tmp_path)
+async def test_verify_counts_intact_rows_and_reports_damaged_ones(tmp_path: Path) -> None:
+    await filled_spool(tmp_path)
     path = tmp_path / NAME
-    sound = verify(path)
-    assert (sound.events, sound.dead_letters, sound.faults) == (601, 60, ())
+    intact = verify(path)
+    assert (intact.events, intact.dead_letters, intact.faults) == (601, 60, ())
 
-    spoil(path, path.read_bytes().index(b'"other"'), with_bytes=b'"OTHER"')
+    overwrite(path, path.read_bytes().index(b'"other"'), with_bytes=b'"OTHER"')
     altered = verify(path)
     assert (altered.events, altered.dead_letters) == (600, 60)
     assert len(altered.faults) == 1
     assert "checksum" in altered.faults[0]
 
-    spoil(path, 0)
+    overwrite(path, 0)
     assert verify(path).faults == ("file is not a database",)
     assert verify(path).events == 0
 
 
-async def test_verify_and_rescue_leave_a_spool_in_use_alone(tmp_path: Path) -> None:
+async def test_verify_and_recover_fail_for_a_spool_in_use_or_a_missing_one(tmp_path: Path) -> None:
     spool = sqlite(tmp_path)
     await spool.open()
     with pytest.raises(SpoolUnavailable, match="in use"):
@@ -309,24 +322,24 @@ async def test_verify_and_rescue_leave_a_spool_in_use_alone(tmp_path: Path) -> N
     with pytest.raises(SpoolUnavailable, match="in use"):
         recover_file(tmp_path / NAME)
     await spool.close()
-    with pytest.raises(SpoolUnavailable, match="no spool"):
+    with pytest.raises(SpoolUnavailable, match=r"the spool .* does not exist"):
         verify(tmp_path / "none.sqlite")
-    with pytest.raises(SpoolUnavailable, match="no folder"):
+    with pytest.raises(SpoolUnavailable, match=r"the directory .* does not exist"):
         verify(tmp_path / "none" / NAME)
 
 
-async def test_rescue_by_hand_puts_everything_into_a_fresh_file(tmp_path: Path) -> None:
-    kept = await furnished(tmp_path)
-    done = recover_file(tmp_path / NAME)
-    assert (done.events, done.dead_letters) == (601, 60)
-    assert done.aside.exists()
+async def test_recover_file_copies_an_intact_spool_completely(tmp_path: Path) -> None:
+    waiting = await filled_spool(tmp_path)
+    result = recover_file(tmp_path / NAME)
+    assert (result.events, result.dead_letters) == (601, 60)
+    assert result.aside.exists()
     spool = sqlite(tmp_path)
     await spool.open()
-    assert payloads(await spool.read(LANE, START, ALL, ALL)) == kept
+    assert payloads(await spool.read(LANE, START, ALL, ALL)) == waiting
     await spool.close()
 
 
-def test_whatever_stands_in_a_row_of_a_spoilt_page_it_is_believed_or_left_out() -> None:
+def test_rows_with_arbitrary_values_are_recovered_or_skipped() -> None:
     rng = Random(3)
     lane = b'["store","1","tag"]'
     values = [
@@ -346,16 +359,16 @@ def test_whatever_stands_in_a_row_of_a_spoilt_page_it_is_believed_or_left_out() 
         b"[1,2,3]",
         "text",
     ]
-    found = 0
+    recovered = 0
     for columns in (7, 9):
         for _ in range(20_000):
             record = [rng.choice(values) for _ in range(columns)]
             with suppress(DamagedRow):
-                found += len(list(_intact_rows(rng.choice([1, 2**40]), record, START)))
-    assert found > 100, "none was even a damaged chunk"
+                recovered += len(list(_recovered_rows(rng.choice([1, 2**40]), record, START)))
+    assert recovered > 100, "too few rows passed as chunks or dead letters"
 
 
-def test_a_file_of_random_pages_is_rescued_without_a_word_of_it_believed(tmp_path: Path) -> None:
+def test_no_chunk_is_recovered_from_random_pages(tmp_path: Path) -> None:
     rng = Random(4)
     for number in range(150):
         path = tmp_path / f"{number}.sqlite"

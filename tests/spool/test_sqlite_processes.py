@@ -1,4 +1,4 @@
-"""Real processes: a kill at any instant loses nothing acknowledged, and a second process is kept out."""
+"""Tests with real processes: a kill at any instant loses no durable event, and a second process is excluded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 
 from gateway.model import split_events
 from gateway.spool import SpoolUnavailable
-from tests.spool.builders import MIB, everything, sqlite
+from tests.spool.builders import MIB, read_all, sqlite
 
 
 @contextmanager
 def sender(folder: Path, first: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that appends and settles."""
+    """Run a process that appends and acknowledges chunks."""
     command = [sys.executable, "-m", "tests.spool.sender", str(folder), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -28,56 +28,62 @@ def sender(folder: Path, first: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def lines(process: subprocess.Popen[str], many: int) -> list[str]:
-    """What it says until it has said this much."""
+def read_lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    """Return the next lines of a process's standard output."""
     assert process.stdout
-    return [process.stdout.readline() for _ in range(many)]
+    return [process.stdout.readline() for _ in range(count)]
 
 
-async def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+async def test_a_kill_at_any_instant_loses_no_durable_chunk(tmp_path: Path) -> None:
     random = Random(4)
-    acknowledged: set[int] = set()  # numbers of events
-    settled: set[int] = set()  # IDs of chunks
-    begun: set[int] = set()
-    settling: set[int] = set()
+    # Numbers of the first event of a call, and IDs of chunks.
+    appending: set[int] = set()
+    appended: set[int] = set()
+    acknowledging: set[int] = set()
+    acknowledged: set[int] = set()
+    by_verb = {
+        "appending": appending,
+        "appended": appended,
+        "acknowledging": acknowledging,
+        "acknowledged": acknowledged,
+    }
     first = 1
     for _ in range(5):
         with sender(tmp_path, first) as process:
-            said = lines(process, random.randrange(5, 400))
+            output = read_lines(process, random.randrange(5, 400))
             process.kill()
             assert process.stdout
             assert process.stderr
-            said += process.stdout.read().splitlines()
+            output += process.stdout.read().splitlines()
             assert process.stderr.read() == ""
-        for line in said:
+        for line in output:
             verb, *numbers = line.split()
-            of_verb = {"appending": begun, "appended": acknowledged, "settling": settling, "settled": settled}
-            if verb in of_verb:
-                of_verb[verb].update(int(number) for number in numbers)
-        first = max(begun) + 2
+            if verb in by_verb:
+                by_verb[verb].update(int(number) for number in numbers)
+        first = max(appending) + 2
 
         spool = sqlite(tmp_path, max_bytes=16 * MIB)
         await spool.open()
-        found = {stored.id: int(split_events(stored.chunk.payload)[0]) for stored in await everything(spool)}
-        dead = {json.loads(one.event or b"")["n"] for _, one in await spool.dead_letters(limit=10_000)}
+        waiting = {stored.id: int(split_events(stored.chunk.payload)[0]) for stored in await read_all(spool)}
+        dead = {json.loads(dead_letter.event or b"")["n"] for _, dead_letter in await spool.dead_letters(limit=10_000)}
         await spool.close()
 
-        assert settled <= dead <= settling
-        assert not dead & set(found), "settled and still waiting"
-        assert set(found.values()) <= {number + more for number in begun for more in (0, 1)}
-        assert len(found) == len(set(found.values()))
-        kept = len(found) + len(dead)
-        assert 2 * len(acknowledged) <= kept <= 2 * len(begun)
-        assert {number for number in acknowledged if number + 1 not in found.values()} == {
-            number for number in acknowledged if number not in found.values()
-        }, "a call was kept in part"
+        assert acknowledged <= dead <= acknowledging
+        assert not dead & set(waiting), "acknowledged and still waiting"
+        assert set(waiting.values()) <= {number + offset for number in appending for offset in (0, 1)}
+        assert len(waiting) == len(set(waiting.values()))
+        stored_chunks = len(waiting) + len(dead)
+        assert 2 * len(appended) <= stored_chunks <= 2 * len(appending)
+        assert {number for number in appended if number + 1 not in waiting.values()} == {
+            number for number in appended if number not in waiting.values()
+        }, "a call was stored in part"
+    assert appended
     assert acknowledged
-    assert settled
 
 
-async def test_a_second_process_is_kept_out_and_told_who_is_in(tmp_path: Path) -> None:
+async def test_a_second_process_is_excluded_with_an_error_that_names_the_first(tmp_path: Path) -> None:
     with sender(tmp_path, 1) as process:
-        assert lines(process, 2)[0] == "open\n"
+        assert read_lines(process, 2)[0] == "open\n"
         with pytest.raises(SpoolUnavailable, match=rf"in use by another process \({process.pid}\)"):
             await sqlite(tmp_path).open()
         process.kill()
@@ -87,7 +93,7 @@ async def test_a_second_process_is_kept_out_and_told_who_is_in(tmp_path: Path) -
     await spool.close()
 
 
-async def test_a_second_spool_of_the_same_process_is_kept_out_too(tmp_path: Path) -> None:
+async def test_a_second_spool_of_the_same_process_is_excluded(tmp_path: Path) -> None:
     spool, second = sqlite(tmp_path), sqlite(tmp_path)
     await spool.open()
     with pytest.raises(SpoolUnavailable, match="in use"):

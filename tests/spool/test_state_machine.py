@@ -1,11 +1,11 @@
-"""Any order of calls, stops and crashes against a dictionary, for each engine."""
+"""State machine test: random calls, restarts and crashes, compared to a model in dictionaries, for each engine."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.model import Chunk, ChunkId, DeadLetter, Lane, join_events
+from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, join_events
 from gateway.spool import SpoolFull
-from tests.spool.builders import ALL, LANE, MIB, OTHER, Clock, chunk, crash, engine, letter
+from tests.spool.builders import ALL, LANE, MIB, OTHER, Clock, chunk, copy_files, engine, letter
 
 T = TypeVar("T")
 
-LANES = st.sampled_from([LANE, OTHER, Lane("legacy", "1", 'a tag / with signs "')])
+LANES = st.sampled_from([LANE, OTHER, Lane("legacy", "1", 'a tag / with special characters "')])
 BODIES = st.binary(min_size=1, max_size=40).map(lambda body: body.replace(b"\n", b" ") or b"1") | st.integers(
     100, 70_000
 ).map(lambda size: b"x" * size)
@@ -36,7 +36,7 @@ LETTERS = st.lists(
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """The spool and what it should hold."""
+    """A spool, and a model of the contents that it must have."""
 
     engine: ClassVar[str]
 
@@ -69,23 +69,23 @@ class SpoolMachine(RuleBasedStateMachine):
         except SpoolFull:
             assert self.spool.statistics().size > MIB
             return
-        assert [one.chunk for one in stored] == chunks
-        self.keep(stored)
-        self.keep_letters(letters)
+        assert [item.chunk for item in stored] == chunks
+        self.add_chunks(stored)
+        self.add_letters(letters)
 
-    def keep(self, stored: Any) -> None:
-        for one in stored:
-            assert one.id > self.last_id
-            self.last_id = one.id
-            self.waiting[one.id] = (one.chunk, one.stored_at)
+    def add_chunks(self, stored: Sequence[StoredChunk]) -> None:
+        for item in stored:
+            assert item.id > self.last_id
+            self.last_id = item.id
+            self.waiting[item.id] = (item.chunk, item.stored_at)
 
-    def keep_letters(self, letters: list[DeadLetter]) -> None:
-        for one in letters:
+    def add_letters(self, letters: list[DeadLetter]) -> None:
+        for dead_letter in letters:
             self.last_letter += 1
-            self.letters[self.last_letter] = one
+            self.letters[self.last_letter] = dead_letter
 
     def ids(self, lane: Lane) -> list[ChunkId]:
-        return sorted(number for number, (found, _) in self.waiting.items() if found.lane == lane)
+        return sorted(number for number, (waiting, _) in self.waiting.items() if waiting.lane == lane)
 
     @rule(lane=LANES, after=st.integers(0, 30), max_events=st.integers(1, 8), max_bytes=st.integers(1, 90_000))
     def read(self, lane: Lane, after: int, max_events: int, max_bytes: int) -> None:
@@ -93,12 +93,12 @@ class SpoolMachine(RuleBasedStateMachine):
         fitting = 0
         while fitting < len(ids):
             group = [self.waiting[number][0] for number in ids[: fitting + 1]]
-            joined = join_events(one.payload for one in group)
-            if fitting and (sum(one.count for one in group) > max_events or len(joined) > max_bytes):
+            joined = join_events(waiting.payload for waiting in group)
+            if fitting and (sum(waiting.count for waiting in group) > max_events or len(joined) > max_bytes):
                 break
             fitting += 1
-        found = self.do(self.spool.read(lane, ChunkId(after), max_events, max_bytes))
-        assert [(one.id, one.chunk, one.stored_at) for one in found] == [
+        stored = self.do(self.spool.read(lane, ChunkId(after), max_events, max_bytes))
+        assert [(item.id, item.chunk, item.stored_at) for item in stored] == [
             (number, *self.waiting[number]) for number in ids[: fitting + 1]
         ]
 
@@ -115,10 +115,10 @@ class SpoolMachine(RuleBasedStateMachine):
             del self.waiting[number]
         if rest:
             self.waiting[chosen[0]] = (rest, oldest)
-        self.keep_letters(letters)
+        self.add_letters(letters)
 
     @rule(lane=LANES, letters=LETTERS, number=st.integers(1, 40))
-    def settle_what_is_gone(self, lane: Lane, letters: list[DeadLetter], number: int) -> None:
+    def acknowledge_a_missing_chunk(self, lane: Lane, letters: list[DeadLetter], number: int) -> None:
         ids = self.ids(lane)
         if number in ids:
             return
@@ -126,12 +126,12 @@ class SpoolMachine(RuleBasedStateMachine):
             self.do(self.spool.acknowledge(lane, [*ids[:1], ChunkId(number)], letters))
 
     @precondition(lambda self: self.letters)
-    @rule(data=st.data(), again=st.booleans(), chunks=st.lists(CHUNKS, min_size=1, max_size=2))
-    def take_letters(self, data: st.DataObject, again: bool, chunks: list[Chunk]) -> None:
+    @rule(data=st.data(), replay=st.booleans(), chunks=st.lists(CHUNKS, min_size=1, max_size=2))
+    def replay_or_discard(self, data: st.DataObject, replay: bool, chunks: list[Chunk]) -> None:
         chosen = data.draw(st.lists(st.sampled_from(sorted(self.letters)), min_size=1, unique=True))
-        if again:
+        if replay:
             try:
-                self.keep(self.do(self.spool.replay(chosen, chunks)))
+                self.add_chunks(self.do(self.spool.replay(chosen, chunks)))
             except SpoolFull:
                 return
         else:
@@ -141,16 +141,16 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(since=st.integers(0, 9))
     def purge(self, since: int) -> None:
-        gone = 0
+        deleted = 0
         for number in sorted(self.letters):
             if self.letters[number].at >= since:
                 break
             del self.letters[number]
-            gone += 1
-        assert self.do(self.spool.purge(float(since), ALL)) == gone
+            deleted += 1
+        assert self.do(self.spool.purge(float(since), ALL)) == deleted
 
     @rule()
-    def stop_and_start(self) -> None:
+    def restart(self) -> None:
         self.do(self.spool.close())
         self.reopen()
 
@@ -158,32 +158,31 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.crashes += 1
-        self.folder = crash(self.folder, self.root / str(self.crashes))
+        self.folder = copy_files(self.folder, self.root / str(self.crashes))
         self.do(self.spool.close())
         self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB)
         self.reopen()
 
     def reopen(self) -> None:
         backlogs = {backlog.lane: backlog for backlog in self.do(self.spool.open())}
-        assert set(backlogs) == {found.lane for found, _ in self.waiting.values()}
+        assert set(backlogs) == {waiting.lane for waiting, _ in self.waiting.values()}
         for lane, backlog in backlogs.items():
-            found = [self.waiting[number] for number in self.ids(lane)]
-            assert backlog.events == sum(one.count for one, _ in found)
-            assert backlog.bytes == sum(len(one.payload) for one, _ in found)
-            assert backlog.oldest_stored_at == found[0][1]
+            expected = [self.waiting[number] for number in self.ids(lane)]
+            assert backlog.events == sum(waiting.count for waiting, _ in expected)
+            assert backlog.bytes == sum(len(waiting.payload) for waiting, _ in expected)
+            assert backlog.oldest_stored_at == expected[0][1]
 
     @invariant()
-    def the_statistics_are_right(self) -> None:
+    def statistics_match_the_model(self) -> None:
         if not hasattr(self, "spool"):
             return
-        now = self.spool.statistics()
-        assert now.events == sum(found.count for found, _ in self.waiting.values())
-        assert now.bytes == sum(len(found.payload) for found, _ in self.waiting.values())
-        assert now.dead_letters == len(self.letters)
+        statistics = self.spool.statistics()
+        assert statistics.events == sum(waiting.count for waiting, _ in self.waiting.values())
+        assert statistics.bytes == sum(len(waiting.payload) for waiting, _ in self.waiting.values())
+        assert statistics.dead_letters == len(self.letters)
 
     def teardown(self) -> None:
-        found = dict(self.do(self.spool.dead_letters(limit=10_000)))
-        assert found == self.letters
+        assert dict(self.do(self.spool.dead_letters(limit=10_000))) == self.letters
         self.do(self.spool.close())
         self.runner.close()
         shutil.rmtree(self.root)
@@ -197,10 +196,10 @@ class MemoryMachine(SpoolMachine):
     engine = "memory"
 
 
-BOUNDS = settings(
+SETTINGS = settings(
     max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 TestSqlite = SqliteMachine.TestCase
-TestSqlite.settings = BOUNDS
+TestSqlite.settings = SETTINGS
 TestMemory = MemoryMachine.TestCase
-TestMemory.settings = BOUNDS
+TestMemory.settings = SETTINGS

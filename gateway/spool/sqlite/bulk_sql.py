@@ -1,7 +1,7 @@
-"""Many rows in one step of the database.
+"""Statements that read, check or insert many rows in one step of SQLite.
 
-Each step lets go of the interpreter's lock, and to get it back from a busy event loop takes longer than the row: row by
-row, a batch of a few hundred chunks would hold up the commits behind it for tens of milliseconds.
+apsw releases the GIL in each step, and getting it back from a busy event loop takes longer than a row. Row by row, a
+batch of a few hundred chunks would delay the commits after it by tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from gateway.spool.sqlite import rows
 from gateway.spool.sqlite.rows import ChunkRow, DamagedRow
 
 MAX_SINGLE_INSERT = 15
-"""Rows that one statement writes, whatever their number is up to this."""
+"""Up to this many rows are inserted by one statement."""
 INSERT_BLOCKS = (256, 64, 16)
-"""Rows that one statement writes where there are more: few statements, so that each stays prepared."""
+"""More rows are inserted in blocks of these sizes: few different statements, so that they stay in the cache."""
 
 READ_BLOCKS = (16, 64, 256, 1024)
-"""Rows that are looked at together: of large chunks few are wanted, of small ones many. The last is used again."""
+"""Sizes of the blocks in which row heads are read: few large chunks fill a batch, or many small ones. The last size
+repeats."""
 
 _ROW_HEADS = (
     "SELECT sum(lane <> ?4), json_group_array(json_array(key, count, expires_at, stored_at, checksum, size))"
@@ -43,59 +44,63 @@ _REMOVABLE = (
 
 
 RowHead: TypeAlias = list[Any]
-"""Of a chunk's row: key, count, expires_at, stored_at, checksum, bytes of the payload."""
+"""A chunk's row without its lane and payload: key, count, expires_at, stored_at, checksum, bytes of the payload."""
 
 
 def read(
     connection: apsw.Connection, span: tuple[int, int], limits: tuple[int, int], lane: Lane, text: bytes
 ) -> list[StoredChunk] | None:
-    """The first chunks between two keys that fit the limits, and one more; `text` is the lane as rows have it.
+    """Return the first chunks between two keys (both exclusive) that fit the limits, and one more.
 
-    None where any is not what was written: then look at them one by one.
+    `text` is the lane as rows encode it. Returns None when any of the rows is damaged: the caller then reads them one
+    by one.
     """
     try:
-        wanted = list(take_within(limits, _rows(connection, span, text), lambda about: (about[1], about[5])))
-        if not wanted:
+        heads = list(take_within(limits, _row_heads(connection, span, text), lambda head: (head[1], head[5])))
+        if not heads:
             return []
-        payloads: Any = connection.execute(_PAYLOADS, (wanted[0][0], wanted[-1][0])).get
-        found = []
+        payloads: Any = connection.execute(_PAYLOADS, (heads[0][0], heads[-1][0])).get
+        stored = []
         start = 0
-        for key, count, expires_at, stored_at, checksum, size in wanted:
+        for key, count, expires_at, stored_at, checksum, size in heads:
             payload = payloads[start : start + size]
             start += size
-            found.append(rows.stored_chunk((key, count, expires_at, stored_at, checksum, text, payload), lane))
+            stored.append(rows.stored_chunk((key, count, expires_at, stored_at, checksum, text, payload), lane))
     except (DamagedRow, ValueError, AttributeError, TypeError):
         return None
-    return found
+    return stored
 
 
-def _rows(connection: apsw.Connection, span: tuple[int, int], text: bytes) -> Iterator[RowHead]:
-    """What there is between two keys, looked at as it is asked for. Raises `Damaged`."""
+def _row_heads(connection: apsw.Connection, span: tuple[int, int], text: bytes) -> Iterator[RowHead]:
+    """Yield the row heads between two keys, read in blocks. Raises `DamagedRow` when a row has another lane."""
     after, end = span
-    for look in chain(READ_BLOCKS, repeat(READ_BLOCKS[-1])):
-        found: Any = connection.execute(_ROW_HEADS, (after, end, look, text)).fetchone()
-        of_others, json = found
-        if of_others:
-            raise DamagedRow("a row names another lane")
-        seen: list[RowHead] = orjson.loads(json)
-        yield from seen
-        if len(seen) < look:
+    for block in chain(READ_BLOCKS, repeat(READ_BLOCKS[-1])):
+        result: Any = connection.execute(_ROW_HEADS, (after, end, block, text)).fetchone()
+        other_lanes, json = result
+        if other_lanes:
+            raise DamagedRow("the row has another lane")
+        heads: list[RowHead] = orjson.loads(json)
+        yield from heads
+        if len(heads) < block:
             return
-        after = seen[-1][0]
+        after = heads[-1][0]
 
 
 def removable(connection: apsw.Connection, keys: Sequence[int]) -> tuple[int, int, float] | None:
-    """Events, bytes and the earliest `stored_at` of these chunks; None unless they are all that lies between them."""
+    """Return events, bytes and the earliest `stored_at` of these chunks.
+
+    None unless the keys are distinct and exactly the existing ones between the lowest and the highest of them.
+    """
     first, last = min(keys), max(keys)
-    found: Any = connection.execute(_REMOVABLE, (first, last, len(keys) + 1)).fetchone()
-    there, events, size, stored_at = found
-    if there is None or len(keys) != len(set(keys)) or set(map(int, there.split(" "))) != set(keys):
+    result: Any = connection.execute(_REMOVABLE, (first, last, len(keys) + 1)).fetchone()
+    existing, events, size, stored_at = result
+    if existing is None or len(keys) != len(set(keys)) or set(map(int, existing.split(" "))) != set(keys):
         return None
     return events, size, float(stored_at)
 
 
 def insert_chunks(connection: apsw.Connection, new: Sequence[ChunkRow]) -> None:
-    """Write rows of chunks; up to `AT_ONCE` of them in one step."""
+    """Insert rows of chunks; up to `MAX_SINGLE_INSERT` of them in one step."""
     start = 0
     for block in INSERT_BLOCKS:
         while len(new) - start >= block:
@@ -106,9 +111,9 @@ def insert_chunks(connection: apsw.Connection, new: Sequence[ChunkRow]) -> None:
 
 
 def _insert(connection: apsw.Connection, block: Sequence[ChunkRow]) -> None:
-    connection.execute(_inserting(len(block)), tuple(chain.from_iterable(block)))
+    connection.execute(_insert_statement(len(block)), tuple(chain.from_iterable(block)))
 
 
 @lru_cache(MAX_SINGLE_INSERT + len(INSERT_BLOCKS))
-def _inserting(count: int) -> str:
+def _insert_statement(count: int) -> str:
     return "INSERT INTO chunk VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)  # noqa: S608 (question marks)

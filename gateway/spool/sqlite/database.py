@@ -1,6 +1,7 @@
-"""One open database: its connection, and a mirror of the totals that stand in it.
+"""One open database: its connection, and a copy of its totals in memory.
 
-The totals are kept in the same transactions as what they count, so that a start reads a few rows however much waits.
+The totals are updated in the same transactions as the rows that they count, so that a start reads a few rows however
+large the backlog is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gateway.spool.sqlite.transaction import Transaction
 from gateway.telemetry import SpoolStatistics
 
 STATUS_RANGE = 0x7FFFFFFF
-"""A status of the database begins at 0 again beyond this."""
+"""A status counter of SQLite wraps to 0 beyond this."""
 
 
 class Database:
@@ -33,13 +34,13 @@ class Database:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self.connection = apsw.Connection(str(limits.path), flags=flags, vfs=limits.vfs or None)
         self.totals = Totals()
-        # As they stand after the last commit.
-        self.log_pages = 0  # in the log and not written back
+        # As of the last commit.
+        self.log_pages = 0  # pages in the write-ahead log that no checkpoint has copied
         self.commits = 0
-        # As they stood when they were last looked at, and what was written since.
+        # As of the last call of `measure`.
         self.file_pages = 0
         self.free_pages = 0
-        self.unmeasured_pages = 0
+        self.unmeasured_pages = 0  # written since then
         try:
             prepare(self.connection)
             self.connection.execute(TOTALS_TRIGGERS)
@@ -48,24 +49,25 @@ class Database:
         except BaseException:
             self.abandon()
             raise
-        self.checkpoint("NOOP")  # what an earlier connection left in the log
+        self.checkpoint("NOOP")  # counts the pages that an earlier connection left in the log
         self._inode = limits.path.stat().st_ino
 
     def close(self) -> None:
-        """Write the log back and let go."""
+        """Checkpoint the log and close the connection."""
         self.connection.close()
 
     def abandon(self) -> None:
-        """Let go without touching the files: they may be damaged."""
+        """Close the connection without a checkpoint: the files may be damaged."""
         self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.connection.close(force=True)
 
     @contextmanager
     def commit(self) -> Iterator[Transaction]:
-        """One transaction; what it changed is mirrored when it is durable, and not before."""
+        """Run one transaction. The totals in memory change when it is durable, and not before."""
         connection = self.connection
         transaction = Transaction(connection, self.totals)
-        written, spilt = self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE), self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)
+        written = self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+        spilled = self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)
         try:
             yield transaction
             transaction.finish()
@@ -73,52 +75,55 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        transaction.note_totals()
+        transaction.apply_totals()
         self.commits += 1
-        # What was written went into the log, each page once, but for a transaction that the cache could not hold. A
-        # hook would be told the same, at the price of a hold-up in each commit.
+        # The pages were written to the log, each once, unless the transaction was larger than the cache. SQLite's WAL
+        # hook reports the same number, but calling it costs each commit another wait for the GIL.
         written = (self._status(apsw.SQLITE_DBSTATUS_CACHE_WRITE) - written) & STATUS_RANGE
         self.unmeasured_pages += written
-        if self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL) == spilt:
+        if self._status(apsw.SQLITE_DBSTATUS_CACHE_SPILL) == spilled:
             self.log_pages += written
         else:
             self.checkpoint("NOOP")
 
     @property
     def used_pages(self) -> int:
-        """Pages of the file that hold something, at most: what was written since the last look counts as new."""
+        """Upper bound of the used pages of the file: pages written since the last measurement count as additional."""
         return self.file_pages - self.free_pages + self.unmeasured_pages
 
     @property
     def log_length(self) -> int:
-        """Bytes of the log up to the last commit that we know to be durable."""
+        """Bytes of the log up to the last commit that is known to be durable."""
         return 32 + self.log_pages * (24 + PAGE_SIZE)
 
     @property
     def empty(self) -> bool:
-        """Whether no event waits."""
+        """Whether the spool has no waiting event."""
         return not any(totals.events for totals in self.totals.lanes.values())
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Write the log back, so that it starts over; `TRUNCATE` gives its room back as well, `NOOP` only looks."""
+        """Copy the log into the database, so that the log starts over.
+
+        `TRUNCATE` also shortens the log to 0 bytes; `NOOP` only updates `log_pages`.
+        """
         row: Any = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        _, written, done = row
-        self.log_pages = 0 if written == done else written
+        _, written, copied = row
+        self.log_pages = 0 if written == copied else written
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the file that we write is still the one that the next start will find."""
+    def is_in_place(self) -> bool:
+        """Whether the open file is still the one at its path, which the next start will open."""
         return files.inode(self.limits.path) == self._inode
 
     def measure(self) -> None:
-        """Look at the size of the file."""
+        """Read the size of the file and its free pages."""
         connection = self.connection
         self.file_pages = connection.execute("PRAGMA page_count").get
         self.free_pages = connection.execute("PRAGMA freelist_count").get
         self.unmeasured_pages = 0
 
     def backlogs(self) -> list[Backlog]:
-        """What waits, by lane."""
+        """Return the backlog of each lane that has one."""
         return [
             Backlog(lane, totals.events, totals.bytes, self._oldest(totals))
             for lane, totals in self.totals.lanes.items()
@@ -126,7 +131,7 @@ class Database:
         ]
 
     def statistics(self) -> SpoolStatistics:
-        """A snapshot after the last commit."""
+        """Return a snapshot of the counts as of the last commit."""
         lanes = list(self.totals.lanes.values())
         return SpoolStatistics(
             events=sum(totals.events for totals in lanes),
@@ -140,7 +145,7 @@ class Database:
     def _load(self) -> None:
         connection = self.connection
         with connection:
-            # Lanes that nobody waits in go, but for the one that remembers the highest ID.
+            # Delete empty lanes, except the one that has the highest ID.
             connection.execute(
                 "DELETE FROM lane WHERE events = 0 AND last_id < (SELECT max(last_id) FROM lane)"
                 " AND NOT EXISTS (SELECT 1 FROM chunk WHERE key >= number << 44 AND key < (number + 1) << 44)"
@@ -149,11 +154,11 @@ class Database:
         self.measure()
 
     def _oldest(self, totals: LaneTotals) -> UnixSeconds | None:
-        found: UnixSeconds | None = self.connection.execute(
+        stored_at: UnixSeconds | None = self.connection.execute(
             "SELECT stored_at FROM chunk WHERE key >= ? AND key < ? ORDER BY key LIMIT 1",
             (key_of(totals.number, 0), key_of(totals.number + 1, 0)),
         ).get
-        return found
+        return stored_at
 
-    def _status(self, what: int) -> int:
-        return self.connection.status(what)[0]
+    def _status(self, counter: int) -> int:
+        return self.connection.status(counter)[0]

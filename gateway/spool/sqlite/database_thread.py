@@ -1,4 +1,4 @@
-"""The one thread that touches the database: calls go in on the loop's side, and come out there in the same order."""
+"""The only thread that uses the database. The event loop submits calls and gets their results in the same order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("gateway.spool")
 T = TypeVar("T")
 
 IDLE_DELAY = 0.25
-"""Seconds without a call after which the thread looks after the file."""
+"""Seconds without a call after which idle maintenance starts."""
 
 
 class _Call(NamedTuple):
@@ -24,10 +24,10 @@ class _Call(NamedTuple):
 
 
 class DatabaseThread:
-    """Runs calls one after the other on a thread of its own.
+    """Runs calls one after the other on its own thread.
 
-    `after` runs behind every call, when its result is already on its way: what must not delay the caller. `idle` runs
-    when no call has come for a while, again and again for as long as it returns true.
+    `after` runs after every call, when the result has been handed to the event loop: maintenance that must not delay
+    the caller. `idle` runs when there has been no call for `IDLE_DELAY`, repeatedly for as long as it returns true.
     """
 
     def __init__(self, *, after: Callable[[], None], idle: Callable[[], bool], name: str) -> None:
@@ -35,24 +35,24 @@ class DatabaseThread:
         self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
-        # The thread adds at the right, the loop takes from the left. `_woken` is set by the thread and cleared by the
-        # loop before it takes: what is added in between is either taken or wakes the loop again.
+        # The thread appends at the right, the loop pops from the left. The thread sets `_woken`; the loop clears it
+        # before it pops: a result that is added in between is either popped or wakes the loop again.
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._woken = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have it done; the future is done when it is.
+        """Run `work` on the thread; the future gets its result.
 
-        A caller that goes away does not undo it: what was begun takes effect.
+        Cancelling the future does not cancel the call: it still runs.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._calls.put(_Call(work, future))
         return future
 
     def stop(self) -> None:
-        """Let the thread end, when everything that was asked of it is done."""
+        """Let the thread end after the calls that were submitted before."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -67,17 +67,17 @@ class DatabaseThread:
                 return
             try:
                 self._report(call.future, call.work(), None)
-            except BaseException as error:  # noqa: BLE001 (it is the caller's to judge)
+            except BaseException as error:  # noqa: BLE001 (the caller handles it)
                 self._report(call.future, None, error)
             self._run_maintenance(self._after)
             pause = IDLE_DELAY
 
     def _run_maintenance(self, work: Callable[[], T]) -> T | None:
-        """SpoolMaintenance is no caller's: a defect in it is told, and the thread goes on answering."""
+        """Run maintenance. An exception in it is a bug: it is logged, and the thread continues to run calls."""
         try:
             return work()
         except Exception:
-            log.exception("the upkeep of the spool failed")
+            log.exception("spool maintenance failed; calls continue, and it runs again after the next call")
             return None
 
     def _report(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -87,7 +87,7 @@ class DatabaseThread:
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:
-                self._done.clear()  # the loop is gone, and with it whoever waited
+                self._done.clear()  # the event loop is closed: no caller waits any more
 
     def _deliver(self) -> None:
         self._woken = False

@@ -1,4 +1,4 @@
-"""The spool's files: private to their owner, durable in their folders, and used by one process at a time."""
+"""Operations on the spool's files: private to their owner, durable directory entries, used by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WAL = "-wal"
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing ancestors, mode 0700, so that a power cut does not undo it."""
+    """Make a directory and its missing ancestors with mode 0700, durable against a power cut."""
     missing = []
     ancestor = folder.absolute()
     while not ancestor.exists():
         missing.append(ancestor)
         ancestor = ancestor.parent
-    for made in reversed(missing):
-        made.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(made.parent)
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(directory.parent)
 
 
 def make_private(path: Path) -> None:
-    """Make a file, if it is not there, mode 0600; its companions inherit the mode from it."""
+    """Make a file if it does not exist, and give it mode 0600. SQLite gives the log the same mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
@@ -34,7 +34,7 @@ def make_private(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the entries of a directory durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -43,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, 0 when it is not there."""
+    """Return the size of a file in bytes, 0 when it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def size(path: Path) -> int:
 
 
 def inode(path: Path) -> int | None:
-    """Which file it is; None when it is not there."""
+    """Return the inode number of a file, None when it does not exist."""
     try:
         return os.stat(path).st_ino  # noqa: PTH116 (once a commit; half the time of Path.stat)
     except FileNotFoundError:
@@ -59,28 +59,28 @@ def inode(path: Path) -> int | None:
 
 
 def truncate(path: Path, length: int) -> None:
-    """Let go of what a file has beyond a length."""
+    """Shorten a file to `length` bytes if it is longer."""
     if size(path) > length:
         os.truncate(path, length)
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """The path with something after its name."""
+def sibling(path: Path, suffix: str) -> Path:
+    """Return the path with a suffix appended to its name."""
     return path.with_name(path.name + suffix)
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes that we may still write to the disk below a folder."""
+    """Return the bytes on the disk of a directory that this process may still use."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from a spool for a while. Raises `SpoolUnavailable` when one has it."""
+    """Hold the lock of a spool. Raises `SpoolUnavailable` when another process holds it."""
     if not path.parent.is_dir():
-        raise SpoolUnavailable(f"there is no folder {path.parent}: give the spool.path of the settings")
-    lock = Lock(beside(path, ".lock"))
+        raise SpoolUnavailable(f"the directory {path.parent} does not exist; check spool.path in the settings")
+    lock = Lock(sibling(path, ".lock"))
     try:
         yield
     finally:
@@ -88,9 +88,9 @@ def locked(path: Path) -> Iterator[None]:
 
 
 class Lock:
-    """Keeps other processes out for as long as it is held; the kernel lets go of it when the process ends.
+    """Excludes other processes while it is held. The kernel releases it when the process ends.
 
-    The file stays: removing it would let two processes hold locks on two files of the same name.
+    The file is never deleted: otherwise two processes could hold locks on two files of the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,11 +102,12 @@ class Lock:
             holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(self._descriptor)
             raise SpoolUnavailable(
-                f"{path.parent} is in use by another process ({holder}): each gateway needs a spool.path of its own"
+                f"{path.parent} is in use by another process ({holder}). Stop it, or use another spool.path: two "
+                "gateways cannot share one"
             ) from error
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Release the lock."""
         os.close(self._descriptor)

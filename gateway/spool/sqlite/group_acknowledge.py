@@ -1,6 +1,6 @@
-"""Group settling: while one transaction settles, what else is to be settled is collected for the next.
+"""Group acknowledgement: calls that arrive while one transaction runs are collected for the next.
 
-Many lanes settle small batches, and each transaction costs an fsync whatever it holds.
+Many lanes acknowledge small batches, and each transaction costs an fsync however many rows it has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.model import Chunk, ChunkId, DeadLetter, Lane
 
 
 class Acknowledgement(NamedTuple):
-    """What `Spool.settle` is asked for."""
+    """The arguments of a call of `Spool.acknowledge`."""
 
     lane: Lane
     ids: Sequence[ChunkId]
@@ -23,20 +23,23 @@ class Acknowledgement(NamedTuple):
 
 
 Results = Sequence[Exception | None]
-"""Why each settlement of a group was refused; None: it is done."""
+"""For each acknowledgement of a group, the exception of its caller; None when it succeeded."""
 
 
 class GroupAcknowledger:
-    """Collects settlements. `settle_all` does a group; where it fails, nothing of the group is done."""
+    """Groups acknowledgements into transactions.
+
+    `acknowledge_all` runs a group; when it fails, no acknowledgement of the group has taken effect.
+    """
 
     def __init__(self, acknowledge_all: Callable[[Sequence[Acknowledgement]], asyncio.Future[Results]]) -> None:
         self._acknowledge_all = acknowledge_all
-        # Only the loop's thread touches these.
+        # Only the event loop's thread uses these.
         self._waiting: list[tuple[Acknowledgement, asyncio.Future[None]]] = []
         self._is_busy = False
 
     async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
-        """Return when it is done. A caller that goes away does not undo it."""
+        """Return when the acknowledgement is durable. Cancelling the caller does not cancel it."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((acknowledgement, future))
         if not self._is_busy:
@@ -58,10 +61,10 @@ class GroupAcknowledger:
             self._send()
         failure = call.exception()
         results = [failure] * len(group) if failure is not None else call.result()
-        for (_, future), problem in zip(group, results, strict=True):
+        for (_, future), error in zip(group, results, strict=True):
             if future.done():
                 continue
-            if problem is None:
+            if error is None:
                 future.set_result(None)
             else:
-                future.set_exception(problem)
+                future.set_exception(error)

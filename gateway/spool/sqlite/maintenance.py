@@ -1,6 +1,7 @@
-"""What keeps the files small: writing the log back, and giving free pages back to the disk, in short steps.
+"""Keeps the files small: checkpoints of the write-ahead log, and returning free pages to the disk, in short steps.
 
-Nothing here is on an event's way: it runs behind a call's answer, or when no call came for a while.
+No call waits for it unless it arrives during a step: maintenance runs after a call's result is delivered, or when there
+has been no call for a while.
 """
 
 from __future__ import annotations
@@ -15,36 +16,37 @@ from gateway.spool.sqlite.schema import PAGE_SIZE
 log = logging.getLogger("gateway.spool")
 
 STEP_PAGES = 256
-"""Pages that one step gives back, a few milliseconds, the longest that a commit waits for it; and the most that may be
-written before the file is measured again."""
+"""Pages that one step returns to the disk: it takes a few milliseconds, the longest delay of a commit. Also the number
+of pages written after which the file is measured again."""
 
 MIN_FREE_PAGES = 2 * 2**20 // PAGE_SIZE
-"""Free pages that stay in the file: the next events take them without growing it again."""
+"""Free pages that stay in the file, so that the next events do not grow it again."""
 
 
 class SpoolMaintenance:
-    """Looks after one open database. A fault here is told once and tried again; it is no caller's."""
+    """Maintains one open database. A failure is logged once and retried; callers do not see it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._failing = False  # since the last checkpoint that worked
-        self._retry_at = 0  # pages in the log at which a failed checkpoint is tried again
+        self._failing = False  # since the last successful checkpoint
+        self._retry_at = 0  # pages in the log at which a failed checkpoint is retried
 
     def after_call(self) -> None:
-        """Write the log back when it is long, and look at the file's size when it may have changed by much."""
+        """Run a checkpoint when the log is long, and measure the file when its size may have changed by much."""
         if self._database.unmeasured_pages >= STEP_PAGES:
             self._database.measure()
         if self._database.log_pages >= max(self._database.limits.log_pages, self._retry_at):
             self._checkpoint("PASSIVE")
 
     def idle(self) -> bool:
-        """One step; whether there is more to do at once."""
+        """Run one step, and return whether another one should follow at once."""
         database = self._database
         if self._failing:
             return self._checkpoint("PASSIVE")
         if database.unmeasured_pages:
             database.measure()
-        # A quarter of what is in use stays as well, so that a file which breathes is not cut and grown in turns.
+        # Free pages up to a quarter of the used ones stay too, so that a fluctuating load does not shrink and grow the
+        # file in turns.
         excess = database.free_pages - max(MIN_FREE_PAGES, database.used_pages // 4)
         if excess > 0:
             return self._vacuum(min(excess, STEP_PAGES))
@@ -71,12 +73,16 @@ class SpoolMaintenance:
             self._retry_at = database.log_pages + database.limits.log_pages // 4
             return False
         if self._failing:
-            log.info("the spool's log could be written back again")
+            log.info("maintenance of the spool %s succeeded again", database.limits.path)
         self._failing = False
         self._retry_at = 0
         return False
 
     def _log_failure(self, error: apsw.Error) -> None:
         if not self._failing:
-            log.warning("the spool's log could not be written back, it is tried again: %s", error)
+            log.warning(
+                "maintenance of the spool %s failed (checkpoint or vacuum): %s. It is retried, and the files may grow "
+                "until it succeeds. Check the free space and the health of the disk",
+                self._database.limits.path, error,
+            )  # fmt: skip
         self._failing = True

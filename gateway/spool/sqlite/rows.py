@@ -1,6 +1,6 @@
-"""Chunks and dead letters as rows and back. A row carries a checksum of itself: what the disk changed is not believed.
+"""Converts chunks and dead letters to rows and back. A row has a checksum, so that corruption by the disk is detected.
 
-Nothing here touches a database, so that rescuing reads rows with the same code as serving.
+This module does not use a database: recovery, which reads pages directly, shares it with normal operation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gateway.spool.size_accounting import dead_letter_size
 from gateway.spool.sqlite.schema import ID_BITS
 
 CORRUPT: Final = "spool_corrupt"
-"""Code of the dead letters that a damaged chunk becomes."""
+"""Code of the dead letters that replace a damaged chunk."""
 
 _ID_MASK: Final = (1 << ID_BITS) - 1
 
@@ -31,37 +31,37 @@ _STAGES: Final = {stage.value.encode(): stage for stage in Stage}
 
 
 class DamagedRow(Exception):
-    """A row is not what was written."""
+    """A row differs from what was written."""
 
 
 def key_of(lane: int, number: int) -> int:
-    """Where a chunk lies: the lane's number and the chunk's ID in one."""
+    """Return the key of a chunk's row: the lane's number and the chunk's ID in one integer."""
     return lane << ID_BITS | number
 
 
 def lane_number(key: int) -> int:
-    """The lane's number in a key."""
+    """Return the lane's number from a key."""
     return key >> ID_BITS
 
 
 def id_of(key: int) -> ChunkId:
-    """The chunk's ID in a key."""
+    """Return the chunk's ID from a key."""
     return ChunkId(key & _ID_MASK)
 
 
 def lane_text(lane: Lane) -> bytes:
-    """How a lane stands in a chunk's row."""
+    """Return a lane as it is encoded in its chunks' rows: a JSON array."""
     return orjson.dumps(list(lane))
 
 
 def chunk_row(key: int, chunk: Chunk, stored_at: float, lane: bytes) -> ChunkRow:
-    """A chunk as it is kept."""
+    """Return the row of a chunk."""
     row = key, chunk.count, chunk.expires_at, stored_at, 0, lane, chunk.payload
     return *row[:4], _chunk_checksum(row), lane, chunk.payload
 
 
 def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
-    """A row as the chunk that it was; of `lane`, if that is known. Raises `Damaged`."""
+    """Return the chunk of a row. `lane`, if given, saves decoding the row's. Raises `DamagedRow`."""
     key, count, expires_at, stored_at, checksum, text, payload = row
     try:
         if _chunk_checksum(row) != checksum:
@@ -72,7 +72,7 @@ def stored_chunk(row: Sequence[Any], lane: Lane | None = None) -> StoredChunk:
 
 
 def lane_of(row: Sequence[Any]) -> Lane:
-    """The lane in a chunk's row. Raises `Damaged`."""
+    """Return the lane in a chunk's row. Raises `DamagedRow`."""
     try:
         return Lane(*orjson.loads(row[5]))
     except (TypeError, ValueError) as error:
@@ -80,9 +80,9 @@ def lane_of(row: Sequence[Any]) -> Lane:
 
 
 def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadLetter]:
-    """What a damaged chunk becomes: one dead letter for each event that it held, with the event where it can be read.
+    """Return the dead letters that replace a damaged chunk: one for each event, with the event if it is valid JSON.
 
-    Which of its events the disk changed cannot be told, so none of them is delivered.
+    The checksum covers the whole chunk and does not show which event was altered, so none of them is delivered.
     """
     count, payload = row[1], row[6]
     lines = split_events(payload) if isinstance(payload, bytes) else []
@@ -91,21 +91,21 @@ def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadL
         DeadLetter(
             stage=Stage.UPLOAD,
             code=CORRUPT,
-            message="The disk gave back other bytes than were written. Check the event before you replay it.",
+            message="The disk altered the stored batch that held this event. Check the event before you replay it.",
             destination=lane.destination,
             source=None,
             lane=lane,
             at=now,
             attempts=0,
             fault=None,
-            event=_readable(lines[index]) if index < len(lines) else None,
+            event=_valid_json(lines[index]) if index < len(lines) else None,
         )
         for index in range(count)
     ]
 
 
 def letter_row(letter: DeadLetter) -> LetterRow:
-    """A dead letter as it is kept."""
+    """Return the row of a dead letter."""
     fault = letter.fault
     about = orjson.dumps(
         [
@@ -122,7 +122,7 @@ def letter_row(letter: DeadLetter) -> LetterRow:
 
 
 def dead_letter(row: Sequence[Any]) -> DeadLetter:
-    """A row as the dead letter that it was. Raises `Damaged`."""
+    """Return the dead letter of a row. Raises `DamagedRow`."""
     at, stage, code, destination, _, about, checksum, event = row
     try:
         if _letter_checksum(row) != checksum:
@@ -144,15 +144,15 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
         raise DamagedRow("the row is not a dead letter") from error
 
 
-def dead_letter_or_note(row: Sequence[Any]) -> DeadLetter:
-    """A row as the dead letter that it was or, where the disk changed it, what can still be said of it."""
+def dead_letter_or_placeholder(row: Sequence[Any]) -> DeadLetter:
+    """Return the dead letter of a row or, when the row is damaged, a placeholder with the fields that are readable."""
     try:
         return dead_letter(row)
     except DamagedRow:
         return DeadLetter(
             stage=_STAGES.get(row[1], Stage.UPLOAD),
             code=CORRUPT,
-            message="The disk gave back other bytes of this dead letter than were written. Discard it.",
+            message="The disk altered this dead letter, and its event is lost. Discard it.",
             destination=row[3].decode(errors="replace"),
             source=None,
             lane=None,
@@ -170,11 +170,11 @@ def _chunk_checksum(row: Sequence[Any]) -> int:
 
 def _letter_checksum(row: Sequence[Any]) -> int:
     at, stage, code, destination, size, about, _, event = row
-    words = b"%r %d " % (float(at), size) + b" ".join([stage, code, destination, about])
-    return crc32(event or b"", crc32(words))
+    fields = b"%r %d " % (float(at), size) + b" ".join([stage, code, destination, about])
+    return crc32(event or b"", crc32(fields))
 
 
-def _readable(line: bytes) -> bytes | None:
+def _valid_json(line: bytes) -> bytes | None:
     try:
         orjson.loads(line)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The database's form, and the pragmas that make it durable. Everything that is SQL about its shape is here.
+"""The schema of the database, and the pragmas that make it durable.
 
-A chunk's key holds its lane and its ID in one integer, so that a lane's chunks lie side by side in the order of their
-IDs without an index: one tree less to write at each commit.
+A chunk's key holds its lane and its ID in one integer, so that a lane's chunks are adjacent, in the order of their IDs,
+without an index: one B-tree less to write at each commit.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from gateway.spool.protocol import SpoolUnavailable
 
 VERSION: Final = 2
 APPLICATION_ID: Final = 0x4F434757
-"""`OCGW`: tells `file` and us whose database it is."""
+"""`OCGW`: identifies the file as a spool, to this program and to `file(1)`."""
 
 PAGE_SIZE: Final = 4096
-"""Bytes. With many lanes each chunk is on a page of its own: 8 KiB cost a commit of 256 lanes twice the time. With one
-lane no difference was found."""
+"""Bytes. With many lanes each chunk is on its own page: with pages of 8 KiB, a commit of 256 lanes took twice the time.
+With one lane no difference was measured."""
 
 ID_BITS: Final = 44
-"""Of a key, for the chunk's ID; the 19 above are the lane's number."""
+"""Bits of a key for the chunk's ID; the 19 bits above hold the lane's number."""
 
 SCHEMA: Final = """
 CREATE TABLE lane(
@@ -29,28 +29,28 @@ CREATE TABLE lane(
     destination TEXT NOT NULL,
     event_set TEXT NOT NULL,
     upload_tag TEXT NOT NULL,
-    events INTEGER NOT NULL,      -- that wait; kept with the chunks (COUNTING), so that a start counts nothing
+    events INTEGER NOT NULL,      -- waiting; kept by TOTALS_TRIGGERS, so that a start need not count rows
     bytes INTEGER NOT NULL,       -- of their payloads
-    last_id INTEGER NOT NULL      -- the highest that was ever given here: IDs grow although chunks leave
+    last_id INTEGER NOT NULL      -- the highest ever assigned in this lane: IDs are not reused
 ) STRICT;
 CREATE TABLE chunk(
     key INTEGER PRIMARY KEY,      -- lane.number << 44 | id
     count INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     stored_at REAL NOT NULL,
-    checksum INTEGER NOT NULL,    -- CRC-32 of all the rest
-    lane BLOB NOT NULL,           -- JSON: a chunk that outlives the table of the lanes still knows its own
+    checksum INTEGER NOT NULL,    -- CRC-32 of all other columns
+    lane BLOB NOT NULL,           -- JSON; a chunk stays usable when the table of lanes is lost
     payload BLOB NOT NULL
 ) STRICT;
 CREATE TABLE dead_letter(
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
-    stage BLOB NOT NULL,          -- blobs, though text: what the disk altered may be no text any more
+    stage BLOB NOT NULL,          -- text, stored as blobs: altered bytes may not be valid UTF-8
     code BLOB NOT NULL,
     destination BLOB NOT NULL,
     size INTEGER NOT NULL,
-    about BLOB NOT NULL,          -- JSON: message, source, lane, attempts, Meta's codes and trace
-    checksum INTEGER NOT NULL,    -- CRC-32 of all the rest
+    about BLOB NOT NULL,          -- JSON: message, source, lane, attempts, Meta's codes and trace ID
+    checksum INTEGER NOT NULL,    -- CRC-32 of all other columns
     event BLOB
 ) STRICT;
 CREATE TABLE dead_letter_total(
@@ -58,31 +58,31 @@ CREATE TABLE dead_letter_total(
     bytes INTEGER NOT NULL
 ) STRICT;
 INSERT INTO dead_letter_total VALUES (0, 0);
-CREATE VIEW waiting AS            -- for people with a database shell
+CREATE VIEW waiting AS            -- for inspection with the sqlite3 shell
     SELECT key & 0xfffffffffff AS id, CAST(lane AS TEXT) AS lane, count, length(payload) AS bytes,
            datetime(stored_at, 'unixepoch') AS stored, datetime(expires_at, 'unixepoch') AS expires
     FROM chunk ORDER BY id;
 """
 
-_TABLES: Final = SCHEMA.count("CREATE ")
+_SCHEMA_OBJECTS: Final = SCHEMA.count("CREATE ")
 
 TOTALS_TRIGGERS: Final = """
-CREATE TEMP TRIGGER chunk_came AFTER INSERT ON main.chunk BEGIN
+CREATE TEMP TRIGGER chunk_inserted AFTER INSERT ON main.chunk BEGIN
     UPDATE lane SET events = events + NEW.count, bytes = bytes + length(NEW.payload),
                     last_id = max(last_id, NEW.key & 0xfffffffffff) WHERE number = NEW.key >> 44;
 END;
-CREATE TEMP TRIGGER chunk_went AFTER DELETE ON main.chunk BEGIN
+CREATE TEMP TRIGGER chunk_deleted AFTER DELETE ON main.chunk BEGIN
     UPDATE lane SET events = events - OLD.count, bytes = bytes - length(OLD.payload) WHERE number = OLD.key >> 44;
 END;
 """
-"""Keeps the totals of lanes in the step that changes their chunks. Of the connection, not of the file."""
+"""Update the totals of a lane in the statement that changes its chunks. Stored in the connection, not in the file."""
 
 EXCLUSIVE_LOCK: Final = "PRAGMA locking_mode = EXCLUSIVE"
-"""Nobody else reads or writes while we do: the WAL's index then lives in our memory, and an older SQLite that races
-with our checkpoints cannot come near."""
+"""Excludes other connections. The WAL index is then in this process's memory, and an older SQLite, which may race with
+checkpoints, cannot open the file."""
 
 FILE_FORMAT: Final = (f"PRAGMA page_size = {PAGE_SIZE}", "PRAGMA auto_vacuum = INCREMENTAL")
-"""For a file without a page: later they would be too late, or a write at each start."""
+"""For an empty file: they have no effect later, or would cause a write at each start."""
 
 PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -96,16 +96,17 @@ PRAGMAS: Final = (
 
 
 def prepare(connection: apsw.Connection) -> None:
-    """Make a connection durable and the database's form ours.
+    """Set the pragmas of a connection, and create the tables in an empty database.
 
-    Raises `SpoolUnavailable` when the database is of a newer version or another program's.
+    Raises `SpoolUnavailable` when the database has another format version or page size, or belongs to another program,
+    and `apsw.CorruptError` when tables are missing.
     """
     connection.execute(EXCLUSIVE_LOCK).fetchall()
     for pragma in (*(() if connection.pragma("page_count") else FILE_FORMAT), *PRAGMAS):
         connection.execute(pragma).fetchall()
     version, application = connection.pragma("user_version"), connection.pragma("application_id")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    if not tables and version == 0:
+    objects = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if not objects and version == 0:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(SCHEMA)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -114,17 +115,18 @@ def prepare(connection: apsw.Connection) -> None:
         return
     if application != APPLICATION_ID:
         raise SpoolUnavailable(
-            f"{connection.filename} is a database of another program; spool.path has to be a folder of its own"
+            f"{connection.filename} is a database of another program; set spool.path to a directory that only the "
+            "gateway uses"
         )
-    if version == VERSION and tables < _TABLES:
-        raise apsw.CorruptError("its tables are missing")
+    if version == VERSION and objects < _SCHEMA_OBJECTS:
+        raise apsw.CorruptError("tables are missing")
     if version != VERSION:
         raise SpoolUnavailable(
-            f"{connection.filename} has format {version} and this gateway writes format {VERSION}: start the version "
-            "that wrote it and let it drain the spool first"
+            f"{connection.filename} has format {version} and this gateway uses format {VERSION}; drain the spool with "
+            "the gateway version that wrote it"
         )
     if (size := connection.pragma("page_size")) != PAGE_SIZE:
         raise SpoolUnavailable(
-            f"{connection.filename} has pages of {size} bytes, and this gateway writes pages of {PAGE_SIZE}: let the "
-            "version that wrote it drain the spool first"
+            f"{connection.filename} has pages of {size} bytes and this gateway uses pages of {PAGE_SIZE}; drain the "
+            "spool with the gateway version that wrote it"
         )

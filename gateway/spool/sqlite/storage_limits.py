@@ -1,4 +1,4 @@
-"""How large the database may become, in its own unit: the cap for `append`, the reserve for `settle`, the log."""
+"""Size limits of the database in pages: the limit of `append`, the reserve of `acknowledge`, the write-ahead log."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from gateway.spool.sqlite import files
 from gateway.spool.sqlite.schema import PAGE_SIZE
 
 _MIB = 2**20
-_USABLE = PAGE_SIZE - 4
-"""Bytes of a payload on one overflow page."""
+_OVERFLOW_BYTES = PAGE_SIZE - 4
+"""Payload bytes on one overflow page. (SQLite: database file format.)"""
 
-_STUMP = 1100
-"""Bytes of a large row that stay in the tree."""
+_LOCAL_BYTES = 1100
+"""Bytes of a large row that stay on its B-tree page."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageLimits:
-    """Where the database lies and how large it may become."""
+    """The path of the database and its size limits."""
 
     path: Path
     max_bytes: int
     vfs: str = ""
-    """SQLite's way to the disk; empty: the usual. Tests put one here that breaks."""
+    """Name of the SQLite VFS; empty for the default. Tests use one that injects faults."""
     free_disk: Callable[[Path], int] = files.free_disk
-    """Bytes that may still be written below a folder."""
+    """Returns the free bytes on the disk of a directory."""
 
     @property
     def cap_pages(self) -> int:
@@ -37,35 +37,38 @@ class StorageLimits:
 
     @property
     def reserve(self) -> int:
-        """Bytes beyond `max_bytes` that only `settle` may use."""
+        """Bytes beyond `max_bytes` that only `acknowledge` may use."""
         return acknowledge_reserve(self.max_bytes)
 
     @property
     def last_page(self) -> int:
-        """Pages that nothing may exceed; the database itself is told."""
+        """Pages that the file may have at most; SQLite enforces it (`max_page_count`)."""
         return self.cap_pages + self.reserve // PAGE_SIZE
 
     @property
     def log_pages(self) -> int:
-        """Pages in the write-ahead log at which it is written back; small enough to take a few milliseconds."""
+        """Pages in the write-ahead log at which a checkpoint runs; few enough for it to take a few milliseconds."""
         return min(16 * _MIB, max(_MIB, self.max_bytes // 8)) // PAGE_SIZE
 
     @property
-    def beside(self) -> int:
-        """Bytes of disk that are needed beside `max_bytes`, for settling and for the log."""
+    def extra_disk(self) -> int:
+        """Bytes of disk that are needed in addition to `max_bytes`: for acknowledgements and the write-ahead log."""
         return self.reserve + 2 * self.log_pages * PAGE_SIZE
 
 
 def pages_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
-    """Pages that all of it takes at most: rows are counted as if no other size of row filled a page's end."""
-    pages = 6  # what the trees above grow by
-    shared = 0  # bytes of pages that several rows share
+    """Return the most pages that the chunks and dead letters can take.
+
+    Small rows are counted as if each page held only rows of that size, so that space at the end of a page is unused.
+    """
+    pages = 6  # growth of the inner pages of the B-trees
+    shared = 0  # bytes on pages that several rows share
     sizes = [len(chunk.payload) + CHUNK_OVERHEAD for chunk in chunks]
     sizes += [dead_letter_size(letter) for letter in letters]
     for size in sizes:
         if size > PAGE_SIZE:
-            pages += size // _USABLE + 1
-            shared += _STUMP
+            pages += size // _OVERFLOW_BYTES + 1
+            shared += _LOCAL_BYTES
         else:
             shared += PAGE_SIZE // (PAGE_SIZE // size)
     return pages + shared // PAGE_SIZE + 1

@@ -1,6 +1,7 @@
-"""The verbs of the spool on an open database, each one transaction. Synchronous: the writer's thread calls them.
+"""The operations of the spool on an open database, each one transaction. Synchronous: the database thread calls them.
 
-Two limits: `append` stops at the cap, `settle` may go on into the reserve, which is what lets a full spool empty.
+There are two size limits: `append` stops at `max_bytes`; `acknowledge` may use the reserve beyond it, so that a full
+spool can drain.
 """
 
 from __future__ import annotations
@@ -33,43 +34,43 @@ _MATCHING = (
 _SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
 CHECK_INTERVAL = 0.05
-"""Seconds between two looks at the file's place and the disk's room: each is a hold-up, as every step is."""
+"""Seconds between two checks of the file's place and the disk's free space: each system call releases the GIL."""
 SCAN_ROWS = 5000
-"""Dead letters that one call looks at: a filter that matches few of millions may not hold up the commits."""
+"""Dead letters that one call scans: a filter that matches few of millions must not delay commits."""
 
 
 class Store:
-    """What can be done with an open database. After any exception it is as it was before the call."""
+    """The operations on an open database. After any exception the database is as it was before the call."""
 
     def __init__(self, database: Database, clock: Callable[[], UnixSeconds]) -> None:
         self.database = database
         self._clock = clock
-        self._checked_at = -CHECK_INTERVAL  # when, on the monotonic clock, file and disk were last found well
+        self._checked_at = -CHECK_INTERVAL  # monotonic time of the last successful check
         self.lost_up_to = 0
-        """IDs up to this may be missing: a rescue while we served could not read them."""
+        """IDs up to this may be missing: they were lost when a damaged file was recovered while in use."""
 
     def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
-        """Keep all of it, or none."""
+        """Store all of the chunks and dead letters, or none."""
         self._check_space(chunks, letters)
         with self.database.commit() as transaction:
-            stored = transaction.keep(chunks, self._clock())
-            transaction.keep_letters(letters)
+            stored = transaction.store(chunks, self._clock())
+            transaction.store_letters(letters)
         return stored
 
     def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> list[StoredChunk]:
-        """The lane's oldest chunks above `after` that fit both limits, and one more."""
+        """Return the lane's oldest chunks above `after` that fit both limits, and one more."""
         totals = self.database.totals.lanes.get(lane)
         if totals is None:
             return []
         span = key_of(totals.number, max(0, after)), key_of(totals.number + 1, 0)
         limits = max_events, max_bytes
-        found = bulk_sql.read(self.database.connection, span, limits, lane, totals.text)
-        if found is not None:
-            return found
+        stored = bulk_sql.read(self.database.connection, span, limits, lane, totals.text)
+        if stored is not None:
+            return stored
         return self._read_one_by_one(span, limits, lane)
 
     def _read_one_by_one(self, span: tuple[int, int], limits: tuple[int, int], lane: Lane) -> list[StoredChunk]:
-        """The same, where a chunk is damaged: it becomes dead letters, and the others are read."""
+        """Read chunks of which some are damaged: those become dead letters, the others are returned."""
         while True:
             damaged: list[tuple[Any, ...]] = []
             cursor = self.database.connection.execute(_READ, span)
@@ -84,49 +85,56 @@ class Store:
     def acknowledge(
         self, lane: Lane, ids: Sequence[ChunkId], letters: Sequence[DeadLetter], rest: Chunk | None
     ) -> None:
-        """Remove the chunks, keep the letters, and `rest` under the first of the IDs."""
-        (problem,) = self.acknowledge_all([Acknowledgement(lane, ids, letters, rest)])
-        if problem is not None:
-            raise problem
+        """Remove the chunks, store the dead letters, and store `rest` under the first of the IDs."""
+        (error,) = self.acknowledge_all([Acknowledgement(lane, ids, letters, rest)])
+        if error is not None:
+            raise error
 
     def acknowledge_all(self, acknowledgements: Sequence[Acknowledgement]) -> Results:
-        """Settle a group in one transaction. One that cannot be is refused by itself, and the others are done."""
+        """Run a group of acknowledgements in one transaction, and return the exception of each, or None.
+
+        When one of them is invalid, each runs in a transaction of its own, so that the valid ones take effect.
+        """
         try:
             self._acknowledge_together(acknowledgements)
-        except (KeyError, ValueError) as problem:
+        except (KeyError, ValueError) as error:
             if len(acknowledgements) == 1:
-                return [problem]
-            return [found for one in acknowledgements for found in self.acknowledge_all([one])]
+                return [error]
+            return [self.acknowledge_all([acknowledgement])[0] for acknowledgement in acknowledgements]
         return [None] * len(acknowledgements)
 
     def _acknowledge_together(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         for lane, ids, _, rest in acknowledgements:
             if rest and (rest.lane != lane or not ids):
-                raise ValueError("what rests of a batch stays in its lane, under the first of the batch's IDs")
-        letters = [letter for one in acknowledgements for letter in one.letters]
-        self._free_space([one.rest for one in acknowledgements if one.rest], letters)
+                raise ValueError("`rest` must be of the acknowledged lane, and needs the ID of an acknowledged chunk")
+        letters = [letter for acknowledgement in acknowledgements for letter in acknowledgement.letters]
+        self._free_space([rest for _, _, _, rest in acknowledgements if rest], letters)
         with self.database.commit() as transaction:
             for lane, ids, _, rest in acknowledgements:
                 if ids:
                     stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
                     if rest:
-                        transaction.put_back(StoredChunk(ids[0], rest, stored_at))
-            transaction.keep_letters(letters)
+                        transaction.restore(StoredChunk(ids[0], rest, stored_at))
+            transaction.store_letters(letters)
 
     def dead_letters(
         self, after: int, limit: int, where: DeadLetterFilter
     ) -> tuple[list[tuple[int, DeadLetter]], int | None]:
-        """Matching letters among the next `SCAN`, and the number after which to go on."""
+        """Return the matching dead letters among the next `SCAN_ROWS`, and the number after which to continue.
+
+        The number is None when there is no dead letter above `after`. A result that `limit` cut off must not be
+        continued from this number.
+        """
         span = self._span(after)
         if span is None:
             return [], None
-        found: list[Any] = self.database.connection.execute(
+        matching: list[Any] = self.database.connection.execute(
             _SELECT_LETTERS, (*span, *_bindings(where), limit)
         ).fetchall()
-        return [(row[0], rows.dead_letter_or_note(row[1:])) for row in found], span[1]
+        return [(row[0], rows.dead_letter_or_placeholder(row[1:])) for row in matching], span[1]
 
     def count_dead_letters(self, after: int, where: DeadLetterFilter) -> tuple[int, int | None]:
-        """How many of the next `SCAN` letters match, and the number after which to go on."""
+        """Return how many of the next `SCAN_ROWS` dead letters match, and the number after which to continue."""
         span = self._span(after)
         if span is None:
             return 0, None
@@ -134,106 +142,111 @@ class Store:
         return count, span[1]
 
     def dead_letter(self, number: int) -> DeadLetter:
-        """One of them."""
+        """Return one dead letter. Raises `KeyError` when it does not exist."""
         row = self.database.connection.execute("SELECT * FROM dead_letter WHERE number = ?", (number,)).fetchone()
         if row is None:
-            raise KeyError(f"there is no dead letter {number}: it was replayed, discarded or let go")
-        return rows.dead_letter_or_note(row[1:])
+            raise KeyError(f"there is no dead letter {number}: it was replayed, discarded or purged")
+        return rows.dead_letter_or_placeholder(row[1:])
 
     def _span(self, after: int) -> tuple[int, int] | None:
-        """The next numbers to look at, from the first that is there; None when there is none."""
+        """Return the next range of numbers to scan, from the first that exists; None when there is none."""
         first = self.database.connection.execute("SELECT min(number) FROM dead_letter WHERE number > ?", (after,)).get
         return None if first is None else (first - 1, first - 1 + SCAN_ROWS)
 
     def replay(
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter]
     ) -> list[StoredChunk]:
-        """Let letters go and keep what became of them."""
+        """Delete these dead letters and store the chunks and dead letters that replace them."""
         self._check_space(chunks, letters)
         with self.database.commit() as transaction:
-            if transaction.drop_letters(numbers) != len(numbers):
-                raise KeyError(f"not all of {list(numbers)} are dead letters: they were replayed or discarded before")
-            stored = transaction.keep(chunks, self._clock())
-            transaction.keep_letters(letters)
+            if transaction.delete_letters(numbers) != len(numbers):
+                raise KeyError(f"cannot replay dead letters {list(numbers)}: some were replayed or discarded before")
+            stored = transaction.store(chunks, self._clock())
+            transaction.store_letters(letters)
         return stored
 
     def discard(self, numbers: Sequence[int]) -> int:
-        """Let letters go for good; how many of them were there."""
+        """Delete these dead letters, and return how many of them existed."""
         with self.database.commit() as transaction:
-            return transaction.drop_letters(numbers)
+            return transaction.delete_letters(numbers)
 
     def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Let some of the oldest letters go that are from before `since` or beyond `max_bytes`; how many.
+        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`.
 
-        A bounded step: call again until it is 0.
+        Returns how many were deleted, at most 500: call it until it returns 0.
         """
         excess = self.database.totals.letter_bytes - max_bytes
-        gone = []
+        oldest = []
         for number, at, size in self.database.connection.execute(
             "SELECT number, at, size FROM dead_letter ORDER BY number LIMIT 500"
         ):
             if at >= since and excess <= 0:
                 break
-            gone.append(number)
+            oldest.append(number)
             excess -= size
-        return self.discard(gone) if gone else 0
+        return self.discard(oldest) if oldest else 0
 
     def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
         database, limits = self.database, self.database.limits
         if not self._fits_within(chunks, letters, limits.cap_pages):
             raise SpoolFull(
-                f"the spool may hold spool.max_bytes = {limits.max_bytes} bytes and holds "
-                f"{database.used_pages * PAGE_SIZE}. Send again when events have left, or raise spool.max_bytes"
+                f"the spool is full: it holds {database.used_pages * PAGE_SIZE} of {limits.max_bytes} bytes "
+                "(spool.max_bytes). Send the request again when events have been delivered, or raise spool.max_bytes"
             )
         if self._checked_at + CHECK_INTERVAL > (now := time.monotonic()):
             return
-        if not database.is_ours:
+        if not database.is_in_place:
             raise SpoolUnavailable(
-                f"{limits.path} was moved or removed while in use: what is taken now would be gone after the next "
-                "start. Put it back, or restart the gateway"
+                f"{limits.path} was moved or removed while in use: the next start would not find events that are "
+                "stored now. Put the file back, or restart the gateway"
             )
-        if (free := limits.free_disk(limits.path.parent)) < limits.beside:
+        if (free := limits.free_disk(limits.path.parent)) < limits.extra_disk:
             raise SpoolFull(
-                f"the disk of {limits.path.parent} has {free} bytes free and the last {limits.beside} are kept for "
-                f"what has to leave. Send again when events have left, or make room on the disk"
+                f"the disk of {limits.path.parent} has {free} bytes free, less than the {limits.extra_disk} reserved "
+                "for delivery. Send the request again when events have been delivered, or free space on the disk"
             )
         self._checked_at = now
 
-    def _fits_within(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], maximum: int) -> bool:
-        """Whether the file has no more than `most` pages with these. It is measured only where that may be in doubt."""
-        database, more = self.database, pages_of(chunks, letters)
-        if database.used_pages + more > maximum and database.unmeasured_pages:
+    def _fits_within(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], max_pages: int) -> bool:
+        """Whether the used pages and these fit `max_pages`. The file is measured only when the estimate exceeds it."""
+        database, additional = self.database, pages_of(chunks, letters)
+        if database.used_pages + additional > max_pages and database.unmeasured_pages:
             database.measure()
-        return database.used_pages + more <= maximum
+        return database.used_pages + additional <= max_pages
 
     def _free_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
-        """Let the oldest dead letters go where even the reserve is full of them: else it could never empty again."""
+        """Delete the oldest dead letters when the reserve is full too: otherwise the spool could not drain any more."""
         database = self.database
-        gone = 0
+        total = 0
         while not self._fits_within(chunks, letters, database.limits.last_page):
             excess = database.used_pages + pages_of(chunks, letters) - database.limits.last_page
-            step = self.purge(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
-            if not step:
+            deleted = self.purge(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
+            if not deleted:
                 break
-            gone += step
-        if gone:
-            log.error("the spool is full of dead letters: the oldest %d were let go", gone)
+            total += deleted
+        if total:
+            log.error(
+                "deleted the oldest %d dead letters of %s: the spool was full and acknowledgements need space. Raise "
+                "spool.max_bytes or lower spool.dead_letter_bytes",
+                total, database.limits.path,
+            )  # fmt: skip
 
     def _dead_letter_chunk(self, lane: Lane, row: tuple[Any, ...]) -> None:
-        """A damaged chunk becomes dead letters: it may neither be delivered nor block its lane."""
+        """Replace a damaged chunk by dead letters: it must not be delivered and must not block its lane."""
         letters = rows.letters_of_damaged(row, lane, self._clock())
         self._free_space([], letters)
         with self.database.commit() as transaction:
             transaction.remove(lane, [rows.id_of(row[0])])
-            transaction.keep_letters(letters)
+            transaction.store_letters(letters)
         log.error(
-            "a chunk of %s is damaged: its %d events are dead letters with the code %s now",
-            lane, len(letters), rows.CORRUPT,
+            "chunk %d of %s in %s is damaged: its %d events are now dead letters with the code %s. Check the health of "
+            "the disk, then replay or discard them",
+            rows.id_of(row[0]), lane, self.database.limits.path, len(letters), rows.CORRUPT,
         )  # fmt: skip
 
 
 def _intact_rows(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterator[StoredChunk]:
-    """Rows as chunks, up to one that is damaged."""
+    """Yield the chunks of rows; add a damaged row to `damaged` and raise `DamagedRow`."""
     for row in cursor:
         try:
             yield rows.stored_chunk(row, lane)
@@ -243,5 +256,6 @@ def _intact_rows(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Ite
 
 
 def _bindings(where: DeadLetterFilter) -> tuple[bytes | str | float | None, ...]:
+    """Return the values of the parameters ?3 to ?8 of `_MATCHING`."""
     texts = where.code, where.destination, where.stage and where.stage.value
     return *(text and text.encode() for text in texts), where.since, where.until, where.event_set

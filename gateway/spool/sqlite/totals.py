@@ -1,4 +1,4 @@
-"""The running totals of the spool, as they stand after the last commit: what a start reads instead of counting."""
+"""The running totals of the spool as of the last commit. A start reads them instead of counting rows."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from gateway.spool.sqlite.rows import lane_text
 
 @dataclass(slots=True)
 class LaneTotals:
-    """What waits in a lane."""
+    """The waiting events of a lane."""
 
     number: int
-    """The lane's, in keys."""
+    """The lane's number in the keys of its chunks."""
     text: bytes
-    """Its name as it stands in the rows of its chunks."""
+    """The lane as its chunks' rows encode it."""
     events: int = 0
     bytes: int = 0
 
 
 @dataclass(slots=True)
 class Totals:
-    """The mirror of the totals in the database. The writer's thread changes it, behind a commit; others may read."""
+    """A copy of the totals in the database. The database thread changes it after a commit; any thread may read it."""
 
     lanes: dict[Lane, LaneTotals] = field(default_factory=dict)
     last_id: int = 0
-    """The highest ID that a chunk was given."""
+    """The highest ID that was assigned to a chunk."""
     last_lane: int = 0
+    """The highest number that was assigned to a lane."""
     last_letter: int = 0
-    """The highest number that a dead letter was given."""
+    """The highest number that was assigned to a dead letter."""
     letters: int = 0
     letter_bytes: int = 0
 
 
 def load_totals(connection: apsw.Connection) -> Totals:
-    """Read the totals; a few rows, whatever waits."""
+    """Read the totals: one row a lane, however large the backlog is."""
     totals = Totals()
     for number, destination, event_set, tag, events, size, last_id in connection.execute("SELECT * FROM lane"):
         lane = Lane(destination, event_set, tag)

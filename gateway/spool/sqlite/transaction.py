@@ -1,8 +1,8 @@
-"""What can be written inside one transaction, with the totals that it changes noted as it goes.
+"""The write operations of one transaction, and the changes of the totals that go with them.
 
-Each step of the database lets go of the interpreter's lock, and under load it takes longer to get that back from the
-loop than to write a row. So rows of chunks are collected, and where they are all that there is, they are one statement,
-which is a transaction by itself.
+apsw releases the GIL in each step, and under load the database thread waits longer to get it back from the event loop
+than a row takes to write. So the rows of chunks are collected, and a transaction that stores only chunks is a single
+statement, which needs no `BEGIN` and `COMMIT`.
 """
 
 from __future__ import annotations
@@ -35,26 +35,25 @@ class _LaneChange:
 
 
 class Transaction:
-    """The verbs of one transaction. It is over when `Database.commit` says so."""
+    """The operations of one transaction, which `Database.commit` begins and ends."""
 
     def __init__(self, connection: apsw.Connection, totals: Totals) -> None:
         self._connection = connection
         self._totals = totals
-        # What the totals will change by when the transaction is durable.
+        # Changes of the totals, applied when the transaction is durable.
         self._lanes: dict[Lane, _LaneChange] = {}
         self._last_id = totals.last_id
         self._last_lane = totals.last_lane
         self._last_letter = totals.last_letter
         self._letters = 0
         self._letter_bytes = 0
-        # Of this transaction.
-        self._has_begun = False
-        self._chunks: list[ChunkRow] = []  # to be written at its end
+        self._has_begun = False  # whether BEGIN was executed
+        self._chunks: list[ChunkRow] = []  # written by `finish`
 
     def finish(self) -> None:
-        """Write what was collected, and make all of it durable."""
+        """Write the collected chunks, and commit."""
         if self._has_begun or len(self._chunks) > bulk_sql.MAX_SINGLE_INSERT:
-            execute = self._begun()
+            execute = self._begin()
             bulk_sql.insert_chunks(self._connection, self._chunks)
             if self._letters or self._letter_bytes:
                 execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
@@ -62,8 +61,8 @@ class Transaction:
         elif self._chunks:
             bulk_sql.insert_chunks(self._connection, self._chunks)
 
-    def keep(self, chunks: Sequence[Chunk], now: UnixSeconds) -> list[StoredChunk]:
-        """Keep chunks under new IDs. Hot: once a commit, a few microseconds a chunk beside the database's own."""
+    def store(self, chunks: Sequence[Chunk], now: UnixSeconds) -> list[StoredChunk]:
+        """Store chunks under new IDs. Hot: once a commit, a few microseconds a chunk in addition to the database's."""
         number = self._last_id
         stored = []
         for chunk in chunks:
@@ -77,8 +76,8 @@ class Transaction:
         self._last_id = number
         return stored
 
-    def put_back(self, stored: StoredChunk) -> None:
-        """Keep a chunk under the ID that it has, or had."""
+    def restore(self, stored: StoredChunk) -> None:
+        """Store a chunk under its existing ID."""
         change = self._change(stored.chunk.lane)
         change.events += stored.chunk.count
         change.bytes += len(stored.chunk.payload)
@@ -88,64 +87,64 @@ class Transaction:
         self._chunks.append(rows.chunk_row(key, stored.chunk, stored.stored_at, totals.text))
 
     def remove(self, lane: Lane, ids: Sequence[ChunkId], lost_up_to: int = 0) -> UnixSeconds:
-        """Remove chunks; when the oldest of them was stored.
+        """Remove chunks, and return when the oldest of them was stored.
 
-        Raises `KeyError` when one is not there, unless its ID is up to `lost_up_to`.
+        Raises `KeyError` when a chunk does not exist, unless its ID is at most `lost_up_to`.
         """
         if lane not in self._totals.lanes and min(ids) > lost_up_to:
-            raise KeyError(f"nothing waits in {lane}: {list(ids)} were settled before")
+            raise KeyError(f"cannot acknowledge chunks {list(ids)} of {lane}: they were acknowledged before")
         change = self._change(lane)
         keys = [key_of(change.totals.number, number) for number in ids]
-        # Mostly the IDs are all that lies between the first and the last: one statement removes them.
-        if found := bulk_sql.removable(self._connection, keys):
-            self._begun()("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
-            events, size, stored_at = found
+        # Usually the chunks are all that exist between the lowest and the highest ID: one statement removes them.
+        if summary := bulk_sql.removable(self._connection, keys):
+            self._begin()("DELETE FROM chunk WHERE key BETWEEN ? AND ?", (min(keys), max(keys)))
+            events, size, stored_at = summary
             change.events -= events
             change.bytes -= size
             return stored_at
-        gone = [row for key in keys for row in self._remove_one(lane, key, lost_up_to)]
-        for _, count, size, _ in gone:
+        removed = [row for key in keys for row in self._remove_one(lane, key, lost_up_to)]
+        for _, count, size, _ in removed:
             change.events -= count
             change.bytes -= size
-        return min((float(row[3]) for row in gone), default=0.0)
+        return min((float(row[3]) for row in removed), default=0.0)
 
     def _remove_one(self, lane: Lane, key: int, lost_up_to: int) -> list[Any]:
-        found = self._connection.execute(_SELECT_CHUNK, (key,)).fetchall()
-        if not found and rows.id_of(key) > lost_up_to:
-            raise KeyError(f"chunk {rows.id_of(key)} does not wait in {lane}: it was settled before")
-        self._begun()("DELETE FROM chunk WHERE key = ?", (key,))
-        return found
+        removed = self._connection.execute(_SELECT_CHUNK, (key,)).fetchall()
+        if not removed and rows.id_of(key) > lost_up_to:
+            raise KeyError(f"cannot acknowledge chunk {rows.id_of(key)} of {lane}: it was acknowledged before")
+        self._begin()("DELETE FROM chunk WHERE key = ?", (key,))
+        return removed
 
-    def keep_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters under new numbers."""
+    def store_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters under new numbers."""
         for letter in letters:
             row = rows.letter_row(letter)
-            self._begun()(_INSERT_LETTER, row)
+            self._begin()(_INSERT_LETTER, row)
             self._letters += 1
             self._letter_bytes += row[4]
         if letters:
             self._last_letter = self._connection.last_insert_rowid()
 
-    def put_letter_back(self, number: int, letter: DeadLetter) -> None:
-        """Keep a dead letter under the number that it had."""
+    def restore_letter(self, number: int, letter: DeadLetter) -> None:
+        """Store a dead letter under its existing number."""
         row = rows.letter_row(letter)
-        self._begun()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        self._begin()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
         self._letters += 1
         self._letter_bytes += row[4]
         self._last_letter = max(self._last_letter, number)
 
-    def drop_letters(self, numbers: Sequence[int]) -> int:
-        """Let dead letters go; how many of them were there."""
-        gone = 0
+    def delete_letters(self, numbers: Sequence[int]) -> int:
+        """Delete dead letters, and return how many of them existed."""
+        deleted = 0
         for number in numbers:
-            for (size,) in self._begun()("DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)):
-                gone += 1
+            for (size,) in self._begin()("DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)):
+                deleted += 1
                 self._letters -= 1
                 self._letter_bytes -= size
-        return gone
+        return deleted
 
-    def note_totals(self) -> None:
-        """Bring the mirror up to what became durable."""
+    def apply_totals(self) -> None:
+        """Apply the changes to the totals in memory, after the commit."""
         totals = self._totals
         for lane, change in self._lanes.items():
             change.totals.events += change.events
@@ -165,11 +164,11 @@ class Transaction:
 
     def _new_lane(self, lane: Lane) -> LaneTotals:
         self._last_lane += 1
-        self._begun()(_INSERT_LANE, (self._last_lane, *lane))
+        self._begin()(_INSERT_LANE, (self._last_lane, *lane))
         return LaneTotals(self._last_lane, lane_text(lane))
 
-    def _begun(self) -> Callable[..., apsw.Cursor]:
-        """What executes a statement of this transaction."""
+    def _begin(self) -> Callable[..., apsw.Cursor]:
+        """Begin the transaction if it has not begun, and return the function that executes a statement."""
         if not self._has_begun:
             self._has_begun = True
             self._connection.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
 """Recovery of a damaged spool file, and the checks that find the damage.
 
-`recover` replaces a damaged file by a new one with everything that can still be read. `quick_check` looks for damage in
-bounded time, `verify` reads every row.
+`recover` replaces a damaged file by a new one with all rows that can still be read. `find_damage` checks a database in
+bounded time; `verify` reads every row.
 """
 
 from gateway.spool.sqlite.recovery.quick_check import START_CHECK_SECONDS, find_damage

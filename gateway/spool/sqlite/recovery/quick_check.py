@@ -1,4 +1,4 @@
-"""Whether a database is sound, as far as can be told in a given time."""
+"""Checks a database for damage within a time limit."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Callable
 import apsw
 
 START_CHECK_SECONDS = 0.1
-"""Seconds that a start spends on it: enough for some 100 MB, and the same for any backlog beyond. What is not looked
-at is found when it is read, and rescued then."""
+"""Time limit of the check at start, in seconds: enough for about 100 MB, and independent of the backlog. Damage on
+pages that were not checked is found when they are read, and the file is recovered then."""
 
 _STEPS = 1000
-"""Steps of the database's machine between two looks at the clock."""
+"""Instructions of SQLite's virtual machine between two checks of the time limit."""
 
 
 def find_damage(
     connection: apsw.Connection, seconds: float | None, clock: Callable[[], float] = time.monotonic
 ) -> str | None:
-    """What is wrong with the database; None when nothing was found, in that time (None: however long it takes)."""
+    """Return a description of the first damage; None when none was found within `seconds` (None: no limit)."""
     if seconds is not None:
         deadline = clock() + seconds
         connection.set_progress_handler(lambda: clock() > deadline, _STEPS)
     try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
+        messages = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
     except apsw.InterruptError:
         return None
     except (apsw.CorruptError, apsw.NotADBError) as error:
         return str(error)
     finally:
         connection.set_progress_handler(None, 0)
-    return None if found == ["ok"] else found[0].strip()
+    return None if messages == ["ok"] else messages[0].strip()

@@ -1,7 +1,6 @@
-"""What becomes of a damaged file: it is set aside under a new name, and what can be read of it goes on in a fresh one.
+"""Recovers a damaged file: copies its readable rows into a new file, and keeps the damaged one under another name.
 
-The order of the steps survives a crash between any two of them: the fresh file is complete before the damaged one
-moves.
+A crash between any two steps loses nothing: the new file is complete before the damaged one is renamed.
 """
 
 from __future__ import annotations
@@ -22,68 +21,79 @@ from gateway.spool.sqlite.storage_limits import StorageLimits
 
 log = logging.getLogger("gateway.spool")
 
-_FRESH = ".rescued"
+_NEW_FILE = ".recovered"
+"""Suffix of the new file while rows are copied."""
 _ROWS = 200
-"""Rows of one transaction: with chunks of 60 kB some 12 MB."""
+"""Rows copied in one transaction: about 12 MB with chunks of 60 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryResult:
-    """What a rescue saved and where the damaged file is now."""
+    """The recovered events and dead letters, and the new path of the damaged file."""
 
     events: int
     dead_letters: int
     aside: Path
+    """The damaged file."""
 
 
 def recover(limits: StorageLimits, reason: str, now: UnixSeconds) -> RecoveryResult:
-    """Put a fresh file with everything readable in the place of a damaged one. Nobody may have it open.
+    """Replace a damaged file by a new one with all readable rows. The file must not be open.
 
-    Raises `apsw.Error` and `OSError` when the disk takes no fresh file.
+    Raises `apsw.Error` and `OSError` when the new file cannot be written.
     """
     path = limits.path
-    log.error("the spool %s is damaged (%s): it is being rescued", path, reason)
-    _write_log_back(limits)
-    fresh = files.beside(path, _FRESH)
-    _remove(fresh)
-    files.make_private(fresh)
-    database = Database(replace(limits, path=fresh))
+    log.error("recovering the spool %s into a new file: %s", path, reason)
+    _checkpoint(limits)
+    new_file = files.sibling(path, _NEW_FILE)
+    _remove(new_file)
+    files.make_private(new_file)
+    database = Database(replace(limits, path=new_file))
     try:
-        complete = _copy(path, now, database)
-        saved = database.statistics()
+        complete = _copy_rows(path, now, database)
+        recovered = database.statistics()
     finally:
         database.close()
-    aside = _free_name(path, now)
-    _swap(path, fresh, aside)
+    aside = _unused_path(path, now)
+    _swap(path, new_file, aside)
     log.error(
-        "the spool goes on with what was readable: %d events and %d dead letters. The damaged file is kept as %s",
-        saved.events, saved.dead_letters, aside,
+        "recovered the spool %s: %d events and %d dead letters were readable. The old file is kept as %s. Check the "
+        "health of the disk, and delete the old file when it is not needed any more",
+        path, recovered.events, recovered.dead_letters, aside,
     )  # fmt: skip
     if not complete:
-        log.error("not everything fitted on the disk: make room and rescue %s by hand", aside)
-    return RecoveryResult(saved.events, saved.dead_letters, aside)
+        log.error(
+            "the recovery of the spool %s is incomplete: not all readable rows fitted on the disk. They are still in "
+            "%s: free space, put a copy of it as spool.sqlite into another spool.path, and run `gateway spool recover`",
+            path, aside,
+        )  # fmt: skip
+    return RecoveryResult(recovered.events, recovered.dead_letters, aside)
 
 
 def finish_recovery(path: Path, now: UnixSeconds) -> None:
-    """Go on where a crash interrupted a rescue; and set a log aside whose database somebody removed."""
-    log_file = files.beside(path, files.WAL)
-    fresh = files.beside(path, _FRESH)
-    if not fresh.exists():
+    """Finish a recovery that a crash interrupted, and set aside a write-ahead log whose database was deleted."""
+    log_file = files.sibling(path, files.WAL)
+    new_file = files.sibling(path, _NEW_FILE)
+    if not new_file.exists():
         if not files.size(path) and files.size(log_file):
-            aside = files.beside(_free_name(path, now), files.WAL)
-            log.error("%s has no database: it was set aside as %s", log_file, aside)
+            aside = files.sibling(_unused_path(path, now), files.WAL)
+            log.error(
+                "renaming %s to %s: its database %s does not exist or is empty. Check whether the database was deleted "
+                "by mistake",
+                log_file, aside, path,
+            )  # fmt: skip
             log_file.rename(aside)
         return
     if path.exists():
-        _remove(fresh)  # not complete: the damage will be found again
+        _remove(new_file)  # incomplete: the damage will be found again
         return
-    log.error("a rescue of the spool %s was interrupted: it is finished now", path)
-    # The log belongs to the file that was set aside already.
-    _swap(path, fresh, _free_name(path, now))
+    log.error("finishing the recovery of the spool %s, which was interrupted", path)
+    # A log that is still there belongs to the damaged file, which was renamed already.
+    _swap(path, new_file, _unused_path(path, now))
 
 
-def _write_log_back(limits: StorageLimits) -> None:
-    """The log holds the newest pages; with them in their places one file is left to read."""
+def _checkpoint(limits: StorageLimits) -> None:
+    """Copy the newest pages from the write-ahead log into the database, so that only one file must be read."""
     try:
         connection = apsw.Connection(str(limits.path), vfs=limits.vfs or None)
         try:
@@ -93,35 +103,40 @@ def _write_log_back(limits: StorageLimits) -> None:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(force=True)
     except apsw.Error as error:
-        log.error("the log beside %s cannot be read: %s", limits.path, error)  # noqa: TRY400 (not our fault)
+        log.error(  # noqa: TRY400 (a traceback adds nothing)
+            "the write-ahead log of %s cannot be read, its newest events may be lost: %s", limits.path, error
+        )
 
 
-def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
-    """Put rows into the fresh file; false when it had no room for all."""
+def _copy_rows(path: Path, now: UnixSeconds, database: Database) -> bool:
+    """Copy the readable rows into the new file, and return whether all of them fitted."""
     seen: set[tuple[bool, int]] = set()
     damaged = False
 
-    def fresh(number: int, *, chunk: bool) -> bool:
-        """Whether no copy of it was found before."""
+    def is_first(number: int, *, chunk: bool) -> bool:
+        """Whether no copy of this chunk or dead letter was read before."""
         known = (chunk, number) in seen
         seen.add((chunk, number))
         return not known
 
-    # Letters that keep their numbers go first, so that those of damaged chunks get other ones.
-    for again in (False, True):
-        found = read_pages(path, now)
-        while rows := list(islice(found, _ROWS)):
+    # The first pass copies chunks, and dead letters under their numbers. The second pass adds the dead letters that
+    # replace damaged chunks, so that these get numbers that are not in use.
+    for second_pass in (False, True):
+        remaining = read_pages(path, now)
+        while rows := list(islice(remaining, _ROWS)):
             try:
                 with database.commit() as transaction:
                     for row in rows:
                         match row:
                             case DeadLetter():
                                 damaged = True
-                                transaction.keep_letters([row] if again else [])
-                            case StoredChunk() if not again and fresh(row.id, chunk=True):
-                                transaction.put_back(row)
-                            case (int() as number, DeadLetter() as letter) if not again and fresh(number, chunk=False):
-                                transaction.put_letter_back(number, letter)
+                                transaction.store_letters([row] if second_pass else [])
+                            case StoredChunk() if not second_pass and is_first(row.id, chunk=True):
+                                transaction.restore(row)
+                            case (int() as number, DeadLetter() as letter) if not second_pass and is_first(
+                                number, chunk=False
+                            ):
+                                transaction.restore_letter(number, letter)
                             case _:
                                 pass
             except apsw.FullError:
@@ -133,26 +148,27 @@ def _copy(path: Path, now: UnixSeconds, database: Database) -> bool:
     return True
 
 
-def _swap(path: Path, fresh: Path, aside: Path) -> None:
-    """Put the fresh file in the damaged one's place."""
+def _swap(path: Path, new_file: Path, aside: Path) -> None:
+    """Rename the damaged file to `aside`, and the new file to `path`."""
     for suffix in ("", files.WAL):
-        if (moved := files.beside(path, suffix)).exists():
-            moved.rename(files.beside(aside, suffix))
+        if (damaged := files.sibling(path, suffix)).exists():
+            damaged.rename(files.sibling(aside, suffix))
     files.sync_folder(path.parent)
-    fresh.rename(path)
+    new_file.rename(path)
     files.sync_folder(path.parent)
 
 
-def _free_name(path: Path, now: UnixSeconds) -> Path:
-    name = files.beside(path, strftime(".damaged-%Y%m%dT%H%M%SZ", gmtime(now)))
+def _unused_path(path: Path, now: UnixSeconds) -> Path:
+    """Return a path for the damaged file that does not exist yet."""
+    name = files.sibling(path, strftime(".damaged-%Y%m%dT%H%M%SZ", gmtime(now)))
     number = 1
     aside = name
     while aside.exists():
         number += 1
-        aside = files.beside(name, f"-{number}")
+        aside = files.sibling(name, f"-{number}")
     return aside
 
 
 def _remove(path: Path) -> None:
     for suffix in ("", files.WAL):
-        files.beside(path, suffix).unlink(missing_ok=True)
+        files.sibling(path, suffix).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Looks at every row of a spool that nobody uses, however long it takes: for the operator's commands."""
+"""Full verification, backlog listing and recovery of a spool that is not in use, for the `gateway spool` commands."""
 
 from __future__ import annotations
 
@@ -18,45 +18,49 @@ from gateway.spool.sqlite.recovery.recover import RecoveryResult, finish_recover
 from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.storage_limits import StorageLimits
 
-_NO_CAP = 2**44
+_UNLIMITED = 2**44
+"""`max_bytes` for commands that must work on a spool of any size."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What was found."""
+    """The result of a verification."""
 
     events: int
-    """That wait and are intact."""
+    """Intact waiting events."""
     dead_letters: int
-    """That are intact."""
+    """Intact dead letters."""
     faults: tuple[str, ...]
-    """A sentence each; empty when all is well."""
+    """One description for each fault; empty when the spool is intact."""
 
 
 def verify(path: Path) -> VerifyResult:
-    """Look at everything. Raises `SpoolUnavailable` when the spool is in use, or not there."""
+    """Read and check every row. Raises `SpoolUnavailable` when the spool is in use or does not exist."""
     with files.locked(path):
         finish_recovery(path, time.time())
-        _need(path)
+        _require_file(path)
         try:
-            database = Database(StorageLimits(path, _NO_CAP))
+            database = Database(StorageLimits(path, _UNLIMITED))
         except (apsw.CorruptError, apsw.NotADBError) as error:
             return VerifyResult(0, 0, (str(error),))
         try:
-            return _look(database)
+            return _verify_rows(database)
         finally:
             database.abandon()
 
 
 def backlogs(path: Path) -> list[Backlog]:
-    """What waits, by lane, without looking at it. Raises `SpoolUnavailable` when the spool is in use, or not there."""
+    """Return the backlog of each lane from the stored totals, without reading the chunks.
+
+    Raises `SpoolUnavailable` when the spool is in use, does not exist or is damaged.
+    """
     with files.locked(path):
         finish_recovery(path, time.time())
-        _need(path)
+        _require_file(path)
         try:
-            database = Database(StorageLimits(path, _NO_CAP))
+            database = Database(StorageLimits(path, _UNLIMITED))
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise SpoolUnavailable(f"{path} is damaged ({error}); `gateway spool verify` says more") from None
+            raise SpoolUnavailable(f"{path} is damaged ({error}); recover it with `gateway spool recover`") from None
         try:
             return database.backlogs()
         finally:
@@ -64,41 +68,46 @@ def backlogs(path: Path) -> list[Backlog]:
 
 
 def recover_file(path: Path) -> RecoveryResult:
-    """Set a spool aside and go on with what is readable, whether it looks damaged or not.
+    """Recover a spool into a new file, whether damage was found or not.
 
-    Raises `SpoolUnavailable` when the spool is in use, or not there.
+    Raises `SpoolUnavailable` when the spool is in use or does not exist.
     """
     with files.locked(path):
         finish_recovery(path, time.time())
-        _need(path)
-        return recover(StorageLimits(path, _NO_CAP), "the operator says so", time.time())
+        _require_file(path)
+        return recover(StorageLimits(path, _UNLIMITED), "requested by `gateway spool recover`", time.time())
 
 
-def _need(path: Path) -> None:
+def _require_file(path: Path) -> None:
     if not path.exists():
-        raise SpoolUnavailable(f"there is no spool {path}: give the spool.path of the settings")
+        raise SpoolUnavailable(f"the spool {path} does not exist; check spool.path in the settings")
 
 
-def _look(database: Database) -> VerifyResult:
+def _verify_rows(database: Database) -> VerifyResult:
     faults: list[str] = []
-    if found := find_damage(database.connection, None):
-        faults.append(found)
+    if damage := find_damage(database.connection, None):
+        faults.append(damage)
     events, letters = 0, 0
     try:
-        counts: dict[int, list[int]] = {}
-        for lane, count, size, fault in _chunks(database):
+        sums: dict[int, list[int]] = {}  # events and bytes, by the lane's number
+        for number, count, size, fault in _chunks(database):
             if fault:
                 faults.append(fault)
             else:
                 events += count
-            counted = counts.setdefault(lane, [0, 0])
-            counted[0] += count
-            counted[1] += size
-        for name, totals in database.totals.lanes.items():
-            if (here := counts.pop(totals.number, [0, 0])) != [totals.events, totals.bytes]:
-                faults.append(f"{name} counts {totals.events} events in {totals.bytes} bytes and has {here}")
+            lane_sums = sums.setdefault(number, [0, 0])
+            lane_sums[0] += count
+            lane_sums[1] += size
+        for lane, totals in database.totals.lanes.items():
+            stored_events, stored_bytes = sums.pop(totals.number, [0, 0])
+            if (stored_events, stored_bytes) != (totals.events, totals.bytes):
+                faults.append(
+                    f"lane {lane}: its totals are {totals.events} events and {totals.bytes} bytes, but its chunks have "
+                    f"{stored_events} events and {stored_bytes} bytes"
+                )
         faults += [
-            f"{counted[0]} events wait in a lane {number} that is not there" for number, counted in counts.items()
+            f"lane number {number} has {lane_events} events but does not exist in the table of lanes"
+            for number, (lane_events, _) in sums.items()
         ]
         for row in database.connection.execute("SELECT * FROM dead_letter"):
             try:
@@ -112,7 +121,7 @@ def _look(database: Database) -> VerifyResult:
 
 
 def _chunks(database: Database) -> Iterator[tuple[int, int, int, str | None]]:
-    """Lane number, events, bytes and fault of every chunk."""
+    """Yield the lane number, events, bytes and fault (or None) of every chunk."""
     for row in database.connection.execute("SELECT * FROM chunk ORDER BY key"):
         fault = None
         try:
