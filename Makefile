@@ -1,4 +1,5 @@
-# Every target does its own set-up. `make run ARGS="--for 10s"`, `make test ARGS="tests/mapping -n0 -x"`.
+# Every target installs what it needs in .venv. ARGS are passed on: `make run ARGS="--for 10s"`,
+# `make test ARGS="tests/mapping -n0 -x"`.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,45 +8,45 @@ ARGS   ?=
 
 .PHONY: run test lint soak soak-leaks bench format docs requirements clean
 
-run: $(VENV)/.runtime           ## watch store sales go through the gateway to a stand-in for Meta
+run: $(VENV)/.runtime           ## run a demo: generated sales pass through a gateway to a simulation of Meta
 	@$(BIN)/gateway demo $(ARGS)
 
-test: $(VENV)/.dev              ## the tests
+test: $(VENV)/.dev              ## run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-lint: $(VENV)/.dev              ## style, types, and which room may know which
+lint: $(VENV)/.dev              ## check style, types, and the import order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak-leaks: $(VENV)/.runtime    ## an even load for five minutes: whether memory grows, `make soak-leaks ARGS="--seconds 3600"`
+soak-leaks: $(VENV)/.runtime    ## check for memory leaks: constant load for 5 minutes, or ARGS="--seconds 3600"
 	$(BIN)/python -m bench --only soak $(ARGS)
 
-soak: $(VENV)/.dev              ## longer proofs: kills for ten minutes, `make soak ARGS="--seconds 3600"`
+soak: $(VENV)/.dev              ## kill a loaded gateway again and again for 10 minutes, or ARGS="--seconds 3600"
 	$(BIN)/python -m tests.crash.kill --seconds 600 $(ARGS)
 
-bench: $(VENV)/.runtime         ## what it does here, beside floors of the same run: three minutes, `ARGS=--full` for long
+bench: $(VENV)/.runtime         ## measure throughput and latency on this machine: 3 minutes, or longer with ARGS=--full
 	$(BIN)/python -m bench $(ARGS)
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev            ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.runtime          ## the pages that are made from the code
+docs: $(VENV)/.runtime          ## write the documentation pages that are generated from the code
 	$(BIN)/python -m tools.reference_pages
 
-requirements:                   ## new pins; needs uv
+requirements:                   ## update the pinned requirements; needs uv
 	for name in build runtime dev; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --no-header --quiet --upgrade requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
 	done
 
-clean:
+clean:                          ## remove .venv, caches and build results
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 
 $(VENV)/.venv:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required; choose one with make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

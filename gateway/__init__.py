@@ -1,3 +1,3 @@
-"""Offline Conversions Gateway: track calls in, full and correctly hashed batches out to Meta."""
+"""Offline Conversions Gateway: receives track calls over HTTP and uploads them to Meta in full, hashed batches."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m gateway`, and the `gateway` command."""
+"""Entry point of `python -m gateway` and of the `gateway` command."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""What an operator can do with dead letters: look, send once more, let go. On a running gateway or on its spool alone.
+"""Operations on dead letters: list, replay and discard, for a running gateway or for the spool of a stopped one.
 
-A replay goes the normal way once more: a letter of the stage `mapping` is mapped again with the settings of today, any
-other goes back to its lane. Letter and events change places in one transaction, so an interruption can neither lose nor
-double one. A letter that still cannot go stays.
+A replay processes an event again. A dead letter of the stage `mapping` is mapped with the current settings; any other
+is put back into its lane. Removing dead letters and adding their events is one transaction, so an interrupted replay
+neither loses nor duplicates an event. A dead letter that still cannot be processed is kept.
 """
 
 from __future__ import annotations
@@ -22,76 +22,77 @@ from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
 
 PAGE_SIZE = 200
-"""Letters that are looked at, and change places, at a time."""
-
+"""Dead letters that are read, and replayed in one transaction, at a time."""
 
 MAX_PROCESSES = 1024
-"""Letters of several processes are numbered `their number * PROCESSES + the process's`, so that pages stay in order."""
+"""With several processes the number of a dead letter is `number in its spool * MAX_PROCESSES + process number`: numbers
+are unique, and pages can be read in their order."""
 
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What became of the letters that were meant."""
+    """Counts of a replay."""
 
     letters: int = 0
-    """That are gone."""
+    """Dead letters that were replayed, and so removed."""
     events: int = 0
-    """Mapped events that wait for their upload in their place."""
+    """Mapped events that were added to the spool in their place."""
     kept: Counter[str] = field(default_factory=Counter)
-    """Letters that stay, by the reason."""
+    """Dead letters that were not replayed, by reason."""
 
     def add(self, other: ReplayResult) -> None:
-        """What became of those of another process."""
+        """Add the counts of another process."""
         self.letters += other.letters
         self.events += other.events
         self.kept += other.kept
 
 
 class DeadLetterOperations(Protocol):
-    """The dead letters of a gateway. Each method raises `SpoolUnavailable` and `SpoolFull`."""
+    """The dead letters of a gateway. Every method may raise `SpoolUnavailable` and `SpoolFull`."""
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """Those that match, with a number above `after`, oldest first."""
+        """At most `limit` matching dead letters with a number above `after`, in the order of their numbers."""
         ...
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
-        """Send those that match once more."""
+        """Process the events of the matching dead letters again."""
         ...
 
     async def discard(self, where: DeadLetterFilter) -> int:
-        """Let those that match go for good; how many."""
+        """Delete the matching dead letters; the number of deleted ones."""
         ...
 
 
 class AggregatedDeadLetters:
-    """The dead letters of several processes as those of one gateway."""
+    """The dead letters of several processes of one gateway."""
 
     def __init__(self, services: Mapping[int, DeadLetterOperations]) -> None:
-        self._desks = services
+        """`services`: by process number."""
+        self._services = services
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """Those that match, with a number above `after`, in the order of their numbers."""
-        found = [
+        """See `DeadLetterOperations`."""
+        letters = [
             (number * MAX_PROCESSES + process, letter)
-            for process, dead_letters in self._desks.items()
-            for number, letter in await dead_letters.find(max(0, (after - process) // MAX_PROCESSES), limit, where)
+            for process, service in self._services.items()
+            for number, letter in await service.find(max(0, (after - process) // MAX_PROCESSES), limit, where)
         ]
-        return sorted(found, key=itemgetter(0))[:limit]
+        return sorted(letters, key=itemgetter(0))[:limit]
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
-        """Send those that match once more."""
-        done = ReplayResult()
-        for dead_letters in self._desks.values():
-            done.add(await dead_letters.replay(where))
-        return done
+        """See `DeadLetterOperations`."""
+        total = ReplayResult()
+        for service in self._services.values():
+            total.add(await service.replay(where))
+        return total
 
     async def discard(self, where: DeadLetterFilter) -> int:
-        """Let those that match go for good; how many."""
-        return sum([await dead_letters.discard(where) for dead_letters in self._desks.values()])
+        """See `DeadLetterOperations`."""
+        return sum([await service.discard(where) for service in self._services.values()])
 
 
 class DeadLetterService:
-    """Works on the dead letters of an open spool. `stored` is told of every chunk that waits anew."""
+    """The dead letters of one open spool."""
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class DeadLetterService:
         stored: Callable[[Sequence[StoredChunk]], None],
         clock: Callable[[], UnixSeconds],
     ) -> None:
+        """`stored` is called with the chunks that a replay added to the spool."""
         self._spool = spool
         self._destinations = destinations
         self._mappers = mappers
@@ -109,62 +111,66 @@ class DeadLetterService:
         self._clock = clock
 
     def reload(self, destinations: Mapping[str, DestinationSettings], mappers: Mapping[str, Mapper]) -> None:
-        """Replay with other settings from now on."""
+        """Use other settings from the next replay on."""
         self._destinations = destinations
         self._mappers = mappers
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """Those that match, with a number above `after`, oldest first."""
+        """See `DeadLetterOperations`."""
         return await self._spool.dead_letters(after, limit, where)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
-        """Send those that match once more. What is refused again comes back as a new letter, not in this run."""
+        """See `DeadLetterOperations`.
+
+        Only dead letters written before the call are replayed. Meta may refuse an event again while the replay runs; if
+        the new dead letter were replayed as well, the call might never end.
+        """
         now = self._clock()
-        done = ReplayResult()
+        result = ReplayResult()
         where = replace(where, until=now if where.until is None else min(where.until, now))
         after = 0
         while page := await self._spool.dead_letters(after, PAGE_SIZE, where):
-            after = await self._replay_page(page, done)
-        return done
+            after = await self._replay_page(page, result)
+        return result
 
     async def discard(self, where: DeadLetterFilter) -> int:
-        """Let those that match go for good; how many."""
-        gone = 0
+        """See `DeadLetterOperations`."""
+        discarded = 0
         while page := await self._spool.dead_letters(0, PAGE_SIZE, where):
-            gone += await self._spool.discard([number for number, _ in page])
-        return gone
+            discarded += await self._spool.discard([number for number, _ in page])
+        return discarded
 
-    async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], done: ReplayResult) -> int:
-        """One page in one transaction; the number after which to go on."""
-        going: list[int] = []
+    async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], result: ReplayResult) -> int:
+        """Replay a page in one transaction; the number after which the next page begins."""
+        replayed: list[int] = []
         by_lane: dict[Lane, list[MappedEvent]] = {}
         kept: Counter[str] = Counter()
         for number, letter in page:
-            found = self._replay_events(letter)
-            if isinstance(found, str):
-                kept[found] += 1
+            events = self._mapped_events(letter)
+            if isinstance(events, str):
+                kept[events] += 1
                 continue
-            going.append(number)
-            for event in found:
+            replayed.append(number)
+            for event in events:
                 by_lane.setdefault(event.lane, []).append(event)
         chunks: list[Chunk] = []
-        for lane, events in by_lane.items():
+        for lane, lane_events in by_lane.items():
             limits = self._destinations[lane.destination].limits
-            chunks += cut_into_chunks(lane, events, (limits.max_events, limits.max_bytes), limits)
-        if going:
+            chunks += cut_into_chunks(lane, lane_events, (limits.max_events, limits.max_bytes), limits)
+        if replayed:
             try:
-                stored = await self._spool.replay(going, chunks)
+                stored = await self._spool.replay(replayed, chunks)
             except KeyError:
-                # Somebody else took one of them: look at this page again.
+                # One of them was replayed or deleted by another call since the page was read: read the page again.
                 return page[0][0] - 1
             self._stored(stored)
-        done.letters += len(going)
-        done.events += sum(chunk.count for chunk in chunks)
-        done.kept += kept
+        result.letters += len(replayed)
+        result.events += sum(chunk.count for chunk in chunks)
+        result.kept += kept
         return page[-1][0]
 
-    def _replay_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
-        """What goes back, or why nothing does."""
+    def _mapped_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
+        """The mapped events to store again, or the reason why there are none."""
         destination = self._destinations.get(letter.destination)
         if destination is None:
             return "no_destination"

@@ -1,8 +1,8 @@
-"""The words that the rooms share, as small frozen types. No behaviour beyond what a word means.
+"""Types that several packages share: small, mostly immutable, and without behaviour of their own.
 
-The way of an event: a *source event* becomes one *mapped event* for each event set it goes to; mapped events of one
-*lane* that were committed together are a *chunk*; chunks that leave together are a *batch*; a batch's answer is an
-*outcome*; what Meta will never take is a *dead letter*.
+A *source event* is one RudderStack or Segment call. It is mapped to one *mapped event* for each event set that receives
+it. Mapped events of one *lane* that were committed together are a *chunk*, and the chunks that one call to Meta carries
+are a *batch*. An event that will not be delivered becomes a *dead letter*.
 """
 
 from __future__ import annotations
@@ -18,38 +18,40 @@ UnixSeconds: TypeAlias = float
 JsonObject: TypeAlias = dict[str, Any]
 
 EVENT_SEPARATOR = b",\n"
-"""Between the encoded events of a payload. A payload is thereby the inside of a JSON array, and can be split again:
-encoded events contain no line feed."""
+"""Separates the encoded events of a payload. The payload is therefore the inside of a JSON array; it can also be split
+into events again, because an encoded event contains no line feed."""
 
 
 def join_events(events: Iterable[bytes]) -> bytes:
-    """Encoded events, or payloads, as one payload."""
+    """Join encoded events, or payloads, into one payload."""
     return EVENT_SEPARATOR.join(events)
 
 
 def split_events(payload: bytes) -> list[bytes]:
-    """The encoded events of a payload."""
+    """Split a payload into its encoded events."""
     return payload.split(EVENT_SEPARATOR)
 
 
 class GatewayError(Exception):
-    """A fault that an operator can mend: the message says what was expected, what was there, what to do."""
+    """An error that an operator can fix. The message says what was expected, what was found and what to do."""
 
 
 class Dialect(StrEnum):
     """The wire format of a destination."""
 
     CONVERSIONS = "conversions"
-    """Conversions API, what Meta accepts today."""
+    """Conversions API, the format that Meta accepts today."""
     OFFLINE = "offline"
     """The legacy Offline Conversions API."""
 
 
 class Lane(NamedTuple):
-    """What may share one upload. Everything after mapping is per lane; lanes never wait for each other."""
+    """The key of events that may share a call to Meta. Each lane has its own queue; no lane waits for another."""
 
     destination: str
+    """Name of the destination in the settings."""
     event_set: str
+    """ID of the dataset (formerly the offline event set) at Meta."""
     upload_tag: str
 
     def __str__(self) -> str:
@@ -57,29 +59,31 @@ class Lane(NamedTuple):
 
 
 class MappedEvent(NamedTuple):
-    """One event as it will stand in an upload's `data`."""
+    """One event in the form in which it is uploaded, as an element of a call's `data`."""
 
     lane: Lane
     expires_at: int
-    """Unix seconds after which Meta refuses the event (and with it the whole call)."""
+    """Unix seconds after which Meta rejects the event, and with it the whole call."""
     body: bytes
-    """JSON without a line break."""
+    """JSON without a line feed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A source event that cannot be mapped. `code` is stable and documented; `message` says how to mend it."""
+    """The reason why a source event cannot be mapped."""
 
     code: str
+    """Stable and documented."""
     message: str
+    """Says how to fix the event or the settings."""
 
 
 Mapped: TypeAlias = list[MappedEvent] | Rejection | None
-"""What mapping a source event gives, for one destination.
+"""Result of mapping a source event for one destination.
 
 * a list, never empty: one mapped event for each event set
-* a `Rejection`: it cannot be mapped
-* None: the sender does not want it here (`integrations`), it is ignored
+* a `Rejection`: the event cannot be mapped
+* None: the sender excluded this destination (`integrations`), and the event is ignored
 """
 
 
@@ -87,8 +91,8 @@ Mapped: TypeAlias = list[MappedEvent] | Rejection | None
 class Chunk:
     """The unit of the spool: encoded events of one lane that are committed together.
 
-    Not changed once made, as `StoredChunk` is not. Neither is frozen: with many lanes there is one for nearly every
-    event, and a frozen dataclass takes four times as long to make.
+    Neither `Chunk` nor `StoredChunk` is changed after it was created. They are not frozen dataclasses because those
+    take four times as long to create, and with many lanes there is one chunk for almost every event.
     """
 
     lane: Lane
@@ -102,7 +106,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class StoredChunk:
-    """A chunk with the name that the spool gave it and the time at which it became durable."""
+    """A chunk in the spool, with its ID and the time at which it became durable."""
 
     id: ChunkId
     chunk: Chunk
@@ -111,17 +115,17 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a lane has waiting in the spool."""
+    """The events of one lane that are waiting in the spool."""
 
     lane: Lane
     events: int
     bytes: int
     oldest_stored_at: UnixSeconds | None
-    """None exactly when nothing waits."""
+    """None if and only if no event is waiting."""
 
 
 class Stage(StrEnum):
-    """Where an event's way ended."""
+    """The processing step at which an event became a dead letter."""
 
     MAPPING = "mapping"
     UPLOAD = "upload"
@@ -130,7 +134,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetaFault:
-    """What Meta said of a refused event: codes and the trace to quote to its support, never its text."""
+    """Meta's codes for a refused event, and the trace ID for its support team.
+
+    Meta's text is not kept, because it may quote personal data.
+    """
 
     code: int | None
     subcode: int | None
@@ -139,27 +146,28 @@ class MetaFault:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that will not be delivered, with the reason and what a replay needs."""
+    """An event that will not be delivered, with the reason and with the data that a replay needs."""
 
     stage: Stage
     code: str
     message: str
     destination: str
     source: str | None
-    """Who sent it; known at the stage `mapping` only."""
+    """Name of the source that sent the event; None unless the stage is `mapping`."""
     lane: Lane | None
-    """Where it was going; None at the stage `mapping`."""
+    """Lane of the mapped event; None at the stage `mapping`."""
     at: UnixSeconds
+    """When it was written."""
     attempts: int
-    """Calls that carried the event, 0 when it never left."""
+    """Number of calls to Meta that contained the event; 0 if it was never sent."""
     fault: MetaFault | None
     event: bytes | None
-    """JSON: sealed (hashed) source event at the stage `mapping`, the mapped event otherwise.
-    None where there was nothing that could be kept (no JSON object, or too large)."""
+    """JSON. At the stage `mapping` the redacted source event (personal values are hashed), otherwise the mapped event.
+    None if nothing could be kept: the source event was no JSON object, or was too large."""
 
 
 class FlushReason(StrEnum):
-    """Why a batch left its buffer."""
+    """Why a batch was formed."""
 
     COUNT = "count"
     BYTES = "bytes"
@@ -169,7 +177,7 @@ class FlushReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one call carries: whole chunks of one lane, oldest first."""
+    """The events of one call to Meta: whole chunks of one lane, oldest first."""
 
     lane: Lane
     chunks: Sequence[StoredChunk]
@@ -182,7 +190,7 @@ class Batch:
 
     @property
     def ids(self) -> list[ChunkId]:
-        """The names under which the spool settles it."""
+        """IDs of its chunks, for acknowledging them."""
         return [stored.id for stored in self.chunks]
 
     def payload(self) -> bytes:
@@ -192,10 +200,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """No batch, and so no chunk, is larger than this."""
+    """Limits of a batch, and therefore of a chunk."""
 
     max_events: int
     max_bytes: int
-    """Of the joined events, without the request around them."""
+    """Of the joined events, without the rest of the request."""
     max_age: float
-    """Seconds that an event may wait for company."""
+    """Seconds after which a batch is sent even if it is not full."""

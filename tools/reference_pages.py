@@ -1,6 +1,6 @@
-"""The pages of `docs/` that are made from the code: the settings, the mapping, the rejections, the metrics.
+"""Generates the pages of `docs/` about settings, mapping, rejections and metrics from the code.
 
-`python -m tools.reference_pages` writes them; a test fails when one is stale.
+`python -m tools.reference_pages` writes them; a test fails when one is out of date.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.config import Secret, Settings
+from gateway.mapping.contents import CONTENT_KEYS
 from gateway.mapping.coverage import CAUSES, NOTES
-from gateway.mapping.custom_properties import MAPPED, OURS
-from gateway.mapping.extract import EXTERNAL_IDS, LAST_RESORT
-from gateway.mapping.fields import CONTENT_KEYS, CUSTOM, EVENT, IDENTITY, NAME, PERSONAL_NAMES, Field
+from gateway.mapping.custom_properties import NOT_PASSED_ON, PERSONAL_NAMES
+from gateway.mapping.fields import CUSTOM, EVENT, IDENTITY, NAME, Field
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import BUILT_IN
 from gateway.model import Dialect
@@ -29,33 +29,36 @@ from gateway.telemetry import Snapshot
 from gateway.telemetry.metrics import MAX_LANE_SERIES, Families
 
 DOCS = Path(__file__).parent.parent / "docs"
-MADE = "<!-- Made from the code by `make docs`; changes belong there. -->"
+GENERATED = "<!-- Generated from the code by `make docs`. Change the code, not this page. -->"
 
 
 # Settings.
 
 
 def configuration_page() -> str:
-    """Every setting with its type, range, default and meaning."""
+    """The page of settings: every key with its type, range, default and meaning."""
     parts = [
         "# Settings",
-        MADE,
+        GENERATED,
         (
-            "One TOML file, `--config gateway.toml`. Every key can also come from the environment, which wins: "
-            "the path in upper case, joined by two underscores, behind `GATEWAY_`: `GATEWAY_SERVER__PORT=9000`, "
-            "`GATEWAY_DESTINATIONS__STORE__BATCH__MAX_AGE=2.5`. A value is read as TOML where it is TOML, else as "
-            "text."
+            "To configure a gateway, start from [gateway.example.toml](../gateway.example.toml), and check your file "
+            "with `gateway check --config gateway.toml`. It reports errors and warnings, and shows where each event is "
+            "sent, without starting anything."
+        ),
+        (
+            "Every key can also be set by an environment variable, which takes precedence over the file. Its name is "
+            "`GATEWAY_` followed by the path of the key in upper case, joined by two underscores: "
+            "`GATEWAY_SERVER__PORT=9000`, `GATEWAY_DESTINATIONS__STORE__BATCH__MAX_AGE=2.5`. A value that is not valid "
+            "TOML is taken as text."
         ),
         (
             'A *secret* is `{ env = "NAME" }`, `{ file = "/run/secrets/x" }` or a plain string, and is never printed. '
             "A *size* is a number of bytes or a text such as `4MiB`."
         ),
         (
-            "An unknown key, a wrong type or a value out of range stops the start with one line for each fault, "
-            "and exit status 78. `gateway check` looks at a file without starting anything, and shows where every "
-            "event goes."
+            "If a key is unknown, or a value has a wrong type or is out of range, the gateway does not start: it "
+            "prints one line for each error and exits with status 78."
         ),
-        "A whole file to start from: [gateway.example.toml](../gateway.example.toml).",
     ]
     for title, section in _sections(Settings, ""):
         parts.append(f"## {title}")
@@ -77,13 +80,13 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 
 
 def _inner(info: FieldInfo) -> tuple[type[BaseModel], bool] | None:
-    """The section that a key holds, and whether it holds one (else: a table of them by name)."""
+    """The section of a key, and whether the key is one section (False: a table of sections by name); None: a value."""
     annotation = info.annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, True
-    for one in get_args(annotation):
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            return one, False
+    for argument in get_args(annotation):
+        if isinstance(argument, type) and issubclass(argument, BaseModel):
+            return argument, False
     return None
 
 
@@ -100,7 +103,7 @@ def _type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         inner, *more = get_args(annotation)
         return _type_name(inner, [*more, *metadata])
     if origin in {typing.Union, types.UnionType}:
-        return _type_name(next(one for one in get_args(annotation) if one is not types.NoneType), metadata)
+        return _type_name(next(kind for kind in get_args(annotation) if kind is not types.NoneType), metadata)
     if origin is tuple:
         return f"one or more {_type_name(get_args(annotation)[0])}s"
     if origin is not None and issubclass(origin, Mapping):
@@ -109,22 +112,22 @@ def _type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if annotation is Secret:
         return "secret"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return " or ".join(f"`{one.value}`" for one in annotation)
-    name = {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
-    flat = [part for one in metadata for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
+        return " or ".join(f"`{member.value}`" for member in annotation)
+    name = {bool: "true or false", int: "integer", float: "number", str: "text"}[annotation]
+    flat = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
     if annotation is int and any("_size" in repr(part) for part in flat):
         name = "size"
     return name + _range(flat)
 
 
 def _range(constraints: Sequence[Any]) -> str:
-    said = []
+    limits = []
     for attribute, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
-        for one in constraints:
-            bound = getattr(one, attribute, None)
+        for constraint in constraints:
+            bound = getattr(constraint, attribute, None)
             if bound is not None:
-                said.append(f"{words} {bound:g}" if bound < 10**6 else f"{words} {bound}")
-    return f", {', '.join(said)}" if said else ""
+                limits.append(f"{words} {bound:g}" if bound < 10**6 else f"{words} {bound}")
+    return f", {', '.join(limits)}" if limits else ""
 
 
 def _default(info: FieldInfo) -> str:
@@ -148,159 +151,113 @@ def _default(info: FieldInfo) -> str:
 
 # Mapping.
 
-WHAT_RULES_DO: Mapping[str, str] = {
-    "email": "trimmed, lower case; must look like an address",
-    "phone": "digits with the country code; without one it takes the event's country, else `default_country`, else it "
-    "is dropped",
-    "gender": "`f` or `m`, from female, woman, male, man and their first letters; anything else is dropped",
-    "birthday": "`DD, MM, YYYY` with a comma, space, `/`, `-` or `.` between; `YYYY-MM-DD` and ISO times; `YYYYMMDD`. "
-    "Impossible and future days and years before 1900 are dropped. An American `MM/DD/YYYY` cannot be told from "
-    "`DD/MM/YYYY`, so slashes mean day first, and a month above 12 drops the key rather than guess",
-    "name": "lower case, no punctuation, single spaces",
-    "city": "lower case, letters and digits only",
-    "state": "the two-letter code in the USA, also when no country is known but the state is American; elsewhere as a "
-    "city",
-    "zip": "lower case without spaces and dashes; in the USA the first five digits",
-    "country": "two letters (ISO 3166-1), from two or three letters or a name",
-    "external_id": "trimmed",
-    "madid": "lower case with hyphens; the all-zero one is dropped",
-    "lead_id": "digits, without the `l:` of an export",
-    "ip": "a valid IPv4 or IPv6 address",
-    "as it is": "trimmed",
-    "time": "ISO 8601 (UTC when it has no offset), unix seconds or milliseconds; none at all is now",
-    "action_source": "one of Meta's words; else `action_source` of the settings",
-    "url": "absolute http or https address",
-    "number": "a number or a text that is one; else `default_value`",
-    "currency": "three letters, upper case; else `default_currency`",
-    "contents": "see below",
-    NAME.normaliser: "split at white space: the first word is the first name, the last the last name, a single word "
-    "the first",
-}
-"""What each rule of the table makes of a value."""
-
 
 def mapping_page() -> str:
-    """The field table as people read it."""
+    """The registry of fields as a page."""
     parts = [
-        "# What becomes of an event",
-        MADE,
+        "# How an event is mapped",
+        GENERATED,
         (
-            "One table feeds both dialects: `conversions` (Meta's Conversions API, which takes offline events "
-            "today) and `offline` (the legacy Offline Conversions format). The first path with a value wins; a "
-            "value is there when it is neither null nor blank, and `0` and `false` are values. A value of a wrong "
-            "type counts as absent. Numbers where texts belong are written out. `extra_fields` of the settings "
-            "adds paths after these."
+            "The same fields feed both dialects: `conversions` (Meta's Conversions API, which accepts offline events "
+            "today) and `offline` (the legacy Offline Conversions API). A field is read from its source paths in "
+            "order, and the first value that is present wins. A value is present unless it is null or blank; `0` and "
+            "`false` are present. A value of the wrong type counts as absent. A number is accepted where a text is "
+            "expected. The setting `extra_fields` adds paths after those listed here."
         ),
-        "`gateway explain EVENT.json` shows all of this for an event of yours.",
-        "## Who the customer is",
+        "`gateway explain EVENT.json` shows the result for one event, field by field.",
+        "## Identity of the customer",
         (
-            "In `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means SHA-256 of the "
-            "normalised value in lower-case hexadecimal. What is 64 hexadecimal digits already passes as it is, "
-            "in lower case; an MD5 (but of an `external_id`) and the hash of nothing are dropped. A value that "
-            "cannot be used drops its key, never the event. With `hashing = false` everything in this table "
-            "that would be hashed must come hashed."
+            "Identity fields are sent in `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means "
+            "SHA-256 of the normalised value, in lower-case hexadecimal. A value that already is a SHA-256 (64 "
+            "hexadecimal digits) is sent in lower case and not hashed again. An MD5 is dropped, except as "
+            f"{_either([field.name for field in IDENTITY if field.accepts_md5])}; so is the hash of the empty string. "
+            "An unusable value drops its key, never the event. With `hashing = false`, every value that would be "
+            "hashed must be a SHA-256."
         ),
         _table(
             ("field", "source paths, in order", "rule", "offline", "conversions", "hashed"),
-            [_identity_row(one) for one in (*IDENTITY, NAME)],
+            [(*_field_row(field), field.hashing or "") for field in IDENTITY] + [(*_field_row(NAME), "")],
         ),
-        "Besides:",
-        _list(
-            [
-                f"`email`'s last resort is `{LAST_RESORT}`, when it is an address.",
-                f"`lead_id` is the `id` of the entry with type `LeadId` in {_either(EXTERNAL_IDS)}.",
-                "`fbc`, when absent, is made of `fbclid` in the page URL's query: `fb.1.<event time in ms>.<fbclid>`.",
-                "`email` and `phone` may be lists: every usable value is sent.",
-                "`conversions` refuses identities that are too broad; so does the gateway (`weak_match_keys`).",
-            ]
-        ),
+        "`conversions` refuses identities that are too broad, and the gateway rejects them (`weak_match_keys`).",
         "## The event",
-        _table(
-            ("field", "source paths, in order", "rule", "offline", "conversions"), [_event_row(one) for one in EVENT]
-        ),
+        _table(("field", "source paths, in order", "rule", "offline", "conversions"), list(map(_field_row, EVENT))),
         (
-            "`upload_tag` stands on the call, so events of another tag travel in other batches; its default is the "
-            "setting `upload_tag`. `data_processing_options` come from `context.dataProcessingOptions` when "
-            "`limited_data_usage` is on."
+            "`upload_tag` is sent with the call, so events with different tags are sent in different batches. Its "
+            "default is the setting `upload_tag`. `data_processing_options` are read from "
+            "`context.dataProcessingOptions` if `limited_data_usage` is on."
         ),
         "## The sale",
         (
-            "On the event in `offline`, in `custom_data` in `conversions`. The `value_field` of the settings is asked "
-            "before the paths of `value`."
+            "These fields are sent on the event in `offline`, and in `custom_data` in `conversions`. The setting "
+            "`value_field` is read before the paths of `value`."
         ),
-        _table(
-            ("field", "source paths, in order", "rule", "offline", "conversions"), [_event_row(one) for one in CUSTOM]
-        ),
-        "Of each product go on: "
+        _table(("field", "source paths, in order", "rule", "offline", "conversions"), list(map(_field_row, CUSTOM))),
+        "An entry of `contents` has: "
         + "; ".join(f"`{key}` from {_either(sources)}" for key, sources in CONTENT_KEYS)
-        + ". `price` is `item_price` in `conversions`; `quantity` is 1 unless it is a number above 0; a product "
-        "without an ID is left out. `products` may be one object; an event with `product_id` or `sku` straight in its "
-        "`properties` is one product.",
+        + ". `price` is `item_price` in `conversions`. `quantity` is 1 unless it is a number above 0. A product "
+        "without an ID is left out. `products` may be a single object. Without `products`, an event with `product_id` "
+        "or `sku` in its `properties` has that one product.",
         (
-            "`content_type` is, in this order: `integrations.FacebookOfflineConversions.contentType`; "
-            "`category_to_content_type` for `properties.category`, then for the first product's category; "
-            "`product_group`, when there are no products, for `Product List Viewed`, for a `Product Viewed` that "
-            "the settings do not map, and for any other name that becomes ViewContent; `product`."
+            "`content_type` is the first of these: `integrations.FacebookOfflineConversions.contentType`; the entry of "
+            "`category_to_content_type` for `properties.category`, then for the category of the first product; "
+            "`product_group` for an event without products that is named `Product List Viewed`, is named "
+            "`Product Viewed` and not mapped in the settings, or has another name and is mapped to ViewContent; "
+            "`product`."
         ),
-        "Every other property goes on in `custom_data`, but for "
-        + ", ".join(f"`{name}`" for name in sorted(MAPPED | OURS))
-        + ", and for whatever is named like an identity, on any level and in any spelling: "
+        "All other properties are sent in `custom_data`, except "
+        + ", ".join(f"`{name}`" for name in sorted(NOT_PASSED_ON))
+        + ", and those with the name of an identity, at any depth and in any spelling: "
         + ", ".join(f"`{name}`" for name in sorted(PERSONAL_NAMES))
         + ".",
-        "## Where it goes",
+        "## Event sets",
         (
-            "An event's name is looked up in `events_to_standard`, then here, else it is `Other`; each standard "
-            "event goes to every event set that `standard_to_event_sets` lists for it."
+            "The event's name is mapped to standard events by `events_to_standard`, else by this table, else to "
+            "`Other`. Each standard event is sent to every event set that `standard_to_event_sets` lists for it."
         ),
         _table(("event name", "standard event"), [(name, standard) for name, standard in BUILT_IN.items()]),
         (
-            "`integrations` of the event can switch it off: `false` for `FacebookOfflineConversions`, or `All: false` "
-            "without an entry of its own. Such an event is counted as ignored."
+            "The sender can exclude this destination in `integrations`: `FacebookOfflineConversions: false`, or "
+            "`All: false` without an entry for `FacebookOfflineConversions`. The event is then counted as ignored."
         ),
-        "## What is counted",
-        "Per destination and match key, in `/metrics` and `/status`: how many events had it, and why it was dropped.",
+        "## Counters",
+        (
+            "`/metrics` and `/status` have, for each destination and match key, the number of events with the key, and "
+            "the number of dropped values by cause."
+        ),
         _table(("cause", "meaning"), [(f"`{name}`", meaning) for name, meaning in CAUSES.items()]),
         _table(("note", "meaning"), [(f"`{name}`", meaning) for name, meaning in NOTES.items()]),
     ]
     return _page(parts)
 
 
-def _identity_row(field: Field) -> Sequence[str]:
-    return (*_event_row(field), field.hashing.value)
-
-
-def _event_row(field: Field) -> Sequence[str]:
+def _field_row(field: Field) -> Sequence[str]:
     return (
         field.name,
         "<br>".join(f"`{path}`" for path in field.paths),
-        WHAT_RULES_DO[field.normaliser],
-        *(_keys(field.key(dialect)) for dialect in (Dialect.OFFLINE, Dialect.CONVERSIONS)),
+        field.description,
+        *(", ".join(f"`{key}`" for key in field.keys(dialect)) for dialect in (Dialect.OFFLINE, Dialect.CONVERSIONS)),
     )
 
 
-def _keys(key: str | None) -> str:
-    return ", ".join(f"`{one}`" for one in key.split(", ")) if key else ""
-
-
-def _either(paths: Sequence[str]) -> str:
-    return " or ".join(f"`{path}`" for path in paths)
+def _either(values: Sequence[str]) -> str:
+    return " or ".join(f"`{value}`" for value in values)
 
 
 # Rejections.
 
 
 def rejections_page() -> str:
-    """Every code with what to do about it."""
+    """The rejection codes as a page."""
     rows = [(f"`{code}`", reason.meaning, reason.remedy) for code, reason in REJECTIONS.items()]
     return _page(
         [
-            "# Why an event is rejected",
-            MADE,
+            "# Rejections",
+            GENERATED,
             (
-                "A rejected event is named in the answer (`rejected`, with its index, `message_id`, `code` and "
-                "`message`), counted, and kept as a dead letter in which every personal value is replaced by its "
-                "hash. The codes are stable. A single `track` call that is rejected gets status 400; a batch gets "
-                "200, and its other events are accepted."
+                "A rejected event is listed in the response (`rejected`: its index, `message_id`, `code` and "
+                "`message`), counted, and stored as a dead letter in which every personal value is replaced by its "
+                "hash. The codes are stable. A rejected single `track` call gets status 400. A batch gets status 200, "
+                "and its other events are accepted."
             ),
             _table(("code", "meaning", "what to do"), rows),
         ]
@@ -311,7 +268,7 @@ def rejections_page() -> str:
 
 
 def metrics_page() -> str:
-    """Every metric with its type and labels."""
+    """The page of metrics: every metric with its type, labels and meaning."""
     rows = []
     for family in Families(Snapshot()).collect():
         labels = ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ()))
@@ -320,25 +277,19 @@ def metrics_page() -> str:
     return _page(
         [
             "# Metrics",
-            MADE,
+            GENERATED,
             (
-                "`/metrics` on the admin port, in the Prometheus text format. Counts are read when somebody "
-                "scrapes; nothing of this runs on an event's way. No label holds anything that a sender chose "
-                f"but the upload tag, and at most {MAX_LANE_SERIES} lanes have series of their own (those with the most"
-                " "
-                "waiting); the rest share one, `other`."
+                "To monitor a gateway, let Prometheus scrape `/metrics` on the admin port. The values are collected "
+                "when they are scraped; processing an event updates plain counters only. Apart from the upload tag, no "
+                f"label has a value that a sender chose. At most {MAX_LANE_SERIES} lanes, those with the most waiting "
+                "events, have their own time series; the others are added up in the series `other`."
             ),
             (
-                "The unit of the account is the mapped event: `recovered + accepted = delivered + dead letters "
-                "of the stages upload and expired + waiting`."
+                "Events are counted as mapped events. For their counts this invariant holds: "
+                "`recovered + accepted = delivered + dead letters of the stages upload and expired + waiting`."
             ),
             _table(("name", "type", "labels", "meaning"), rows),
-            (
-                "The usual `process_*` metrics come with it. Worth an alert: `gateway_lane_blocked > 0`; "
-                "`time() - gateway_lane_oldest_waiting_timestamp_seconds` above what your sales may wait; a "
-                'rise of `gateway_dead_letters_total{stage!="mapping"}`; `gateway_spool_bytes / '
-                "gateway_spool_max_bytes` above 0.8."
-            ),
+            ("The standard `process_*` metrics are included. [Operating](operating.md#monitor) recommends alerts."),
         ]
     )
 
@@ -371,14 +322,14 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "rejections.md": rejections_page,
 }
-"""File name to what makes it."""
+"""By file name, the function that generates the page."""
 
 
 def main() -> None:
     """Write every page."""
     DOCS.mkdir(exist_ok=True)
-    for name, make in PAGES.items():
-        (DOCS / name).write_text(make(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

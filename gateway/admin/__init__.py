@@ -1,6 +1,6 @@
-"""The HTTP face for operators: health, readiness, metrics, status, dead letters."""
+"""The HTTP API for operators: health, readiness, metrics, status, dead letters."""
 
 from gateway.admin.gateway import Gateway
-from gateway.admin.server import Admin
+from gateway.admin.server import AdminServer
 
-__all__ = ["Admin", "Gateway"]
+__all__ = ["AdminServer", "Gateway"]

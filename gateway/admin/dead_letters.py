@@ -1,4 +1,4 @@
-"""The dead letters as the operators' face gives them: a query in, JSON out."""
+"""Dead letters in the admin API: the filter of a query string, and JSON responses."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from gateway.dead_letters import DeadLetterOperations
 from gateway.model import DeadLetter, JsonObject, Stage
 from gateway.spool import DeadLetterFilter
 
-MOST_LETTERS = 1000
-TEXTS = ("code", "destination", "event_set")
-KEYS = frozenset({*TEXTS, "stage", "since", "until", "after", "limit"})
+MAX_PAGE_SIZE = 1000
+TEXT_PARAMETERS = ("code", "destination", "event_set")
+PARAMETERS = frozenset({*TEXT_PARAMETERS, "stage", "since", "until", "after", "limit"})
 
 
 class BadQuery(ValueError):
-    """A query that cannot be understood; the message says what it may be."""
+    """An invalid query string; the message names the parameter and its allowed values."""
 
 
-def where_of(query: Mapping[str, str]) -> DeadLetterFilter:
-    """Which letters a query means. Raises `BadQuery`: an unknown key may not widen what is meant."""
-    if unknown := sorted(set(query) - KEYS):
-        raise BadQuery(f"`{unknown[0]}` is no key; there are {', '.join(sorted(KEYS))}.")
+def parse_filter(query: Mapping[str, str]) -> DeadLetterFilter:
+    """The filter in a query string.
+
+    Raises `BadQuery`, also for an unknown parameter: ignoring a misspelt one would select more dead letters.
+    """
+    if unknown := sorted(set(query) - PARAMETERS):
+        raise BadQuery(f"`{unknown[0]}` is not a parameter; use {', '.join(sorted(PARAMETERS))}.")
     try:
         stage = Stage(query["stage"]) if "stage" in query else None
         since, until = (float(query[key]) if key in query else None for key in ("since", "until"))
     except ValueError:
         raise BadQuery(
-            f"`since` and `until` are unix seconds, `stage` is one of {', '.join(stage.value for stage in Stage)}."
+            f"`since` and `until` must be unix seconds, `stage` one of {', '.join(stage.value for stage in Stage)}."
         ) from None
-    code, destination, event_set = (query.get(key) for key in TEXTS)
+    code, destination, event_set = (query.get(key) for key in TEXT_PARAMETERS)
     return DeadLetterFilter(
         code=code, destination=destination, event_set=event_set, stage=stage, since=since, until=until
     )
 
 
-async def listed(dead_letters: DeadLetterOperations, query: Mapping[str, str]) -> JsonObject:
-    """A page of those that match, oldest first, with a number above `after`."""
+async def list_page(dead_letters: DeadLetterOperations, query: Mapping[str, str]) -> JsonObject:
+    """One page of the matching dead letters, in the order of their numbers. Raises `BadQuery`."""
     try:
         after, limit = int(query.get("after", "0")), int(query.get("limit", "100"))
     except ValueError:
-        raise BadQuery("`after` and `limit` are whole numbers.") from None
-    if not 0 <= after < 2**63 or not 1 <= limit <= MOST_LETTERS:
-        raise BadQuery(f"`after` is 0 or more, `limit` 1 to {MOST_LETTERS}.")
-    found = await dead_letters.find(after, limit, where_of(query))
-    return {"dead_letters": [as_json(number, letter) for number, letter in found]}
+        raise BadQuery("`after` and `limit` must be whole numbers.") from None
+    if not 0 <= after < 2**63 or not 1 <= limit <= MAX_PAGE_SIZE:
+        raise BadQuery(f"`after` must be 0 or more, `limit` 1 to {MAX_PAGE_SIZE}.")
+    letters = await dead_letters.find(after, limit, parse_filter(query))
+    return {"dead_letters": [as_json(number, letter) for number, letter in letters]}
 
 
-async def act_on(dead_letters: DeadLetterOperations, what: str, where: DeadLetterFilter) -> JsonObject:
-    """Replay or discard those that match."""
-    if what == "replay":
+async def run_action(dead_letters: DeadLetterOperations, action: str, where: DeadLetterFilter) -> JsonObject:
+    """Replay or discard the matching dead letters; `action` is `replay` or `discard`."""
+    if action == "replay":
         return asdict(await dead_letters.replay(where))
     return {"letters": await dead_letters.discard(where)}
 
 
 def as_json(number: int, letter: DeadLetter) -> JsonObject:
-    """A dead letter with its event."""
+    """A dead letter as JSON, with its event as text."""
     fault = letter.fault
     return {
         "number": number,

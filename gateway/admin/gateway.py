@@ -1,4 +1,4 @@
-"""What the operators' face asks of a gateway, whether it is one process or several."""
+"""The interface that the admin server needs of a gateway, which may be one process or several."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from gateway.telemetry import Snapshot
 
 
 class Gateway(Protocol):
-    """A gateway."""
+    """A running gateway."""
 
     @property
     def dead_letters(self) -> DeadLetterOperations:
-        """The dead letters."""
+        """Its dead letters."""
         ...
 
     async def readiness(self) -> Sequence[str]:
-        """Why requests should go elsewhere; empty when they are welcome."""
+        """Reasons why no requests should be sent to it; empty when it is ready."""
         ...
 
     async def snapshot(self) -> Snapshot:
-        """Everything that is told."""
+        """Its counts and states."""
         ...
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Let blocked lanes, all of them or those meant, try at once; how many were blocked."""
+        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
         ...

@@ -1,4 +1,4 @@
-"""The HTTP face for operators: whether it lives, whether it takes requests, what it counted, what it gave up."""
+"""The HTTP server for operators: health, readiness, metrics, status, dead letters, probing of blocked lanes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import web
 
-from gateway.admin.dead_letters import BadQuery, act_on, listed, where_of
+from gateway.admin.dead_letters import BadQuery, list_page, parse_filter, run_action
 from gateway.admin.gateway import Gateway
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
@@ -21,14 +21,14 @@ ROUTES = (
     *("/healthz", "/readyz", "/metrics", "/status", "/lanes/resume"),
     *("/dead-letters", "/dead-letters/replay", "/dead-letters/discard"),
 )
-OPEN = frozenset({"/healthz", "/readyz"})
-"""What needs no token: orchestrators ask it."""
+PUBLIC_ROUTES = frozenset({"/healthz", "/readyz"})
+"""Routes that need no token, since orchestrators probe them without one."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Admin:
-    """Listens for operators."""
+class AdminServer:
+    """Serves the admin port."""
 
     def __init__(self, settings: AdminSettings, gateway: Gateway, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -43,15 +43,15 @@ class Admin:
         return self._port
 
     async def start(self) -> None:
-        """Listen. Raises `GatewayError` when the address cannot be had."""
-        app = web.Application(middlewares=[self._guard])
+        """Listen. Raises `GatewayError` when the address cannot be bound."""
+        app = web.Application(middlewares=[self._check_token_and_errors])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._render_metrics)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/status", self._status)
         app.router.add_post("/lanes/resume", self._resume)
-        app.router.add_get("/dead-letters", self._dead_letters)
-        app.router.add_post("/dead-letters/{what:replay|discard}", self._act_on_letters)
+        app.router.add_get("/dead-letters", self._list_dead_letters)
+        app.router.add_post("/dead-letters/{action:replay|discard}", self._run_dead_letter_action)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
         await self._runner.setup()
         host, port = self._settings.host, self._settings.port
@@ -62,31 +62,32 @@ class Admin:
         self._port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _check_token_and_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Check the token, run the handler, and turn its errors into JSON responses."""
         token = self._settings.token
-        if token is not None and request.path not in OPEN:
+        if token is not None and request.path not in PUBLIC_ROUTES:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), token.reveal().encode()):
-                answer = _refusal(401, "unauthorized", "Give the admin token as `Authorization: Bearer ...`.")
-                answer.headers["WWW-Authenticate"] = "Bearer"
-                return answer
+                response = _error(401, "unauthorized", "Send the admin token as `Authorization: Bearer ...`.")
+                response.headers["WWW-Authenticate"] = "Bearer"
+                return response
         try:
             return await handler(request)
         except web.HTTPNotFound:
-            return _refusal(404, "unknown_route", f"There are {', '.join(ROUTES)}.")
-        except web.HTTPMethodNotAllowed as refusal:
-            allowed = ", ".join(sorted(refusal.allowed_methods - {"HEAD"}))
-            return _refusal(405, "method_not_allowed", f"Use {allowed}.")
-        except BadQuery as refusal:
-            return _refusal(400, "bad_query", str(refusal))
-        except (SpoolFull, SpoolUnavailable) as refusal:
-            return _refusal(503, "spool_unavailable", str(refusal))
+            return _error(404, "unknown_route", f"There is no such route; use one of {', '.join(ROUTES)}.")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods - {"HEAD"}))
+            return _error(405, "method_not_allowed", f"Use {allowed}.")
+        except BadQuery as error:
+            return _error(400, "bad_query", str(error))
+        except (SpoolFull, SpoolUnavailable) as error:
+            return _error(503, "spool_unavailable", str(error))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -97,7 +98,7 @@ class Admin:
             return _json({"ready": False, "reasons": reasons, "code": "not_ready", "message": "; ".join(reasons)}, 503)
         return _json({"ready": True, "reasons": []})
 
-    async def _render_metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=render(await self._gateway.snapshot()), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -105,15 +106,16 @@ class Admin:
 
     async def _resume(self, request: web.Request) -> web.Response:
         if unknown := sorted(set(request.query) - {"destination", "event_set"}):
-            raise BadQuery(f"`{unknown[0]}` is no key; there are destination, event_set.")
-        asked = (request.query.get("destination"), request.query.get("event_set"))
-        return _json({"lanes": await self._gateway.resume(*asked)})
+            raise BadQuery(f"`{unknown[0]}` is not a parameter; use destination, event_set.")
+        destination, event_set = request.query.get("destination"), request.query.get("event_set")
+        return _json({"lanes": await self._gateway.resume(destination, event_set)})
 
-    async def _dead_letters(self, request: web.Request) -> web.Response:
-        return _json(await listed(self._gateway.dead_letters, request.query))
+    async def _list_dead_letters(self, request: web.Request) -> web.Response:
+        return _json(await list_page(self._gateway.dead_letters, request.query))
 
-    async def _act_on_letters(self, request: web.Request) -> web.Response:
-        return _json(await act_on(self._gateway.dead_letters, request.match_info["what"], where_of(request.query)))
+    async def _run_dead_letter_action(self, request: web.Request) -> web.Response:
+        action, where = request.match_info["action"], parse_filter(request.query)
+        return _json(await run_action(self._gateway.dead_letters, action, where))
 
 
 def _json(body: JsonObject, status: int = 200) -> web.Response:
@@ -122,5 +124,5 @@ def _json(body: JsonObject, status: int = 200) -> web.Response:
     )
 
 
-def _refusal(status: int, code: str, message: str) -> web.Response:
+def _error(status: int, code: str, message: str) -> web.Response:
     return _json({"code": code, "message": message}, status)

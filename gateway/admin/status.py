@@ -1,4 +1,4 @@
-"""The state of a gateway as JSON, for people and scripts: the account first, then every lane."""
+"""The `/status` response: totals of the event ledger, the spool, every lane, and the match key coverage, as JSON."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from gateway.model import JsonObject, UnixSeconds
 from gateway.telemetry import Coverage, LaneCounts, LaneStatistics, Snapshot
 
 
-def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
-    """The whole of it. `accepted + recovered = delivered + dead_lettered + waiting`, in every lane and in all."""
-    ledger = gateway.ledger
+def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
+    """A snapshot as JSON.
+
+    Invariant, in total and for each lane: `accepted + recovered = delivered + dead_lettered + waiting`.
+    """
+    ledger = snapshot.ledger
     total = LaneCounts()
     for counts in ledger.lanes.values():
         total.add(counts)
     rejected: Counter[str] = Counter()
     for (_, _, code), count in ledger.rejected.items():
         rejected[code] += count
-    flushed = sum(histogram.count for histogram in ledger.batch_events.values())
-    events = sum(histogram.total for histogram in ledger.batch_events.values())
-    spool = gateway.spool
+    flushed_batches = sum(histogram.count for histogram in ledger.batch_events.values())
+    flushed_events = sum(histogram.total for histogram in ledger.batch_events.values())
+    spool = snapshot.spool
     return {
         "version": __version__,
-        "started_at": gateway.started_at,
-        "uptime_seconds": round(now - gateway.started_at, 3),
-        "ready": not gateway.reasons,
-        "reasons": list(gateway.reasons),
-        "workers": gateway.workers,
-        "settings": {"read_at": gateway.settings_at, "errors": list(gateway.settings_errors)},
-        "warnings": {name: {"graph_version": text} for name, text in gateway.warnings.items()},
+        "started_at": snapshot.started_at,
+        "uptime_seconds": round(now - snapshot.started_at, 3),
+        "ready": not snapshot.reasons,
+        "reasons": list(snapshot.reasons),
+        "workers": snapshot.workers,
+        "settings": {"read_at": snapshot.settings_at, "errors": list(snapshot.settings_errors)},
+        "warnings": {name: {"graph_version": text} for name, text in snapshot.warnings.items()},
         "ledger": {
             "recovered": total.recovered,
             "accepted": total.accepted,
@@ -42,8 +45,8 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
         "deduplicated": sum(ledger.deduplicated.values()),
         "rejected": dict(sorted(rejected.items())),
         "batches": total.batches,
-        "events_per_batch": round(events / flushed, 1) if flushed else 0.0,
-        "flushes": _flushes(gateway),
+        "events_per_batch": round(flushed_events / flushed_batches, 1) if flushed_batches else 0.0,
+        "flushes": _flushes(snapshot),
         "spool": {
             "events": spool.events,
             "bytes": spool.size,
@@ -52,33 +55,33 @@ def status_of(gateway: Snapshot, now: UnixSeconds) -> JsonObject:
             "dead_letters_purged": ledger.purged,
         },
         "orphans": [
-            {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in gateway.orphans
+            {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in snapshot.orphans
         ],
-        "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in gateway.lanes],
-        "coverage": {name: _coverage(one) for name, one in gateway.coverage.items()},
+        "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in snapshot.lanes],
+        "coverage": {name: _coverage(coverage) for name, coverage in snapshot.coverage.items()},
     }
 
 
-def _flushes(gateway: Snapshot) -> JsonObject:
+def _flushes(snapshot: Snapshot) -> JsonObject:
     by_reason: Counter[str] = Counter()
-    for (_, reason), count in gateway.ledger.flushes.items():
+    for (_, reason), count in snapshot.ledger.flushes.items():
         by_reason[reason.value] += count
     return dict(sorted(by_reason.items()))
 
 
-def _lane(numbers: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> JsonObject:
-    oldest = numbers.oldest_at
+def _lane(statistics: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> JsonObject:
+    oldest = statistics.oldest_at
     return {
-        "destination": numbers.lane.destination,
-        "event_set": numbers.lane.event_set,
-        "upload_tag": numbers.lane.upload_tag,
+        "destination": statistics.lane.destination,
+        "event_set": statistics.lane.event_set,
+        "upload_tag": statistics.lane.upload_tag,
         "waiting": counts.waiting,
         "oldest_age_seconds": None if oldest is None else round(max(0.0, now - oldest), 3),
-        "in_flight": numbers.in_flight,
-        "last_outcome": numbers.last_outcome,
-        "calls_per_second": round(numbers.calls_per_second, 3),
-        "concurrency": numbers.concurrency,
-        "blocked": numbers.blocked,
+        "in_flight": statistics.in_flight,
+        "last_outcome": statistics.last_outcome,
+        "calls_per_second": round(statistics.calls_per_second, 3),
+        "concurrency": statistics.concurrency,
+        "blocked": statistics.blocked,
         "recovered": counts.recovered,
         "accepted": counts.accepted,
         "delivered": counts.delivered,

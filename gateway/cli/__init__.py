@@ -1,4 +1,7 @@
-"""The commands, one file each, thin. A command imports its room when it runs: start-up counts."""
+"""The command line: one module for each command.
+
+A command imports the packages that it needs when it runs, because importing all of them would slow down every start.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,6 @@ from gateway.cli import (
 
 app = typer.Typer(
     name="gateway",
-    help="Take RudderStack / Segment track calls over HTTP, map them to Meta's events, upload them in full batches.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,4 +40,4 @@ app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(spool.app, name="spool")
-app.callback()(version.callback)
+app.callback(help=version.DESCRIPTION)(version.callback)

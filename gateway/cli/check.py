@@ -27,24 +27,28 @@ VERSION_ENDS = {
     24: "2028-02-18",
     25: "2028-07-29",
 }
-"""Until when a Graph version is served (Meta: Graph API versions)."""
-SOON_DAYS = 60
+"""Last day on which Meta serves a version of the Graph API (Meta: Graph API versions)."""
+WARNING_DAYS = 60
+"""Days before the end of a version from which on there is a warning."""
 
 
 def check(
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: AsJson = False,
-    deny_warnings: Annotated[bool, typer.Option(help="Exit status 1 when there are warnings.")] = False,
+    deny_warnings: Annotated[
+        bool, typer.Option("--deny-warnings", help="Exit with status 1 if there are warnings.")
+    ] = False,
 ) -> None:
-    """Validate the settings, show where every event goes, and warn of what would never arrive.
+    """Validate the settings and show where events are sent.
 
-    Exit status 78 when the settings cannot be used. Never prints a secret.
+    Prints the event sets to which each event is uploaded, and warns about events that would never reach Meta. Does not
+    start anything, and never prints a secret. Exit status 78 if the settings cannot be used.
     """
     settings = settings_or_exit(config)
     from datetime import UTC, datetime
 
-    warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphans(settings)]
-    routes = {name: list(_routes(one)) for name, one in settings.destinations.items()}
+    warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphan_warnings(settings)]
+    routes = {name: list(_routes(destination)) for name, destination in settings.destinations.items()}
     if as_json:
         typer.echo(json.dumps({"ok": True, "routes": routes, "warnings": warnings}, indent=2))
     else:
@@ -73,27 +77,31 @@ def _print(settings: Settings, routes: dict[str, list[dict[str, Any]]], warnings
         upload = destination.upload
         typer.echo(f"destination {name}: {destination.api} at {upload.graph_url}/{upload.graph_version}")
         for route in routes[name]:
-            event = "any other name" if route["event"] == "Other" and not route["configured"] else route["event"]
-            where = ", ".join(route["event_sets"]) or "nowhere"
-            typer.echo(f"  {event} -> {route['standard']} -> {where}")
+            event = "any other event" if route["event"] == "Other" and not route["configured"] else route["event"]
+            event_sets = ", ".join(route["event_sets"]) or "no event set"
+            typer.echo(f"  {event} -> {route['standard']} -> {event_sets}")
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo("the settings can be used" + (f", with {len(warnings)} warnings" if warnings else ""))
+    count = f" ({len(warnings)} warning{'s' if len(warnings) > 1 else ''})" if warnings else ""
+    typer.echo(f"the settings are valid{count}")
 
 
 def warnings_of(settings: Settings, today: str) -> Iterator[str]:
-    """What is allowed and would hardly be meant. `today` as YYYY-MM-DD."""
+    """Warnings about valid settings that are probably mistakes. `today` as YYYY-MM-DD."""
     if settings.spool.engine == "memory":
-        yield "spool.engine is memory: what waits is lost when the process ends"
-    used = {one for source in settings.sources.values() for one in source.destinations}
+        yield "spool.engine is memory: waiting events are lost when the process ends"
+    used = {destination for source in settings.sources.values() for destination in source.destinations}
     for name, destination in settings.destinations.items():
         if name not in used:
-            yield f"destinations.{name} gets events of no source"
-        yield from (f"destinations.{name}.{text}" for text in _of_destination(destination, today))
+            yield f"destinations.{name}: no source sends events to this destination"
+        yield from (f"destinations.{name}.{text}" for text in _destination_warnings(destination, today))
 
 
-def _orphans(settings: Settings) -> Iterator[str]:
-    """What waits in the spool for nobody. A gateway that runs has the spool to itself, and says it in /status."""
+def _orphan_warnings(settings: Settings) -> Iterator[str]:
+    """Warnings about events in the spool whose destination is not in the settings.
+
+    Empty while a gateway is running: it has the spool locked. It lists these events as `orphans` in `/status`.
+    """
     from gateway.model import GatewayError
     from gateway.spool import spool_file, spool_file_numbers
 
@@ -103,18 +111,18 @@ def _orphans(settings: Settings) -> Iterator[str]:
     from gateway.spool.sqlite import backlogs
 
     try:
-        waiting = [one for number in numbers for one in backlogs(spool_file(settings.spool, number))]
+        waiting = [backlog for number in numbers for backlog in backlogs(spool_file(settings.spool, number))]
     except GatewayError:
         return
     for backlog in waiting:
         if backlog.lane.destination not in settings.destinations:
             yield (
-                f"{backlog.events} events wait for {backlog.lane}, whose destination is not in the settings: they are "
-                "kept (`gateway spool export` and `discard`)"
+                f"{backlog.events} events wait for {backlog.lane}, but its destination is not in the settings. They "
+                "are kept: add the destination again, or use `gateway spool export` and `gateway spool discard`"
             )
 
 
-def _of_destination(destination: DestinationSettings, today: str) -> Iterator[str]:
+def _destination_warnings(destination: DestinationSettings, today: str) -> Iterator[str]:
     from gateway.mapping.routes import BUILT_IN, similar_name
     from gateway.model import Dialect
 
@@ -122,33 +130,36 @@ def _of_destination(destination: DestinationSettings, today: str) -> Iterator[st
     for event, standards in destination.events_to_standard.items():
         for standard in standards:
             if standard not in sets:
-                yield f"events_to_standard: {event} becomes {standard}, which has no event set: it never arrives there"
+                yield (
+                    f"events_to_standard: {event!r} is mapped to {standard}, but standard_to_event_sets lists no event "
+                    f"set for {standard}; it is not uploaded as {standard}"
+                )
         if close := similar_name(event, list(BUILT_IN)):
             yield f"events_to_standard: {event!r} differs from the built-in {close!r} only in case or spaces"
-    for standard, numbers in sets.items():
-        for number in numbers:
-            if not (number.isascii() and number.isdecimal()):
-                yield f"standard_to_event_sets: {standard} has {number!r}, which is no event set ID: those are digits"
+    for standard, ids in sets.items():
+        for event_set in ids:
+            if not (event_set.isascii() and event_set.isdecimal()):
+                yield f"standard_to_event_sets: {standard} has the invalid event set ID {event_set!r}; expected digits"
     upload = destination.upload
     public = PUBLIC_GRAPH in upload.graph_url
     if destination.api is Dialect.OFFLINE and public:
-        yield "api is offline, which Meta ended in May 2025: nothing arrives at the public Graph API"
+        yield "api is offline, which Meta shut down in May 2025; use conversions"
     if upload.graph_url.startswith("http://") and public:
-        yield "upload.graph_url is http: the access token would travel unencrypted"
+        yield "upload.graph_url is http: the access token would be sent unencrypted; use https"
     if destination.test_event_code is not None:
-        yield "test_event_code is on: its events show under Test Events and still count"
+        yield "test_event_code is set: events are shown under Test Events in Events Manager, and still count"
     if public and destination.api is Dialect.CONVERSIONS:
-        yield from _of_version(upload.graph_version, today)
+        yield from _version_warnings(upload.graph_version, today)
 
 
-def _of_version(version: str, today: str) -> Iterator[str]:
+def _version_warnings(version: str, today: str) -> Iterator[str]:
     from datetime import date
 
     ends = VERSION_ENDS.get(int(version[1:].partition(".")[0]))
     if ends is None:
         return
-    left = (date.fromisoformat(ends) - date.fromisoformat(today)).days
-    if left < 0:
-        yield f"upload.graph_version is {version}, which Meta stopped serving on {ends}"
-    elif left <= SOON_DAYS:
-        yield f"upload.graph_version is {version}, which Meta serves until {ends} only"
+    days_left = (date.fromisoformat(ends) - date.fromisoformat(today)).days
+    if days_left < 0:
+        yield f"upload.graph_version is {version}, which Meta stopped serving on {ends}; use a newer version"
+    elif days_left <= WARNING_DAYS:
+        yield f"upload.graph_version is {version}, which Meta serves only until {ends}; use a newer version"

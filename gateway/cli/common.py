@@ -1,4 +1,4 @@
-"""What the commands share: the settings, errors in a line, exit statuses."""
+"""Shared parts of the commands: common options, error messages, exit statuses, calls to the admin port."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ if TYPE_CHECKING:
 
 BAD_SETTINGS = 78
 """Exit status for settings that cannot be used (EX_CONFIG of sysexits.h)."""
+ADMIN_TIMEOUT = 600.0
+"""Seconds for a call to the admin port; a replay of many dead letters takes minutes."""
 
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The settings.", show_default=True)]
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Settings file.", show_default=True)]
 DEFAULT_CONFIG = Path("gateway.toml")
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-Url = Annotated[str | None, typer.Option("--url", help="The admin address; default: as the settings say.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="URL of the gateway's admin port. Default: from the `admin` section of the settings."),
+]
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """End with a message on standard error."""
+    """Exit with a message on standard error."""
     print(message, file=sys.stderr)  # noqa: T201
     raise SystemExit(status)
 
 
 def settings_or_exit(path: Path) -> Settings:
-    """The settings, or a line for each fault and exit status 78."""
+    """The settings; exits with status 78 and one line for each error when they cannot be used."""
     from gateway.config import ConfigError, load
 
     try:
@@ -38,52 +43,61 @@ def settings_or_exit(path: Path) -> Settings:
 
 
 def destination_or_exit(settings: Settings, name: str | None) -> tuple[str, DestinationSettings]:
-    """The destination that is meant: the named one, or the only one."""
-    known = settings.destinations
+    """The named destination, or the only one when `name` is None; exits with status 2 when there is no such one."""
+    destinations = settings.destinations
     if name is None:
-        if len(known) > 1:
-            fail(f"there are several destinations: name one with --destination ({', '.join(known)})", 2)
-        name = next(iter(known))
-    if name not in known:
-        fail(f"there is no destination {name}; there are {', '.join(known)}", 2)
-    return name, known[name]
+        if len(destinations) > 1:
+            fail(f"--destination: required, since there are several destinations: {', '.join(destinations)}", 2)
+        name = next(iter(destinations))
+    if name not in destinations:
+        fail(f"--destination: unknown destination {name!r}; expected one of {', '.join(destinations)}", 2)
+    return name, destinations[name]
+
+
+def check_http_url(url: str) -> None:
+    """Exit with status 2 unless `url` is an HTTP or HTTPS URL."""
+    if not url.startswith(("http://", "https://")):
+        fail(f"--url: invalid value {url!r}; expected an http or https URL", 2)
 
 
 def read_input(file: str) -> bytes:
-    """A file's bytes, or standard input's for `-`."""
+    """The content of a file, or of standard input for `-`; exits when it cannot be read."""
     if file == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
+        fail(f"cannot read {file}: {error.strerror}")
 
 
-def ask(
+def call_admin(
     settings: Settings | None, url: str | None, method: str, path: str, query: dict[str, str]
 ) -> dict[str, Any] | None:
-    """What the operators' face of a running gateway answers, at `url` or where the settings say; None: none runs."""
+    """Call the admin port of a running gateway, at `url` or at the address in the settings; None when none is running.
+
+    One of `settings` and `url` must be given. Exits when the response is an error.
+    """
     import json
     import urllib.error
     import urllib.parse
     import urllib.request
 
     headers = {}
-    if url is None and settings is not None:
+    if url is None:
+        assert settings is not None  # noqa: S101 (see the docstring)
         admin = settings.admin
         host = f"[{admin.host}]" if ":" in admin.host else admin.host
         url = f"http://{host}:{admin.port}"
         if admin.token is not None:
             headers["Authorization"] = f"Bearer {admin.token.reveal()}"
-    if url is None or not url.startswith(("http://", "https://")):
-        fail(f"--url has {url}; it may be an http or https address", 2)
+    check_http_url(url)
     target = f"{url}{path}?{urllib.parse.urlencode(query)}"
     request = urllib.request.Request(target, headers=headers, method=method)  # noqa: S310 (http only, see above)
     try:
-        with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
+        with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT) as response:  # noqa: S310
+            body: dict[str, Any] = json.load(response)
+            return body
     except urllib.error.HTTPError as error:
-        fail(f"{url} answered {error.code}: {error.read(300).decode(errors='replace')}")
+        fail(f"{url}{path} answered with status {error.code}: {error.read(300).decode(errors='replace')}")
     except OSError:
         return None

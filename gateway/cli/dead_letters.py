@@ -1,15 +1,15 @@
-"""`gateway dead-letters`: what could not be delivered, of a running gateway or, when none runs, of its spool."""
+"""`gateway dead-letters`: the dead letters of a running gateway or, when none is running, of its spool."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, Url, ask, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, Url, call_admin, fail, settings_or_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,26 +17,30 @@ if TYPE_CHECKING:
 
     from gateway.config import Settings
 
-T = TypeVar("T")
-
 app = typer.Typer(
-    help="Look at what could not be delivered, send it once more, or let it go. Asks the running gateway; when none "
-    "runs, works on its spool.",
+    help="List, replay or discard undeliverable events.\n\n"
+    "An event becomes a dead letter when the mapping rejects it, when Meta refuses it, or when it is too old to "
+    "upload. The commands use the running gateway or, if none is running, its spool files.",
     no_args_is_help=True,
 )
 
-Code = Annotated[str | None, typer.Option(help="Only this code.")]
-Destination = Annotated[str | None, typer.Option(help="Only this destination.")]
-EventSet = Annotated[str | None, typer.Option(help="Only this event set.")]
-Since = Annotated[str | None, typer.Option(help="Not before this time (ISO 8601, UTC).")]
-Until = Annotated[str | None, typer.Option(help="Before this time (ISO 8601, UTC).")]
-Every = Annotated[bool, typer.Option("--all", help="All of them: needed when nothing else says which.")]
+Number = Annotated[int, typer.Argument(help="Number of the dead letter, as shown by `list`.", min=1)]
+Code = Annotated[str | None, typer.Option(help="Only dead letters with this code, such as unmapped_event.")]
+Destination = Annotated[str | None, typer.Option(help="Only dead letters of this destination.")]
+EventSet = Annotated[str | None, typer.Option(help="Only dead letters of this event set (ID).")]
+Since = Annotated[
+    str | None, typer.Option(help="Only dead letters from this time on (ISO 8601, UTC unless it has an offset).")
+]
+Until = Annotated[
+    str | None, typer.Option(help="Only dead letters before this time (ISO 8601, UTC unless it has an offset).")
+]
+All = Annotated[bool, typer.Option("--all", help="All dead letters; required if no filter is given.")]
 
 PAGE_SIZE = 500
 
 
 @app.command("list")
-def list_letters(
+def list_dead_letters(
     config: ConfigPath = DEFAULT_CONFIG,
     url: Url = None,
     code: Code = None,
@@ -46,25 +50,26 @@ def list_letters(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """One line for each: number, time, stage, code, destination, event set or source."""
-    for letter in _letters(config, url, _query(code, destination, event_set, since, until)):
+    """List dead letters without their events.
+
+    One line each: number, time, stage, code, destination, and event set or source.
+    """
+    for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
         if as_json:
             typer.echo(json.dumps({key: value for key, value in letter.items() if key != "event"}))
         else:
             at = datetime.fromtimestamp(letter["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-            lane = letter["event_set"] or letter["source"] or ""
-            typer.echo(
-                f"{letter['number']:>8}  {at}  {letter['stage']:<8} {letter['code']:<28} {letter['destination']} {lane}"
-            )
+            names = f"{letter['destination']} {letter['event_set'] or letter['source'] or ''}"
+            typer.echo(f"{letter['number']:>8}  {at}  {letter['stage']:<8} {letter['code']:<28} {names}")
 
 
 @app.command("show")
-def show(number: int, config: ConfigPath = DEFAULT_CONFIG, url: Url = None) -> None:
-    """Everything about one of them, its event included."""
-    found = next(_letters(config, url, {"after": str(number - 1)}, limit=1), None)
-    if found is None or found["number"] != number:
-        fail(f"there is no dead letter {number}")
-    typer.echo(json.dumps(found, indent=2))
+def show(number: Number, config: ConfigPath = DEFAULT_CONFIG, url: Url = None) -> None:
+    """Print one dead letter with its event as JSON."""
+    letter = next(_read_all(config, url, {"after": str(number - 1)}, limit=1), None)
+    if letter is None or letter["number"] != number:
+        fail(f"there is no dead letter {number}; `gateway dead-letters list` shows the numbers")
+    typer.echo(json.dumps(letter, indent=2))
 
 
 @app.command("export")
@@ -77,8 +82,8 @@ def export(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Those that match, one JSON object a line, their events included."""
-    for letter in _letters(config, url, _query(code, destination, event_set, since, until)):
+    """Print dead letters with their events, one JSON object per line."""
+    for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
         typer.echo(json.dumps(letter))
 
 
@@ -91,18 +96,20 @@ def replay(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
-    every: Every = False,
+    all_: All = False,
 ) -> None:
-    """Send them once more, the normal way. What still cannot go stays, and is counted by its reason.
+    """Process the events of dead letters again.
 
-    An interruption can neither lose nor double one. Exit status 1 when some stay.
+    Rejected events are mapped with the current settings, others are queued for upload again. A dead letter whose event
+    still cannot be mapped or uploaded is kept; the output counts these by reason, and the exit status is then 1. An
+    interrupted replay neither loses nor duplicates an event.
     """
     query = _query(code, destination, event_set, since, until)
-    _need_a_choice(query, every)
-    done = _act(config, url, "replay", query)
-    kept = sum(done["kept"].values())
-    typer.echo(f"replayed {done['letters']} dead letters as {done['events']} events; {kept} stay")
-    for reason, count in done["kept"].items():
+    _require_filter(query, all_)
+    result = _call(config, url, "POST", "/replay", query)
+    kept = sum(result["kept"].values())
+    typer.echo(f"replayed {result['letters']} dead letters as {result['events']} events; {kept} not replayed")
+    for reason, count in result["kept"].items():
         typer.echo(f"  {reason}: {count}")
     raise SystemExit(1 if kept else 0)
 
@@ -116,17 +123,20 @@ def discard(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
-    every: Every = False,
+    all_: All = False,
 ) -> None:
-    """Let them go for good."""
+    """Delete dead letters permanently."""
     query = _query(code, destination, event_set, since, until)
-    _need_a_choice(query, every)
-    typer.echo(f"discarded {_act(config, url, 'discard', query)['letters']} dead letters")
+    _require_filter(query, all_)
+    typer.echo(f"discarded {_call(config, url, 'POST', '/discard', query)['letters']} dead letters")
 
 
-def _query(*given: str | None) -> dict[str, str]:
-    names = ("code", "destination", "event_set", "since", "until")
-    query = {name: value for name, value in zip(names, given, strict=True) if value is not None}
+def _query(
+    code: str | None, destination: str | None, event_set: str | None, since: str | None, until: str | None
+) -> dict[str, str]:
+    """The filters as the query string of the admin port."""
+    filters = {"code": code, "destination": destination, "event_set": event_set, "since": since, "until": until}
+    query = {name: value for name, value in filters.items() if value is not None}
     for name in ("since", "until"):
         if name in query:
             query[name] = str(_unix_seconds(query[name], f"--{name}"))
@@ -137,38 +147,34 @@ def _unix_seconds(text: str, option: str) -> float:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"{option} has {text!r}; it may be a time such as 2026-03-01T12:00:00", 2)
+        fail(f"{option}: invalid value {text!r}; expected a time such as 2026-03-01T12:00:00", 2)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _need_a_choice(query: dict[str, str], every: bool) -> None:
-    if not query and not every:
-        fail("say which ones are meant, with --code, --destination, ..., or --all", 2)
+def _require_filter(query: dict[str, str], all_: bool) -> None:
+    if not query and not all_:
+        fail("no filter given; use --code, --destination, --event-set, --since or --until, or --all for all of them", 2)
 
 
-def _letters(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
-    """All that match, page by page."""
+def _read_all(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
+    """All matching dead letters, read page by page; at most one if `limit` is 1."""
     query = {"after": "0", **query, "limit": str(limit)}
     while True:
-        found = _asked(config, url, "GET", "", query)["dead_letters"]
-        yield from found
-        if len(found) < limit or limit == 1:
+        page = _call(config, url, "GET", "", query)["dead_letters"]
+        yield from page
+        if len(page) < limit or limit == 1:
             return
-        query["after"] = str(found[-1]["number"])
+        query["after"] = str(page[-1]["number"])
 
 
-def _act(config: Path, url: str | None, what: str, query: dict[str, str]) -> dict[str, Any]:
-    return _asked(config, url, "POST", f"/{what}", query)
-
-
-def _asked(config: Path, url: str | None, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
-    """What the running gateway answers; when the settings' gateway does not run, what its spool gives."""
+def _call(config: Path, url: str | None, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+    """Call `/dead-letters` of the running gateway; if none is running, do the same on its spool."""
     settings = settings_or_exit(config) if url is None else None
-    found = ask(settings, url, method, f"/dead-letters{path}", query)
-    if found is not None:
-        return found
+    response = call_admin(settings, url, method, f"/dead-letters{path}", query)
+    if response is not None:
+        return response
     if settings is None:
-        fail(f"{url} does not answer; is the gateway running?")
+        fail(f"cannot connect to {url}; is the gateway running?")
     return _from_spool(settings, path, query)
 
 
@@ -176,23 +182,24 @@ def _from_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[st
     from gateway.model import GatewayError
 
     try:
-        return asyncio.run(_on_spool(settings, path, query))
+        return asyncio.run(_run_on_spool(settings, path, query))
     except GatewayError as error:
         fail(str(error))
 
 
-async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[str, Any]:
-    """On every file that a process of the gateway has left."""
+async def _run_on_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[str, Any]:
+    """Do it on the spool files of all processes of a stopped gateway."""
     import time
     from contextlib import AsyncExitStack
 
-    from gateway.admin.dead_letters import act_on, listed, where_of
+    from gateway.admin.dead_letters import list_page, parse_filter, run_action
     from gateway.dead_letters import AggregatedDeadLetters, DeadLetterService
     from gateway.mapping import compile_mapper
     from gateway.spool import create_spool, spool_file_numbers
 
     mappers = {
-        name: compile_mapper(name, one, settings.server.max_event_bytes) for name, one in settings.destinations.items()
+        name: compile_mapper(name, destination, settings.server.max_event_bytes)
+        for name, destination in settings.destinations.items()
     }
     services = {}
     async with AsyncExitStack() as stack:
@@ -205,5 +212,5 @@ async def _on_spool(settings: Settings, path: str, query: dict[str, str]) -> dic
             )
         dead_letters = AggregatedDeadLetters(services) if services.keys() != {0} else services[0]
         if path:
-            return await act_on(dead_letters, path.removeprefix("/"), where_of(query))
-        return await listed(dead_letters, query)
+            return await run_action(dead_letters, path.removeprefix("/"), parse_filter(query))
+        return await list_page(dead_letters, query)

@@ -25,29 +25,43 @@ if TYPE_CHECKING:
 
 
 WIDTH = 140
-"""Columns of the table where no terminal says how many there are."""
+"""Columns of the table when the output is not a terminal."""
+NOT_PERSONAL = frozenset(
+    {
+        *("event_time", "action_source", "event_source_url", "event_id", "upload_tag"),
+        *("value", "currency", "order_id", "item_number", "contents"),
+    }
+)
+"""Fields whose values are never masked."""
 HASH = re.compile("[0-9a-f]{64}")
 
 
 def explain(
-    file: Annotated[str, typer.Argument(help="One event as JSON; - is standard input.")] = "-",
+    file: Annotated[str, typer.Argument(help="File with one event as JSON; - reads standard input.")] = "-",
     config: ConfigPath = DEFAULT_CONFIG,
-    destination: Annotated[str | None, typer.Option(help="Which destination; not needed if there is one.")] = None,
+    destination: Annotated[
+        str | None, typer.Option(help="Name of the destination; required if there are several.")
+    ] = None,
     as_json: AsJson = False,
-    source: Annotated[bool, typer.Option("--source", help="Print the compiled mapper and exit.")] = False,
-    show_values: Annotated[bool, typer.Option(help="Show personal values; they are masked otherwise.")] = False,
+    source: Annotated[
+        bool, typer.Option("--source", help="Print the generated mapping code of the destination and exit.")
+    ] = False,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Print personal values in full. By default they are masked.")
+    ] = False,
 ) -> None:
-    """Show what becomes of an event, field by field: the path that won, the value, what is sent, or why it is not.
+    """Show field by field how an event is mapped.
 
-    Exit status 1 when the event is rejected.
+    For each field: the path where its value was found, the value, the normalised value, and the value that is uploaded
+    or the reason why there is none. Nothing is sent. Exit status 1 if the event is rejected.
     """
     settings = settings_or_exit(config)
-    name, chosen = destination_or_exit(settings, destination)
+    name, destination_settings = destination_or_exit(settings, destination)
     from gateway.ingest.decode import BadRequest, decode
     from gateway.mapping import compile_mapper
-    from gateway.mapping.explain import explain as explained
+    from gateway.mapping.explain import explain as explain_event
 
-    mapper = compile_mapper(name, chosen, settings.server.max_event_bytes)
+    mapper = compile_mapper(name, destination_settings, settings.server.max_event_bytes)
     if source:
         typer.echo(mapper.source_code)
         return
@@ -55,85 +69,82 @@ def explain(
         event = decode(read_input(file))
     except BadRequest as error:
         fail(str(error))
-    found = explained(mapper, event, int(time.time()))
+    explanation = explain_event(mapper, event, int(time.time()))
     if as_json:
-        typer.echo(json.dumps(_as_json(found, show_values), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(explanation, show_values), indent=2, ensure_ascii=False))
     else:
-        _print(found, show_values)
-    raise SystemExit(1 if found.rejection else 0)
+        _print(explanation, show_values)
+    raise SystemExit(1 if explanation.rejection else 0)
 
 
 def _masked(value: Any, show: bool) -> Any:
-    """A value that shows its shape and not itself."""
+    """The value with its texts and numbers masked, but for the first and last character; unchanged if `show`."""
     if show or value is None or isinstance(value, bool):
         return value
     if isinstance(value, list):
-        return [_masked(one, show) for one in value]
+        return [_masked(item, show) for item in value]
     if isinstance(value, dict):
-        return {key: _masked(one, show) for key, one in value.items()}
+        return {key: _masked(item, show) for key, item in value.items()}
     text = str(value)
     return text[0] + "*" * (len(text) - 1) if len(text) < 6 else f"{text[0]}{'*' * (len(text) - 2)}{text[-1]}"
 
 
-def _shown(step: Step, show: bool) -> dict[str, Any]:
-    personal = step.field not in {
-        *("event_time", "action_source", "event_source_url", "event_id", "upload_tag"),
-        *("value", "currency", "order_id", "item_number", "contents"),
-    }
-    hide = personal and not show
+def _step_as_json(step: Step, show: bool) -> dict[str, Any]:
+    show = show or step.field in NOT_PERSONAL
     return {
         **dataclasses.asdict(step),
         "tried": list(step.tried),
-        "raw": _masked(step.raw, not hide),
-        "normalised": _masked(step.normalised, not hide),
+        "raw": _masked(step.raw, show),
+        "normalised": _masked(step.normalised, show),
     }
 
 
-def _as_json(found: Explanation, show: bool) -> dict[str, Any]:
+def _as_json(explanation: Explanation, show: bool) -> dict[str, Any]:
+    rejection = explanation.rejection
     return {
-        "destination": found.destination,
-        "api": found.dialect.value,
-        "event": found.event,
+        "destination": explanation.destination,
+        "api": explanation.dialect.value,
+        "event": explanation.event,
         "routes": [
             {"standard": route.standard, "event_sets": list(route.event_sets), "configured": route.configured}
-            for route in found.routes
+            for route in explanation.routes
         ],
-        "fields": [_shown(step, show) for step in found.steps],
-        "uploads": [dataclasses.asdict(upload) for upload in found.uploads],
+        "fields": [_step_as_json(step, show) for step in explanation.steps],
+        "uploads": [dataclasses.asdict(upload) for upload in explanation.uploads],
         "rejection": None
-        if found.rejection is None
-        else {"code": found.rejection.code, "message": found.rejection.message, "mend": found.remedy},
-        "ignored": found.ignored,
+        if rejection is None
+        else {"code": rejection.code, "message": rejection.message, "remedy": explanation.remedy},
+        "ignored": explanation.ignored,
     }
 
 
-def _print(found: Explanation, show: bool) -> None:
+def _print(explanation: Explanation, show: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    for route in found.routes:
-        where = ", ".join(route.event_sets) or "nowhere: no event set is listed for it"
-        console.print(f"{found.event} -> {route.standard} -> {where}", markup=False)
-    if found.rejection is not None:
-        console.print(f"rejected: {found.rejection.code}. {found.rejection.message}", markup=False)
-    if found.ignored:
-        console.print("ignored: `integrations` switches this destination off")
-    title = f"{found.destination}, {found.dialect}"
-    table = Table(title=title, show_lines=False)
-    for heading in ("field", "key", "from", "value", "normalised", "sent"):
+    for route in explanation.routes:
+        event_sets = ", ".join(route.event_sets) or "no event set (standard_to_event_sets lists none for it)"
+        console.print(f"{explanation.event} -> {route.standard} -> {event_sets}", markup=False)
+    if explanation.rejection is not None:
+        console.print(f"rejected: {explanation.rejection.code}. {explanation.rejection.message}", markup=False)
+    if explanation.ignored:
+        console.print("ignored: the event's `integrations` exclude this destination")
+    table = Table(title=f"{explanation.destination}, {explanation.dialect}", show_lines=False)
+    for heading in ("field", "key", "found at", "value", "normalised", "uploaded"):
         table.add_column(heading, overflow="fold")
-    for step in found.steps:
-        shown = _shown(step, show)
-        sent = f"dropped: {step.dropped}" if step.dropped else _short(shown["sent"])
-        source = step.path or (f"nothing at {len(step.tried)} paths" if step.tried else "")
+    for step in explanation.steps:
+        row = _step_as_json(step, show)
+        uploaded = f"dropped: {step.dropped}" if step.dropped else _shortened(row["sent"])
+        path = step.path or (f"no value (paths tried: {len(step.tried)})" if step.tried else "")
         table.add_row(
-            step.field, step.key, source, _short(shown["raw"]), _short(shown["normalised"]), sent, style=_style(step)
+            *(step.field, step.key, path, _shortened(row["raw"]), _shortened(row["normalised"]), uploaded),
+            style=_style(step),
         )
     console.print(table)
-    for upload in found.uploads:
+    for upload in explanation.uploads:
         console.print(
             f"{upload.body['event_name']} to event set {upload.event_set}, upload tag {upload.upload_tag}, "
             f"content_type {upload.body.get('content_type', upload.body.get('custom_data', {}).get('content_type'))}",
@@ -141,11 +152,12 @@ def _print(found: Explanation, show: bool) -> None:
         )
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
+    """The value as text for one cell: hashes and long texts are cut in the middle."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = HASH.sub(lambda found: f"{found[0][:8]}...{found[0][-4:]}", text)
+    text = HASH.sub(lambda match: f"{match[0][:8]}...{match[0][-4:]}", text)
     return text if len(text) <= 60 else f"{text[:40]}...{text[-12:]}"
 
 

@@ -12,35 +12,39 @@ from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, destination_or_exit, 
 
 
 def map_events(
-    file: Annotated[str, typer.Argument(help="Events, one JSON object a line; - is standard input.")] = "-",
+    file: Annotated[str, typer.Argument(help="File with events, one JSON object per line; - reads stdin.")] = "-",
     config: ConfigPath = DEFAULT_CONFIG,
-    destination: Annotated[str | None, typer.Option(help="Which destination; not needed if there is one.")] = None,
+    destination: Annotated[
+        str | None, typer.Option(help="Name of the destination; required if there are several.")
+    ] = None,
 ) -> None:
-    """Map events without sending them: a line in, its uploads out.
+    """Map events without sending them.
 
-    Rejections go to standard error as JSON, one a line. Exit status 1 when there were any.
+    Prints one JSON object per line for each mapped event; an event is mapped once for each event set that receives it.
+    Rejected events are reported on standard error, also as one JSON object per line. Exit status 1 if an event is
+    rejected.
     """
     settings = settings_or_exit(config)
-    name, chosen = destination_or_exit(settings, destination)
+    name, destination_settings = destination_or_exit(settings, destination)
     import orjson
 
     from gateway.ingest.decode import BadRequest, decode
     from gateway.mapping import compile_mapper
     from gateway.model import Rejection
 
-    mapper = compile_mapper(name, chosen, settings.server.max_event_bytes)
+    mapper = compile_mapper(name, destination_settings, settings.server.max_event_bytes)
     rejected = 0
     try:
         lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115, PTH123 (closed below)
     except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
+        fail(f"cannot read {file}: {error.strerror}")
     from rich.console import Console
     from rich.progress import track
 
     with lines:
         console = Console(stderr=True)
-        shown = track(lines, "mapping", console=console) if console.is_terminal and file != "-" else lines
-        for number, line in enumerate(shown, 1):
+        tracked = track(lines, "mapping", console=console) if console.is_terminal and file != "-" else lines
+        for number, line in enumerate(tracked, 1):
             if not line.strip():
                 continue
             try:
@@ -49,8 +53,8 @@ def map_events(
                 mapped = Rejection(error.code, str(error))
             if isinstance(mapped, Rejection):
                 rejected += 1
-                told = {"line": number, "code": mapped.code, "message": mapped.message}
-                sys.stderr.buffer.write(orjson.dumps(told) + b"\n")
+                report = {"line": number, "code": mapped.code, "message": mapped.message}
+                sys.stderr.buffer.write(orjson.dumps(report) + b"\n")
                 sys.stderr.flush()
                 continue
             for event in mapped or ():

@@ -6,23 +6,25 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, Url, ask, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, Url, call_admin, fail, settings_or_exit
 
 
 def resume(
     config: ConfigPath = DEFAULT_CONFIG,
     url: Url = None,
     destination: Annotated[str | None, typer.Option(help="Only lanes of this destination.")] = None,
-    event_set: Annotated[str | None, typer.Option(help="Only lanes of this event set.")] = None,
+    event_set: Annotated[str | None, typer.Option(help="Only lanes of this event set (ID).")] = None,
 ) -> None:
-    """Let blocked lanes try at once, instead of when their next probe is due.
+    """Retry the blocked uploads of a running gateway now.
 
-    Asks the running gateway. A lane goes on if its call succeeds, and stays blocked if not.
+    A lane (destination, event set and upload tag) is blocked while its calls to Meta cannot succeed, for example
+    because the token has expired; it is retried at growing intervals. This command sends one call for each blocked lane
+    at once. If the call succeeds, uploads are resumed; otherwise the lane stays blocked.
     """
     settings = settings_or_exit(config) if url is None else None
-    given = {"destination": destination, "event_set": event_set}
-    query = {key: value for key, value in given.items() if value is not None}
-    answer = ask(settings, url, "POST", "/lanes/resume", query)
-    if answer is None:
-        fail("no gateway answers; is it running?")
-    typer.echo(f"{answer['lanes']} blocked lanes try now")
+    filters = {"destination": destination, "event_set": event_set}
+    query = {name: value for name, value in filters.items() if value is not None}
+    response = call_admin(settings, url, "POST", "/lanes/resume", query)
+    if response is None:
+        fail("cannot connect to the admin port; is the gateway running?")
+    typer.echo(f"retrying {response['lanes']} blocked lanes")

@@ -11,18 +11,21 @@ from gateway.cli.common import fail
 
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.", min=0, max=65535)] = 8099,
-    token: Annotated[str | None, typer.Option(help="The only access token that is taken; default: any.")] = None,
-    latency: Annotated[float, typer.Option(help="Seconds before every answer.", min=0)] = 0.0,
+    port: Annotated[
+        int, typer.Option(help="TCP port; 0 lets the operating system choose a free one.", min=0, max=65535)
+    ] = 8099,
+    token: Annotated[str | None, typer.Option(help="The only valid access token. Default: all are valid.")] = None,
+    latency: Annotated[float, typer.Option(help="Seconds before each response.", min=0)] = 0.0,
     validate_share: Annotated[
-        float, typer.Option(help="Share of the events that are looked at closely.", min=0, max=1)
+        float, typer.Option(help="Fraction of the events to validate; lower it for load tests.", min=0, max=1)
     ] = 1.0,
-    keep: Annotated[int, typer.Option(help="Newest events that are kept to be looked at.", min=0)] = 10_000,
+    keep: Annotated[int, typer.Option(help="Number of the newest events to keep for inspection.", min=0)] = 10_000,
 ) -> None:
-    """Run a stand-in for the Graph API that refuses what Meta refuses.
+    """Run a simulation of Meta's Graph API.
 
-    Point `upload.graph_url` of a destination at it. `/_sandbox/events` and `/_sandbox/stats` show what arrived,
-    `/_sandbox/faults` makes things go wrong.
+    It accepts and refuses calls as Meta does, as far as its rules are known. Set `upload.graph_url` of a destination to
+    its address. `/_sandbox/events` and `/_sandbox/stats` show the received events and calls, and `/_sandbox/faults`
+    injects errors, delays and dropped connections.
     """
     from gateway.model import GatewayError
     from gateway.sandbox import SandboxOptions, run

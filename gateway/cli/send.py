@@ -10,57 +10,59 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import fail, read_input
+from gateway.cli.common import check_http_url, fail, read_input
 
-TRIES = 8
+MAX_ATTEMPTS = 8
 
 
 def send(
-    file: Annotated[str, typer.Argument(help="Events, one JSON object a line; - is standard input.")],
-    write_key: Annotated[str, typer.Option(envvar="GATEWAY_WRITE_KEY", help="The source's write key.")],
-    url: Annotated[str, typer.Option(help="The gateway.")] = "http://127.0.0.1:8080",
-    batch: Annotated[int, typer.Option(help="Events in a request.", min=1, max=2500)] = 100,
+    file: Annotated[str, typer.Argument(help="File with events, one JSON object per line; - reads stdin.")],
+    write_key: Annotated[str, typer.Option(envvar="GATEWAY_WRITE_KEY", help="Write key of the source.")],
+    url: Annotated[str, typer.Option(help="URL of the gateway.")] = "http://127.0.0.1:8080",
+    batch: Annotated[int, typer.Option(help="Events per request.", min=1, max=2500)] = 100,
 ) -> None:
-    """Send events to a gateway in batches. 429 and 503 are tried again, as `Retry-After` says.
+    """Send events from a file to a gateway.
 
-    Prints what became of them; exit status 1 when some were rejected.
+    Prints how many events were accepted, ignored and rejected. Rejected events are reported on standard error, one JSON
+    object per line. A request that fails with status 429 or 503 or without a response is sent again. Exit status 1 if
+    an event is rejected.
     """
-    if not url.startswith(("http://", "https://")):
-        fail(f"--url has {url}; it may be an http or https address", 2)
+    check_http_url(url)
     lines = [line for line in read_input(file).splitlines() if line.strip()]
     accepted = ignored = 0
     rejected: dict[str, int] = {}
     for start in range(0, len(lines), batch):
         body = b'{"batch":[' + b",".join(lines[start : start + batch]) + b"]}"
-        answer = _posted(f"{url}/v1/batch", body, write_key)
-        accepted += answer["accepted"]
-        ignored += answer["ignored"]
-        for one in answer["rejected"]:
-            rejected[one["code"]] = rejected.get(one["code"], 0) + 1
-            print(json.dumps({**one, "index": one["index"] + start}), file=sys.stderr)  # noqa: T201
+        response = _post(f"{url}/v1/batch", body, write_key)
+        accepted += response["accepted"]
+        ignored += response["ignored"]
+        for rejection in response["rejected"]:
+            rejected[rejection["code"]] = rejected.get(rejection["code"], 0) + 1
+            print(json.dumps({**rejection, "index": rejection["index"] + start}), file=sys.stderr)  # noqa: T201
     typer.echo(f"accepted {accepted}, ignored {ignored}, rejected {sum(rejected.values())}")
     raise SystemExit(1 if rejected else 0)
 
 
-def _posted(url: str, body: bytes, write_key: str) -> dict[str, Any]:
+def _post(url: str, body: bytes, write_key: str) -> dict[str, Any]:
+    """Send one request until it succeeds; exits when it cannot."""
     import urllib.error
     import urllib.request
 
     authorization = "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()
     headers = {"Authorization": authorization, "Content-Type": "application/json"}
-    for tried in range(1, TRIES + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 (http only, see above)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                found: dict[str, Any] = json.load(answer)
-                return found
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+                result: dict[str, Any] = json.load(response)
+                return result
         except urllib.error.HTTPError as error:
-            said = error.read(2000).decode(errors="replace")
-            if error.code not in {429, 503} or tried == TRIES:
-                fail(f"{url} answered {error.code}: {said}")
+            text = error.read(2000).decode(errors="replace")
+            if error.code not in {429, 503} or attempt == MAX_ATTEMPTS:
+                fail(f"{url} answered with status {error.code}: {text}")
             time.sleep(float(error.headers.get("Retry-After") or 1))
         except OSError as error:
-            if tried == TRIES:
-                fail(f"{url} does not answer ({getattr(error, 'reason', error)})")
-            time.sleep(min(8.0, 0.25 * 2**tried))
+            if attempt == MAX_ATTEMPTS:
+                fail(f"cannot connect to {url} after {attempt} attempts: {getattr(error, 'reason', error)}")
+            time.sleep(min(8.0, 0.25 * 2**attempt))
     raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""`gateway spool`: the spool of a gateway that is stopped."""
+"""`gateway spool`: inspect and repair the spool files of a stopped gateway."""
 
 from __future__ import annotations
 
@@ -12,77 +12,95 @@ import typer
 from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, settings_or_exit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from pathlib import Path
 
     from gateway.config import Settings
-    from gateway.model import Lane
+    from gateway.model import ChunkId, Lane
     from gateway.spool import StorageEngine
 
-    Work = Callable[[StorageEngine, list[Lane]], Coroutine[Any, Any, None]]
+    LaneTask = Callable[[StorageEngine, Sequence[Lane]], Coroutine[Any, Any, None]]
 
 app = typer.Typer(
-    help="Look at, mend and empty the spool of a gateway that is stopped. A running one has it to itself.",
+    help="Inspect and repair the spool of a stopped gateway.\n\n"
+    "The spool holds accepted events until they are uploaded. A running gateway keeps its spool locked.",
     no_args_is_help=True,
 )
 
-Destination = Annotated[str, typer.Option(help="Only this destination, in the settings or not.")]
-EventSet = Annotated[str | None, typer.Option(help="Only this event set.")]
+Destination = Annotated[str, typer.Option(help="Name of the destination; it need not be in the settings any more.")]
+EventSet = Annotated[str | None, typer.Option(help="Only events for this event set (ID).")]
 READ_EVENTS = 2000
 READ_BYTES = 8 * 2**20
 
 
 @app.command("verify")
 def verify(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Look at every row, however long it takes. Exit status 1 when something is damaged."""
+    """Check every row of the spool files for damage. Large files take a while.
+
+    Exit status 1 if a file is damaged.
+    """
     damaged = False
-    for path, found in _of_files(config, "verify"):
-        damaged = damaged or bool(found.faults)
+    for path, result in _for_each_file(config, "verify"):
+        damaged = damaged or bool(result.faults)
         if as_json:
-            told = {"file": path.name, "events": found.events, "dead_letters": found.dead_letters}
-            typer.echo(json.dumps({**told, "faults": list(found.faults)}))
+            report = {"file": path.name, "events": result.events, "dead_letters": result.dead_letters}
+            typer.echo(json.dumps({**report, "faults": list(result.faults)}))
         else:
-            typer.echo(f"{path.name}: {found.events} events wait, {found.dead_letters} dead letters are kept, intact")
-            for fault in found.faults:
+            typer.echo(f"{path.name}: {result.events} waiting events and {result.dead_letters} dead letters are intact")
+            for fault in result.faults:
                 typer.echo(f"damaged: {fault}")
     raise SystemExit(1 if damaged else 0)
 
 
 @app.command("recover")
 def recover(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Set the file aside under a new name and go on with what is readable of it."""
-    for path, found in _of_files(config, "recover_file"):
+    """Rebuild the spool files from their readable data.
+
+    Replaces each file by a new one. The original files are kept under another name.
+    """
+    for path, result in _for_each_file(config, "recover_file"):
         typer.echo(
-            f"{path.name}: rescued {found.events} events and {found.dead_letters} dead letters; the old file is now "
-            f"{found.aside}"
+            f"{path.name}: recovered {result.events} events and {result.dead_letters} dead letters; the original file "
+            f"is now {result.aside}"
         )
 
 
 @app.command("lanes")
 def lanes(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """What waits, by lane; those whose destination is not in the settings are marked."""
+    """Show how many events are waiting for upload.
+
+    One line for each destination, event set and upload tag. Destinations that are not in the settings are marked.
+    """
     settings = settings_or_exit(config)
-    for backlog in (one for _, found in _of_files(config, "backlogs") for one in found):
-        known = backlog.lane.destination in settings.destinations
+    for backlog in (backlog for _, backlogs in _for_each_file(config, "backlogs") for backlog in backlogs):
+        in_settings = backlog.lane.destination in settings.destinations
         if as_json:
-            row = {**backlog.lane._asdict(), "events": backlog.events, "bytes": backlog.bytes, "in_settings": known}
+            row = {
+                **backlog.lane._asdict(),
+                "events": backlog.events,
+                "bytes": backlog.bytes,
+                "in_settings": in_settings,
+            }
             typer.echo(json.dumps(row))
         else:
-            note = "" if known else "  (not in the settings)"
+            note = "" if in_settings else "  (not in the settings)"
             typer.echo(f"{backlog.events:>10} events {backlog.bytes:>12} bytes  {backlog.lane}{note}")
 
 
 @app.command("export")
 def export(destination: Destination, config: ConfigPath = DEFAULT_CONFIG, event_set: EventSet = None) -> None:
-    """Print what waits for a destination as one JSON object a line. It goes on waiting."""
+    """Print the waiting events of a destination.
 
-    async def work(spool: StorageEngine, meant: list[Lane]) -> None:
-        async for lane, _, events in _chunks(spool, meant):
+    One JSON object per line. The events stay in the spool.
+    """
+
+    async def print_events(spool: StorageEngine, lanes: Sequence[Lane]) -> None:
+        async for lane, _, events in _chunks(spool, lanes):
             head = json.dumps({**lane._asdict(), "event": None})[: -len("null}")].encode()
             for event in events:
                 sys.stdout.buffer.write(head + event + b"}\n")
 
-    _on_lanes(config, destination, event_set, work)
+    _run_on_lanes(config, destination, event_set, print_events)
     sys.stdout.flush()
 
 
@@ -91,50 +109,48 @@ def discard(
     destination: Destination,
     config: ConfigPath = DEFAULT_CONFIG,
     event_set: EventSet = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Let what waits for a destination go for good."""
+    """Delete the waiting events of a destination permanently."""
     if not yes:
-        typer.confirm(f"Let everything go that waits for {destination}?", abort=True)
-    gone = 0
+        which = f"destination {destination}" + (f", event set {event_set}" if event_set else "")
+        typer.confirm(f"Delete all waiting events of {which}?", abort=True)
+    discarded = 0
 
-    async def work(spool: StorageEngine, meant: list[Lane]) -> None:
-        nonlocal gone
-        async for lane, number, events in _chunks(spool, meant):
-            await spool.acknowledge(lane, [number])
-            gone += len(events)
+    async def delete_events(spool: StorageEngine, lanes: Sequence[Lane]) -> None:
+        nonlocal discarded
+        async for lane, chunk_id, events in _chunks(spool, lanes):
+            await spool.acknowledge(lane, [chunk_id])
+            discarded += len(events)
 
-    _on_lanes(config, destination, event_set, work)
-    typer.echo(f"discarded {gone} events")
+    _run_on_lanes(config, destination, event_set, delete_events)
+    typer.echo(f"discarded {discarded} events")
 
 
-async def _chunks(spool: StorageEngine, meant: list[Lane]) -> AsyncIterator[tuple[Lane, Any, list[bytes]]]:
+async def _chunks(spool: StorageEngine, lanes: Sequence[Lane]) -> AsyncIterator[tuple[Lane, ChunkId, list[bytes]]]:
+    """All chunks of the lanes, with their events."""
     from gateway.model import ChunkId, split_events
 
-    for lane in meant:
+    for lane in lanes:
         after = ChunkId(0)
-        while stored := await spool.read(lane, after, READ_EVENTS, READ_BYTES):
-            for one in stored:
-                yield lane, one.id, split_events(one.chunk.payload)
-            after = stored[-1].id
+        while chunks := await spool.read(lane, after, READ_EVENTS, READ_BYTES):
+            for stored in chunks:
+                yield lane, stored.id, split_events(stored.chunk.payload)
+            after = chunks[-1].id
 
 
-def _on_lanes(config: Path, destination: str, event_set: str | None, work: Work) -> None:
+def _run_on_lanes(config: Path, destination: str, event_set: str | None, task: LaneTask) -> None:
+    """Run `task` with the matching lanes of each spool file."""
     settings = settings_or_exit(config)
     from gateway.model import GatewayError
 
     try:
-        asyncio.run(_opened(settings, destination, event_set, work))
+        asyncio.run(_open_and_run(settings, destination, event_set, task))
     except GatewayError as error:
         fail(str(error))
 
 
-async def _opened(
-    settings: Settings,
-    destination: str,
-    event_set: str | None,
-    work: Work,
-) -> None:
+async def _open_and_run(settings: Settings, destination: str, event_set: str | None, task: LaneTask) -> None:
     import time
 
     from gateway.spool import create_spool, spool_file_numbers
@@ -143,22 +159,22 @@ async def _opened(
         spool = create_spool(settings.spool, time.time, number)
         backlogs = await spool.open()
         try:
-            lanes = [one.lane for one in backlogs if one.lane.destination == destination]
-            await work(spool, [lane for lane in lanes if event_set in {None, lane.event_set}])
+            lanes = [backlog.lane for backlog in backlogs if backlog.lane.destination == destination]
+            await task(spool, [lane for lane in lanes if event_set in {None, lane.event_set}])
         finally:
             await spool.close()
 
 
-def _of_files(config: Path, what: str) -> list[tuple[Path, Any]]:
-    """What the sqlite engine's own tools say of the file of each process."""
+def _for_each_file(config: Path, function: str) -> list[tuple[Path, Any]]:
+    """Call a function of `gateway.spool.sqlite` with each spool file; the files and the results."""
     settings = settings_or_exit(config)
     if settings.spool.engine != "sqlite":
-        fail(f"spool.engine is {settings.spool.engine}: only sqlite has a file")
+        fail(f"spool.engine is {settings.spool.engine}; only the engine sqlite has files")
     from gateway.model import GatewayError
     from gateway.spool import spool_file, spool_file_numbers, sqlite
 
     paths = [spool_file(settings.spool, number) for number in spool_file_numbers(settings.spool) or [0]]
     try:
-        return [(path, getattr(sqlite, what)(path)) for path in paths]
+        return [(path, getattr(sqlite, function)(path)) for path in paths]
     except GatewayError as error:
         fail(str(error))

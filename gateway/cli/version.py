@@ -8,9 +8,14 @@ import typer
 
 from gateway import __version__
 
+DESCRIPTION = (
+    "Offline Conversions Gateway: receives RudderStack / Segment track calls over HTTP, maps them to Meta's events and "
+    "uploads them in batches."
+)
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"gateway {__version__}")
         raise typer.Exit
 
@@ -20,5 +25,5 @@ def callback(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take RudderStack / Segment track calls over HTTP, map them to Meta's events, upload them in full batches."""
+    """Declare the options of `gateway` itself."""
     _ = version

@@ -1,4 +1,4 @@
-"""The whole of it to watch: made-up store sales, a gateway, a stand-in for Meta."""
+"""A demonstration of the whole system: generated store sales, a gateway, and the sandbox as a simulation of Meta."""
 
 from gateway.demo.run import DemoOptions, run
 

@@ -1,4 +1,4 @@
-"""The demo's life: start, send, show, drain, sum up."""
+"""The demo: starts the sandbox and a gateway, sends events, shows the counts, waits for delivery, and sums up."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ from gateway.demo.subprocesses import Subprocess
 from gateway.model import GatewayError
 
 DRAIN_SECONDS = 60.0
-"""How long the demo waits for what was accepted to be delivered."""
-LOOK_SECONDS = 0.5
+"""Seconds for the delivery of the remaining events after the sender has finished."""
+REFRESH_INTERVAL = 0.5
+"""Seconds between two reads of the counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What to send, and for how long."""
+    """Which events to send, and for how long."""
 
     seconds: float | None
-    """None: until Ctrl-C."""
+    """How long to send; None: until Ctrl-C."""
     rate: float | None
-    """Events a second; None: as fast as they are taken."""
+    """Events per second; None: as fast as possible."""
     total: int | None
-    """Events after which it ends; None: no such end."""
+    """Number of events to send; None: no limit."""
     seed: int
+    """Seed of the generated sales."""
     batch: int
-    """Events in a request."""
+    """Events per request."""
     plain: bool
-    """Lines instead of a live table."""
+    """Print lines instead of a table that updates."""
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo; 0 only if every accepted event was delivered or dead-lettered."""
+    """Run the demo; the exit status, 0 only if every accepted event was delivered or became a dead letter."""
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as name, ExitStack() as stack:
         folder = Path(name)
         try:
-            # A group of their own, so that Ctrl-C reaches the demo alone, which then stops them in order.
+            # Both run in another process group, so that Ctrl-C reaches only the demo, which then stops them in order.
             sandbox = stack.enter_context(Subprocess(folder, "sandbox", ["gateway", "sandbox", "--port", "0"], group=0))
             group = os.getpgid(sandbox.process.pid)
             (folder / "gateway.toml").write_text(_settings(folder, sandbox.started().addresses["server"]))
@@ -56,65 +58,75 @@ def run(options: DemoOptions) -> int:
         except GatewayError as error:
             console.print(str(error), markup=False)
             return 1
-        return asyncio.run(_watch(options, gateway, sandbox, console))
+        return asyncio.run(_send_and_show(options, gateway, sandbox, console))
 
 
-async def _watch(options: DemoOptions, gateway: Subprocess, sandbox: Subprocess, console: Console) -> int:
+async def _send_and_show(options: DemoOptions, gateway: Subprocess, sandbox: Subprocess, console: Console) -> int:
     stop = asyncio.Event()
-    at_once = asyncio.Event()
+    stop_at_once = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def signalled() -> None:
+    def handle_signal() -> None:
         if stop.is_set():
-            at_once.set()
+            stop_at_once.set()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signalled)
-    server, meta = gateway.addresses["server"], sandbox.addresses["server"]
-    console.print(f"gateway {server}  (write key: {WRITE_KEY})\nadmin   {gateway.addresses['admin']}\nMeta    {meta}")
+        loop.add_signal_handler(number, handle_signal)
+    server, admin, meta = gateway.addresses["server"], gateway.addresses["admin"], sandbox.addresses["server"]
+    console.print(
+        f"gateway         {server}  (write key: {WRITE_KEY})\nadmin port      {admin}\nsimulated Meta  {meta}"
+    )
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         sender = Sender(session, server, Sales(options.seed), options.rate, options.batch, options.total)
         state = State(sender.counts, loop.time())
 
-        async def look() -> None:
-            async with session.get(f"{gateway.addresses['admin']}/status") as answer:
-                state.status = await answer.json()
-            async with session.get(f"{meta}/_sandbox/stats") as answer:
-                state.meta = await answer.json()
+        async def refresh() -> None:
+            async with session.get(f"{admin}/status") as response:
+                state.status = await response.json()
+            async with session.get(f"{meta}/_sandbox/stats") as response:
+                state.sandbox_stats = await response.json()
             state.now = loop.time()
 
         with Screen(console, plain=options.plain or not console.is_terminal) as screen:
             sending = asyncio.create_task(sender.run(stop))
-            ending = asyncio.create_task(_stop_after(options.seconds, stop))
+            timer = asyncio.create_task(_stop_after(options.seconds, stop))
             try:
                 while not sending.done():
-                    await look()
+                    await refresh()
                     screen.show(state)
-                    await asyncio.wait([sending], timeout=LOOK_SECONDS)
+                    await asyncio.wait([sending], timeout=REFRESH_INTERVAL)
                 await sending
-                state.drained_at = loop.time()
-                await look()
-                while state.waiting and not at_once.is_set() and loop.time() < state.drained_at + DRAIN_SECONDS:
+                state.sent_at = loop.time()
+                await refresh()
+                while state.waiting and not stop_at_once.is_set() and loop.time() < state.sent_at + DRAIN_SECONDS:
                     screen.show(state)
-                    await asyncio.sleep(LOOK_SECONDS / 5)
-                    await look()
+                    await asyncio.sleep(REFRESH_INTERVAL / 5)
+                    await refresh()
             except (aiohttp.ClientError, TimeoutError) as error:
-                screen.end()
-                console.print(f"The demo ended: {error}\n{gateway.log.read_text()[-2000:]}", markup=False)
+                screen.close()
+                console.print(
+                    f"the demo failed: {str(error) or type(error).__name__}; log of the gateway:", markup=False
+                )
+                console.print(_log_end(gateway), markup=False)
                 return 1
             finally:
-                ending.cancel()
+                timer.cancel()
                 sending.cancel()
-    stopped = await asyncio.to_thread(gateway.stop)
+    exit_status = await asyncio.to_thread(gateway.stop)
     sandbox.stop()
     console.print(summary(state))
-    faults = state.faults()
-    if stopped:
-        faults.append(f"the gateway ended with {stopped}:\n{gateway.log.read_text()[-2000:]}")
-    for fault in faults:
-        console.print(fault, style="red", markup=False)
-    return 1 if faults else 0
+    errors = state.errors()
+    if exit_status:
+        errors.append(f"the gateway ended with status {exit_status}; its log:\n{_log_end(gateway)}")
+    for text in errors:
+        console.print(text, style="red", markup=False)
+    return 1 if errors else 0
+
+
+def _log_end(gateway: Subprocess) -> str:
+    """The last part of the gateway's log."""
+    return gateway.log.read_text()[-2000:]
 
 
 async def _stop_after(seconds: float | None, stop: asyncio.Event) -> None:
@@ -124,9 +136,9 @@ async def _stop_after(seconds: float | None, stop: asyncio.Event) -> None:
 
 
 def _settings(folder: Path, meta: str) -> str:
-    """A gateway before the stand-in: everything else as a user would have it."""
-    standard = ", ".join(f'"{name}" = ["{wanted}"]' for name, wanted in EVENTS_TO_STANDARD.items())
-    event_sets = ", ".join(f'{name} = ["{number}"]' for name, number in EVENT_SETS.items())
+    """Settings of a gateway that uploads to the sandbox, otherwise with the usual values."""
+    standard = ", ".join(f'"{name}" = ["{standard}"]' for name, standard in EVENTS_TO_STANDARD.items())
+    event_sets = ", ".join(f'{name} = ["{event_set}"]' for name, event_set in EVENT_SETS.items())
     return f"""
 [server]
 port = 0

@@ -1,7 +1,7 @@
-"""Made-up store sales: the same seed gives the same sales, up to their times.
+"""Generates store sales as `track` calls. The same seed gives the same sales, except for their times.
 
-They look as tills, call centres and CRMs write them: customers come back, phones and birthdays come in many notations,
-keys in several spellings, and a few events are no good.
+The sales resemble those of cash registers, call centres and CRMs: customers return, phone numbers and birthdays have
+many notations, traits have different keys, and a small share of the events cannot be mapped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EVENT_SETS = {
     "AddToCart": "1024592094903800",
     "Lead": "1024592094903800",
 }
-"""Where the demo's events go. The numbers are made up."""
+"""Event set of each standard event. The IDs are invented."""
 EVENTS_TO_STANDARD = {"Quote Requested": "Lead"}
 
 _NAMES = (
@@ -57,17 +57,18 @@ class _Customer:
 
 
 class Sales:
-    """An endless stream of sales; `bad_share` of them cannot be mapped."""
+    """An endless sequence of sales."""
 
     def __init__(self, seed: int, *, bad_share: float = 0.01, clock: Callable[[], float] = time.time) -> None:
-        self._random = Random(seed)  # noqa: S311 (made-up customers are no secret)
+        """`bad_share`: fraction of the events that the mapping rejects."""
+        self._random = Random(seed)  # noqa: S311 (not used for security)
         self._bad_share = bad_share
         self._clock = clock
         self._customers: list[_Customer] = []
         self._number = 0
 
     def events(self, count: int) -> list[JsonObject]:
-        """The next sales, as `track` calls."""
+        """The next `count` sales."""
         now = self._clock()
         return [self._event(now) for _ in range(count)]
 
@@ -97,17 +98,17 @@ class Sales:
             event["event"] = "Quote Requested"
             event["properties"] = {"value": round(random.uniform(50, 5000), 2), "channel": "phone"}
         if random.random() < self._bad_share:
-            self._spoil(event, now)
+            self._make_unmappable(event, now)
         return event
 
     def _customer(self) -> _Customer:
-        """Somebody who was here before, or somebody new."""
+        """A returning customer, or a new one."""
         random = self._random
-        known = self._customers
-        if known and (len(known) == _CUSTOMERS or random.random() < 0.6):
-            return random.choice(known)
-        customer = self._new_customer(len(known))
-        known.append(customer)
+        customers = self._customers
+        if customers and (len(customers) == _CUSTOMERS or random.random() < 0.6):
+            return random.choice(customers)
+        customer = self._new_customer(len(customers))
+        customers.append(customer)
         return customer
 
     def _new_customer(self, number: int) -> _Customer:
@@ -156,8 +157,8 @@ class Sales:
             "products": products,
         }
 
-    def _spoil(self, event: JsonObject, now: float) -> None:
-        """One of the faults that senders make."""
+    def _make_unmappable(self, event: JsonObject, now: float) -> None:
+        """Put one of the usual mistakes of senders into the event: name, identity, or time."""
         match self._random.randrange(4):
             case 0:
                 event["event"] = "Newsletter Opened"

@@ -1,4 +1,4 @@
-"""A shop that sends its sales in batches, as the SDKs do: 429 and 503 are tried again."""
+"""Sends generated sales in batches, as the SDKs do: a request that is answered with 429 or 503 is sent again."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gateway.demo.sales import Sales
 
 WRITE_KEY = "demo"
 CONNECTIONS = 4
-RETRIED = frozenset({429, 503})
+RETRIED_STATUSES = frozenset({429, 503})
 
 
 @dataclass(slots=True)
 class Counts:
-    """What the answers said."""
+    """Counts of the sent events and of the responses."""
 
     sent: int = 0
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    """By code."""
+    """Events by code of the rejection."""
     requests: int = 0
 
 
 class Sender:
-    """Sends at a rate over a few connections."""
+    """Sends events at a given rate over several connections."""
 
     def __init__(
         self,
@@ -40,19 +40,20 @@ class Sender:
         batch: int,
         total: int | None,
     ) -> None:
+        """`rate`: events per second, or None for as fast as possible. `batch`: events per request. `total`: or None."""
         self.counts = Counts()
         self._session = session
         self._url = url
         self._sales = sales
-        self._seconds_a_batch = batch / rate if rate else 0.0
+        self._batch_interval = batch / rate if rate else 0.0  # seconds
         self._batch = batch
-        self._left = total
-        self._due = 0.0
-        """Loop time at which the next batch is to be sent."""
+        # Only the loop's thread changes these.
+        self._remaining = total
+        self._next_batch_at = 0.0  # loop time
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until asked to stop, or until the total was sent. Requests under way are finished."""
-        self._due = asyncio.get_running_loop().time()
+        """Send until `stop` is set or the total is reached. Requests in flight are completed."""
+        self._next_batch_at = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(CONNECTIONS):
                 tasks.create_task(self._send_batches(stop))
@@ -60,16 +61,16 @@ class Sender:
     async def _send_batches(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         while not stop.is_set():
-            size = self._batch if self._left is None else min(self._batch, self._left)
+            size = self._batch if self._remaining is None else min(self._batch, self._remaining)
             if not size:
                 return
-            if self._left is not None:
-                self._left -= size
-            due = self._due
-            self._due += self._seconds_a_batch
-            if due > loop.time():
+            if self._remaining is not None:
+                self._remaining -= size
+            send_at = self._next_batch_at
+            self._next_batch_at += self._batch_interval
+            if send_at > loop.time():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(due):
+                    async with asyncio.timeout_at(send_at):
                         await stop.wait()
                 if stop.is_set():
                     return
@@ -81,13 +82,13 @@ class Sender:
         headers = {"Authorization": aiohttp.BasicAuth(WRITE_KEY).encode(), "Content-Type": "application/json"}
         while True:
             async with self._session.post(f"{self._url}/v1/batch", data=body, headers=headers) as response:
-                answer = await response.read()
+                content = await response.read()
             self.counts.requests += 1
-            if response.status not in RETRIED:
+            if response.status not in RETRIED_STATUSES:
                 break
             await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
         response.raise_for_status()
-        said = orjson.loads(answer)
-        self.counts.accepted += said["accepted"]
-        for one in said["rejected"]:
-            self.counts.rejected[one["code"]] += 1
+        result = orjson.loads(content)
+        self.counts.accepted += result["accepted"]
+        for rejection in result["rejected"]:
+            self.counts.rejected[rejection["code"]] += 1

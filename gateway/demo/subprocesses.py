@@ -1,4 +1,4 @@
-"""Commands of the gateway as processes of their own, on ports that the system chose."""
+"""Runs commands of the gateway as child processes, on ports that the operating system chooses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ import orjson
 
 from gateway.model import GatewayError
 
-START_SECONDS = 30.0
-STOP_SECONDS = 60.0
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 60.0
+"""Seconds."""
 
 
 class Subprocess:
-    """`python -m MODULE ...` as a child; it says where it listens in the file that GATEWAY_ADDRESS_FILE names."""
+    """A child process `python -m MODULE ...` that writes its addresses to the file in `GATEWAY_ADDRESS_FILE`.
+
+    Its output goes to `log`. As a context manager it kills the process at the end.
+    """
 
     def __init__(
         self,
@@ -31,27 +35,28 @@ class Subprocess:
         environ: Mapping[str, str] | None = None,
         group: int | None = None,
     ) -> None:
-        """`group` is the process group to join; 0 makes a new one."""
+        """`arguments`: the module and its arguments. `group`: process group to join; 0 creates a new one."""
         self.name = name
         self.log = folder / f"{name}.log"
-        self._announce = folder / f"{name}.announce"
-        self._announce.unlink(missing_ok=True)
+        self._address_file = folder / f"{name}.address"
+        self._address_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                env={**os.environ, **(environ or {}), "GATEWAY_ADDRESS_FILE": str(self._announce)},
+                env={**os.environ, **(environ or {}), "GATEWAY_ADDRESS_FILE": str(self._address_file)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 process_group=group,
             )
         self.addresses: Mapping[str, str] = {}
+        """URLs, once started: `server`, and `admin` for a gateway."""
 
     def started(self) -> Self:
-        """Wait until it listens, and learn its `addresses`. Raises `GatewayError` when it does not start."""
-        deadline = time.monotonic() + START_SECONDS
+        """Wait until it listens, and read its addresses. Raises `GatewayError` when it does not start."""
+        deadline = time.monotonic() + START_TIMEOUT
         while self.process.poll() is None and time.monotonic() < deadline:
-            if self._announce.exists() and (line := self._announce.read_bytes()).endswith(b"\n"):
+            if self._address_file.exists() and (line := self._address_file.read_bytes()).endswith(b"\n"):
                 self.addresses = orjson.loads(line)
                 return self
             time.sleep(0.01)
@@ -59,17 +64,20 @@ class Subprocess:
         raise GatewayError(f"{self.name} did not start:\n{self.log.read_text().strip()}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end and wait for it; its exit status."""
+        """Send it a signal and wait until it ends; its exit status.
+
+        Raises `subprocess.TimeoutExpired` when it did not end in time and had to be killed.
+        """
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(STOP_SECONDS)
+            return self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
     def kill(self) -> None:
-        """End it at once, if it runs."""
+        """Kill it if it is running."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -4,8 +4,8 @@
     worker -> supervisor   {"id": 7, "result": 2}
                            {"id": 7, "error": {"type": "SpoolFull", "message": "..."}}
 
-The method `start` comes first and carries the `WorkerSpec`. Only a process and its own children hold an end of the
-pair, so a message is as trustworthy as the process.
+The first call is `start`, with a `WorkerSpec` as its parameter. Only the supervisor and the worker that it started hold
+an end of the pair, so messages need no authentication.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.runtime import wire
 from gateway.spool import SpoolFull, SpoolUnavailable
 
 MAX_MESSAGE_BYTES = 256 * 2**20
-"""A page of a thousand dead letters, or the statistics of a hundred thousand lanes, is well below this."""
+"""Longest line. A page of a thousand dead letters, or the statistics of a hundred thousand lanes, is far shorter."""
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -34,51 +34,53 @@ class WorkerUnavailable(GatewayError):
 
 
 _ERRORS: Mapping[str, type[GatewayError]] = {error.__name__: error for error in (SpoolFull, SpoolUnavailable)}
-"""Errors that keep their type on the way; any other arrives as a `GatewayError` with the same message."""
+"""Errors that the client raises with the type that the worker raised. Any other is raised as a `GatewayError`; the
+message is always kept."""
 
 
 async def open_stream(end: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The streams of one end of the pair."""
+    """Reader and writer for one end of the pair."""
     return await asyncio.open_unix_connection(sock=end, limit=MAX_MESSAGE_BYTES)
 
 
 class WorkerClient:
-    """The supervisor's end."""
+    """Calls the methods of one worker. Used by the supervisor; calls may overlap."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._ids = itertools.count()
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        # Only the loop's thread changes these.
+        self._pending: dict[int, asyncio.Future[Any]] = {}  # by the ID of the call
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Be ready for calls."""
+        """Start to read replies; required before the first call."""
         reader, self._writer = await open_stream(self._end)
         self._reading = asyncio.create_task(self._read_replies(reader), name="replies of a worker")
 
     async def call(self, method: str, *params: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (of the reply)
-        """The result of a method of the worker as JSON types; what the method raises is raised here.
+        """Call a method of the worker; its result as JSON types. A `GatewayError` of the method is raised here.
 
         Raises `WorkerUnavailable` when the process has ended, or does not reply within `timeout` seconds.
         """
         if self._writer is None or self._reading is None or self._reading.done():
             raise WorkerUnavailable("the worker process is not running")
-        number = next(self._ids)
-        reply = self._pending[number] = asyncio.get_running_loop().create_future()
+        call_id = next(self._ids)
+        reply = self._pending[call_id] = asyncio.get_running_loop().create_future()
         try:
             with suppress(ConnectionError):
-                self._writer.write(_line({"id": number, "method": method, "params": wire.encode(params)}))
+                self._writer.write(_line({"id": call_id, "method": method, "params": wire.encode(params)}))
                 await self._writer.drain()
             async with asyncio.timeout(timeout):
                 return await reply
         except TimeoutError:
             raise WorkerUnavailable(f"the worker process did not reply within {timeout:g} s") from None
         finally:
-            self._pending.pop(number, None)
+            self._pending.pop(call_id, None)
 
     async def close(self) -> None:
-        """Make no more calls."""
+        """Close the connection; pending and later calls raise `WorkerUnavailable`."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
@@ -90,7 +92,7 @@ class WorkerClient:
             while message := await read_message(reader):
                 reply = self._pending.get(message["id"])
                 if reply is None or reply.done():
-                    continue  # the caller did not wait for it
+                    continue  # the caller timed out or was cancelled
                 if (error := message.get("error")) is None:
                     reply.set_result(message["result"])
                 else:
@@ -102,7 +104,7 @@ class WorkerClient:
 
 
 async def read_message(reader: asyncio.StreamReader) -> Any:
-    """The next message; None when the other end is closed."""
+    """The next message; None when the other end is closed, possibly in the middle of a line."""
     with suppress(ConnectionError):
         line = await reader.readline()
         return orjson.loads(line) if line.endswith(b"\n") else None
@@ -112,23 +114,27 @@ async def read_message(reader: asyncio.StreamReader) -> Any:
 async def serve_calls(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, methods: Mapping[str, Handler]
 ) -> None:
-    """The worker's end: run the methods that the supervisor calls until it closes its end. Calls may overlap."""
+    """Run the methods that the supervisor calls until it closes its end. Calls may overlap.
+
+    A `GatewayError` of a method becomes an error reply. Any other exception is a bug: it ends this function, and with
+    it the worker.
+    """
     async with asyncio.TaskGroup() as group:
         while message := await read_message(reader):
             method = methods[message["method"]]
             group.create_task(_serve_call(writer, message["id"], method, message["params"]))
 
 
-async def _serve_call(writer: asyncio.StreamWriter, number: int, method: Handler, params: list[Any]) -> None:
+async def _serve_call(writer: asyncio.StreamWriter, call_id: int, method: Handler, params: list[Any]) -> None:
     try:
-        reply = {"id": number, "result": wire.encode(await method(*params))}
+        reply = {"id": call_id, "result": wire.encode(await method(*params))}
     except GatewayError as error:
-        reply = {"id": number, "error": {"type": type(error).__name__, "message": str(error)}}
+        reply = {"id": call_id, "error": {"type": type(error).__name__, "message": str(error)}}
     await send_reply(writer, reply)
 
 
 async def send_reply(writer: asyncio.StreamWriter, reply: Mapping[str, Any]) -> None:
-    """Send a reply; a supervisor that is gone is no error."""
+    """Send a reply. A supervisor that has ended is not an error here: `serve_calls` notices it."""
     with suppress(ConnectionError):
         writer.write(_line(reply))
         await writer.drain()

@@ -1,4 +1,4 @@
-"""Start and stop of a process: the stop signal, waiting with a limit, the address file, interpreter settings."""
+"""Start and stop of a process: the stop signal, waiting with a time-out, the address file, interpreter settings."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from gateway.model import GatewayError
 log = logging.getLogger("gateway.runtime")
 
 ADDRESS_FILE_VARIABLE = "GATEWAY_ADDRESS_FILE"
-"""Environment variable with the path of a file. Once the process listens, one JSON line with its addresses is written
-there: the way to learn a port that the system chose."""
+"""Environment variable with the path of a file. Once the process listens, it writes one JSON line with its addresses to
+that file, so that another program can find a port that the system chose."""
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds that a thread keeps the interpreter while another waits for it; Python's default is ten times as long."""
+"""Seconds after which a thread releases the interpreter to a waiting thread; Python's default is ten times that."""
 
 
 class StopSignal:
-    """What SIGTERM and SIGINT ask for: the first an orderly stop, the second an immediate one."""
+    """Set by SIGTERM and SIGINT: the first signal requests an orderly stop, the second an immediate one."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
@@ -47,7 +47,7 @@ class StopSignal:
         self.immediate.set()
 
 
-async def wait_for_event(event: asyncio.Event, *, timeout: float) -> bool:  # noqa: ASYNC109 (a wait with a limit is all it does)
+async def wait_for_event(event: asyncio.Event, *, timeout: float) -> bool:  # noqa: ASYNC109 (it is nothing but a wait)
     """Wait for an event for at most `timeout` seconds; whether it is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), timeout)
@@ -84,8 +84,8 @@ def publish_addresses(settings: Settings, port: int, admin_port: int) -> None:
 def tune_interpreter() -> None:
     """Set the garbage collector and thread switching for many small requests and one database thread.
 
-    Decoded events are many, short-lived and free of reference cycles, so the collector runs rarely, and what is loaded
-    by now is excluded from it. The database thread gets the interpreter soon after it asks, since senders wait for it.
+    Decoded events are many, short-lived and free of reference cycles, so the collector runs rarely, and objects that
+    exist now are excluded from it. The switch interval is short because senders wait for the database thread.
     Measured: `docs/performance.md`.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)

@@ -21,19 +21,20 @@ log = logging.getLogger("gateway.runtime")
 
 WATCH_INTERVAL = 1.0
 """Seconds between two checks of a watched file."""
+
 FIXED_SECTIONS = ("server", "admin", "spool", "dedup")
 """Sections whose changes take effect at the next start."""
 
 
 class Reloadable(Protocol):
-    """Whatever can apply other settings while it runs."""
+    """A gateway that can apply other settings while it runs."""
 
     async def reload(self, settings: Settings) -> None:
         """Apply all of them, or raise `ConfigError` and change nothing."""
         ...
 
     def reload_failed(self, errors: Sequence[str]) -> None:
-        """The settings that were read cannot be used."""
+        """Record why the new settings could not be applied; the previous ones stay in force."""
         ...
 
 
@@ -42,8 +43,8 @@ def check_reload_allowed(before: Settings, after: Settings) -> None:
     faults = [
         Fault(
             f"destinations.{name}.api",
-            f"cannot become {destination.api} while the gateway runs, since events are waiting that were mapped for "
-            f"{before.destinations[name].api}: give the new destination another name",
+            f"cannot change to {destination.api} while the gateway runs, because events mapped for "
+            f"{before.destinations[name].api} may be waiting; use a new destination with another name instead",
         )
         for name, destination in after.destinations.items()
         if name in before.destinations and before.destinations[name].api != destination.api
@@ -87,7 +88,7 @@ async def _reload_when_requested(
             continue
         log.info("settings reloaded", extra={"destinations": len(settings.destinations)})
         if changed := [name for name in FIXED_SECTIONS if getattr(at_start, name) != getattr(settings, name)]:
-            log.warning("changes of %s take effect at the next start", ", ".join(changed))
+            log.warning("changed sections that take effect only after a restart: %s", ", ".join(changed))
 
 
 def _report_failure(gateway: Reloadable, errors: Sequence[str]) -> None:
@@ -110,9 +111,9 @@ async def _watch(config: Path, requested: asyncio.Event) -> None:
 
 
 def _file_state(config: Path) -> tuple[int, int, int] | None:
-    """Inode, modification time and size; None when the file is not there."""
+    """Inode, modification time and size; None when the file does not exist."""
     try:
-        found = os.stat(config)  # noqa: PTH116 (once a second)
+        status = os.stat(config)  # noqa: PTH116 (once a second)
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

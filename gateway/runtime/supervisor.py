@@ -1,8 +1,8 @@
-"""Several worker processes as one gateway: started, restarted when they end unexpectedly, stopped, reloaded, added up.
+"""Runs several worker processes as one gateway: starts, restarts, stops and reloads them, and adds up their counts.
 
 The supervisor binds the sockets and serves the admin port; no event passes through it. Workers share nothing: each has
-its own spool file and lanes, and its share of each lane's request rate. If an earlier start had more workers, their
-spool files are emptied by drain-only workers, which accept no requests and end when their file is empty.
+its own spool file and lanes, and a share of each lane's request rate. When an earlier run had more workers, drain-only
+workers upload the events in the remaining spool files: they accept no requests and end when their file is empty.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
-from gateway.admin import Admin
+from gateway.admin import AdminServer
 from gateway.backoff import backoff_delay
 from gateway.config import Settings, settings_to_json
 from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayResult
@@ -32,38 +32,38 @@ from gateway.telemetry import Snapshot
 log = logging.getLogger("gateway.runtime")
 
 RESTART_DELAY = 0.5
-"""Seconds before a worker that ended unexpectedly is restarted; doubled each time it ends again."""
+"""Seconds before a worker that ended unexpectedly is restarted; doubled for each further failure."""
 MAX_RESTART_DELAY = 30.0
 STABLE_SECONDS = 60.0
-"""A worker that ran this long starts with the first delay again."""
+"""Seconds after which a running worker counts as stable: its next failure counts as the first again."""
 REPLY_TIMEOUT = 5.0
-"""Seconds within which a worker replies."""
+"""Seconds within which a worker must reply."""
 KILL_GRACE = 10.0
 """Seconds beyond the drain time-out after which a worker is killed."""
 
 
 class RemoteDeadLetters:
-    """The dead letters of a worker."""
+    """The dead letters of one worker."""
 
     def __init__(self, worker: WorkerClient) -> None:
         self._worker = worker
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """See `Letters`."""
-        found = await self._worker.call("find", after, limit, where)
-        return [(number, wire.decode(DeadLetter, letter)) for number, letter in found]
+        """See `DeadLetterOperations`."""
+        page = await self._worker.call("find", after, limit, where)
+        return [(number, wire.decode(DeadLetter, letter)) for number, letter in page]
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
-        """See `Letters`."""
+        """See `DeadLetterOperations`."""
         return wire.decode(ReplayResult, await self._worker.call("replay", where))
 
     async def discard(self, where: DeadLetterFilter) -> int:
-        """See `Letters`."""
+        """See `DeadLetterOperations`."""
         return int(await self._worker.call("discard", where))
 
 
 class WorkerProcess:
-    """One worker, over all processes that run it one after the other."""
+    """One worker and its current process; the process is replaced when it ends unexpectedly."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class WorkerProcess:
         settings: Callable[[], Settings],
         command: Sequence[str],
     ) -> None:
-        """`command` starts a worker process; the descriptor of its end of the socket pair is added."""
+        """`command` starts a worker process; the descriptor of its end of the socket pair is appended to it."""
         self.shard = shard
         self.listening = listening
         self._settings = settings
@@ -84,14 +84,17 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, started: asyncio.Future[None]) -> None:
-        """Keep a process running until `stop`. If the first start fails, `started` gets the exception."""
+        """Keep a process running until `stop` is called.
+
+        `started` is resolved once the first process serves, or gets the exception when that process cannot start.
+        """
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
             began = loop.time()
             status = await self._run_process(started)
             if not started.done():
-                started.set_exception(GatewayError(f"worker {self.shard.number} could not start; see its log lines"))
+                started.set_exception(GatewayError(f"worker {self.shard.number} could not start; see its log messages"))
                 return
             if self._stopping.is_set() or (status == 0 and not self.listening):
                 return
@@ -105,9 +108,9 @@ class WorkerProcess:
                 return
 
     async def _run_process(self, started: asyncio.Future[None]) -> int:
-        """One process from its start to its end; its exit status."""
+        """Run one process from its start to its end; its exit status."""
         ours, theirs = socket.socketpair()
-        descriptors = [one.fileno() for one in self.listening]
+        descriptors = [listener.fileno() for listener in self.listening]
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -136,7 +139,7 @@ class WorkerProcess:
                 await process.wait()
 
     async def stop(self) -> None:
-        """Stop in order; called twice, stop at once."""
+        """Request an orderly stop; the second call requests an immediate one."""
         self._stopping.set()
         if self.client is not None:
             with suppress(WorkerUnavailable):
@@ -157,7 +160,7 @@ class Supervisor:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`orphaned`: numbers of spool files for which there is no worker; each gets a drain-only worker."""
+        """`orphaned`: numbers of spool files that belong to no worker; a drain-only worker is started for each."""
         self._settings = settings
         self._clock = clock
         self._processes = processes
@@ -167,7 +170,7 @@ class Supervisor:
         self._started_at = self._settings_at = clock()
         self._settings_errors: Sequence[str] = ()
         self._own = Snapshot()  # the supervisor's own counts
-        self._admin = Admin(settings.admin, self)
+        self._admin = AdminServer(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
     # Called by the admin port.
@@ -178,34 +181,34 @@ class Supervisor:
         return AggregatedDeadLetters({number: RemoteDeadLetters(client) for number, client in self._clients.items()})
 
     async def readiness(self) -> Sequence[str]:
-        """Why no requests should be sent; empty when every worker is ready."""
+        """Reasons why no requests should be sent to it; empty when every worker is ready."""
         reasons = [] if self._phase == "serving" else [self._phase]
         if self._phase == "serving":
             missing = (worker.shard.number for worker in self._workers if worker.listening and worker.client is None)
             reasons += [f"worker {number} is not running" for number in missing]
-        for found in await self._call_all("readiness"):
-            reasons += [reason for reason in found if reason not in reasons]
+        for worker_reasons in await self._call_all("readiness"):
+            reasons += [reason for reason in worker_reasons if reason not in reasons]
         return reasons
 
     async def snapshot(self) -> Snapshot:
-        """Counts and states of all workers, added up."""
+        """Counts and states, added up over all workers."""
         total = Snapshot(workers=len(self._clients), restarts=sum(worker.restarts for worker in self._workers))
         total.ledger.add(self._own.ledger)
-        for found in await self._call_all("snapshot"):
-            total.add(wire.decode(Snapshot, found))
+        for worker_snapshot in await self._call_all("snapshot"):
+            total.add(wire.decode(Snapshot, worker_snapshot))
         total.started_at = self._started_at
         total.settings_at, total.settings_errors = self._settings_at, self._settings_errors
         total.reasons = await self.readiness()
         return total
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe blocked lanes at once, all or those that match; how many were blocked."""
+        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
         return sum(await self._call_all("resume", destination, event_set))
 
-    # Called when the settings are read again.
+    # Called on a reload.
 
     async def reload(self, settings: Settings) -> None:
-        """Apply other settings in all workers. Raises `ConfigError` and changes nothing when they cannot be applied."""
+        """Apply other settings in all workers. Raises `ConfigError`, and changes nothing, when they are not allowed."""
         check_reload_allowed(self._settings, settings)
         self._settings = settings
         await self._call_all("reload", settings_to_json(settings), timeout=None)
@@ -214,7 +217,7 @@ class Supervisor:
         self._own.ledger.reloads["succeeded"] += 1
 
     def reload_failed(self, errors: Sequence[str]) -> None:
-        """Record why the settings could not be read again; the previous ones stay in force."""
+        """Record why the new settings could not be applied; the previous ones stay in force."""
         self._settings_errors = errors
         self._own.ledger.reloads["failed"] += 1
 
@@ -223,7 +226,7 @@ class Supervisor:
         return {worker.shard.number: worker.client for worker in self._workers if worker.client is not None}
 
     async def _call_all(self, method: str, *params: Any, timeout: float | None = REPLY_TIMEOUT) -> list[Any]:  # noqa: ASYNC109 (of each reply)
-        """The results of all workers that reply in time."""
+        """Call a method of all running workers; the results of those that reply in time."""
         calls = (client.call(method, *params, timeout=timeout) for client in self._clients.values())
         results = await asyncio.gather(*calls, return_exceptions=True)
         for result in results:
@@ -231,7 +234,7 @@ class Supervisor:
                 raise result
         return [result for result in results if not isinstance(result, BaseException)]
 
-    # Its task.
+    # The main task.
 
     async def run(self, stop: StopSignal) -> None:
         """Run all workers until stopped. Raises `GatewayError` when one cannot start."""
@@ -257,11 +260,12 @@ class Supervisor:
                 await self._stop_all(stop, running)
 
     async def _start_all(self) -> list[asyncio.Task[None]]:
+        """Start all workers and wait until each serves. Raises `GatewayError` when one cannot start."""
         loop = asyncio.get_running_loop()
         started = [loop.create_future() for _ in self._workers]
         running = [
-            asyncio.create_task(worker.run(one), name=f"worker {worker.shard.number}")
-            for worker, one in zip(self._workers, started, strict=True)
+            asyncio.create_task(worker.run(future), name=f"worker {worker.shard.number}")
+            for worker, future in zip(self._workers, started, strict=True)
         ]
         try:
             await asyncio.gather(*started)
@@ -273,7 +277,7 @@ class Supervisor:
         return running
 
     async def _stop_all(self, stop: StopSignal, running: Sequence[asyncio.Task[None]]) -> None:
-        """Stop all workers; a second signal stops them at once."""
+        """Stop all workers in order; on a second signal, at once. Workers that do not end in time are killed."""
         if not running:
             return
         server = self._settings.server
@@ -281,7 +285,10 @@ class Supervisor:
         _, late = await asyncio.wait(running, timeout=server.drain_delay + server.drain_timeout + KILL_GRACE)
         forwarding.cancel()
         for task in late:
-            log.error("%s did not stop in time and is killed; its events stay in its spool file", task.get_name())
+            log.error(
+                "%s did not stop in time and is killed; the rest of its events is uploaded after the next start",
+                task.get_name(),
+            )
             task.cancel()
         await asyncio.wait(running)
         log.info("stopped")

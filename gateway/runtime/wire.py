@@ -1,6 +1,6 @@
-"""Typed values as JSON and back: dataclasses, named tuples, enums, bytes and containers of them.
+"""Converts typed values to JSON types and back: dataclasses, named tuples, enums, bytes and containers of them.
 
-Used between the supervisor and its workers. A dictionary whose keys are not text is a list of pairs in JSON.
+Used for calls from the supervisor to its workers. A dictionary with keys other than strings becomes a list of pairs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """A value as JSON types. Bytes are UTF-8 text. Raises `TypeError` for a type that is not supported."""
+    """Convert a value to JSON types; bytes must be UTF-8. Raises `TypeError` for a type that is not supported."""
     if value is None or isinstance(value, str | int | float):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, bytes):
@@ -34,7 +34,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """The value of type `kind` that `encode` made JSON of. Raises `TypeError` or `ValueError` when it does not fit."""
+    """Convert the result of `encode` back to type `kind`. Raises `TypeError` or `ValueError` when it does not match."""
     return cast("T", _decode(kind, value))
 
 
@@ -43,7 +43,7 @@ def _decode(kind: Any, value: Any) -> Any:
     if isinstance(kind, NewType):
         return _decode(kind.__supertype__, value)
     if origin in {Union, types.UnionType}:
-        return None if value is None else _decode(_only(kind), value)
+        return None if value is None else _decode(_optional_type(kind), value)
     if origin is not None:
         return _decode_container(origin, get_args(kind), value)
     if kind is Any or value is None:
@@ -60,19 +60,19 @@ def _decode(kind: Any, value: Any) -> Any:
 
 def _decode_container(origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
     if issubclass(origin, Mapping):
-        key, item = (*arguments, int) if origin is Counter else arguments
+        key_kind, item_kind = (*arguments, int) if origin is Counter else arguments
         pairs = value.items() if isinstance(value, dict) else value
-        decoded = {_decode(key, one): _decode(item, other) for one, other in pairs}
+        decoded = {_decode(key_kind, key): _decode(item_kind, item) for key, item in pairs}
         return Counter(decoded) if origin is Counter else decoded
     if origin is tuple and Ellipsis not in arguments:
-        return tuple(_decode(one, item) for one, item in zip(arguments, value, strict=True))
+        return tuple(_decode(argument, item) for argument, item in zip(arguments, value, strict=True))
     items = [_decode(arguments[0], item) for item in value]
     return tuple(items) if origin is tuple else items
 
 
-def _only(kind: Any) -> Any:
-    """The type of an optional. Raises `TypeError` for a union of several."""
-    kinds = [one for one in get_args(kind) if one is not type(None)]
+def _optional_type(kind: Any) -> Any:
+    """`T` of `T | None`. Raises `TypeError` for a union of several types."""
+    kinds = [member for member in get_args(kind) if member is not type(None)]
     if len(kinds) != 1:
         raise TypeError(f"cannot decode {kind}")
     return kinds[0]

@@ -25,10 +25,10 @@ log = logging.getLogger("gateway.runtime")
 
 @dataclass(frozen=True, slots=True)
 class SpoolShard:
-    """The share of a gateway that one process has."""
+    """One process's share of a gateway."""
 
     number: int = 0
-    """Of the process, and of its spool file."""
+    """Number of the process and of its spool file."""
     size_share: float = 1.0
     """Share of `spool.max_bytes`."""
     rate_share: float = 1.0
@@ -37,21 +37,22 @@ class SpoolShard:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a worker process needs to start."""
+    """Everything that a worker process needs to start."""
 
     settings: JsonObject
-    """As `settings_to_json` gives them."""
+    """The result of `settings_to_json`."""
     shard: SpoolShard
     listening: list[int]
-    """File descriptors of the inherited sockets. Empty: the worker only drains the spool of an earlier process."""
+    """File descriptors of the inherited listening sockets. Empty for a drain-only worker, which accepts no requests and
+    only uploads the events that an earlier process left in its spool file."""
 
 
 class WorkerApp(Protocol):
-    """What the supervisor can ask of the gateway in a worker process."""
+    """The interface that the supervisor needs of the gateway in a worker process."""
 
     @property
     def serving(self) -> asyncio.Event:
-        """Set once requests are accepted."""
+        """Set once requests are accepted, or, in a drain-only worker, once the spool is open."""
         ...
 
     @property
@@ -64,15 +65,15 @@ class WorkerApp(Protocol):
         ...
 
     async def snapshot(self) -> Snapshot:
-        """All counts and states."""
+        """Its counts and states."""
         ...
 
     async def readiness(self) -> Sequence[str]:
-        """Why no requests should be sent; empty when it is ready."""
+        """Reasons why no requests should be sent to it; empty when it is ready."""
         ...
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe blocked lanes at once; how many were blocked."""
+        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
         ...
 
     async def reload(self, settings: Settings) -> None:
@@ -89,20 +90,20 @@ MakeApp = Callable[[Settings, SpoolShard, Sequence[socket.socket]], WorkerApp]
 
 
 async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
-    """Run a worker until the supervisor stops it or is gone. Raises `GatewayError` when it cannot start."""
+    """Run a worker until the supervisor stops it or ends. Raises `GatewayError` when it cannot start."""
     stop = StopSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.request)
     reader, writer = await open_stream(end)
     message = await read_message(reader)
     if message is None:
-        return  # the supervisor is gone already
+        return  # the supervisor has ended already
     spec = wire.decode(WorkerSpec, message["params"][0])
     settings = settings_from_json(spec.settings)
     configure_logging(settings.logging, worker=spec.shard.number)
     tune_interpreter()
-    app = make_app(settings, spec.shard, [socket.socket(fileno=number) for number in spec.listening])
+    app = make_app(settings, spec.shard, [socket.socket(fileno=descriptor) for descriptor in spec.listening])
     serving = asyncio.create_task(serve_calls(reader, writer, _methods(app, stop)))
-    serving.add_done_callback(lambda _: stop.request_immediate())  # the supervisor is gone
+    serving.add_done_callback(lambda _: stop.request_immediate())  # the supervisor has ended
     confirming = asyncio.create_task(_confirm_start(app, writer, message["id"]))
     try:
         await app.run(stop)
@@ -115,14 +116,14 @@ async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
         delete_spool(settings.spool, spec.shard.number)
 
 
-async def _confirm_start(app: WorkerApp, writer: asyncio.StreamWriter, number: int) -> None:
-    """Reply to the call `start` once the app serves."""
+async def _confirm_start(app: WorkerApp, writer: asyncio.StreamWriter, call_id: int) -> None:
+    """Reply to the call `start` once the app accepts requests."""
     await app.serving.wait()
-    await send_reply(writer, {"id": number, "result": None})
+    await send_reply(writer, {"id": call_id, "result": None})
 
 
 def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
-    """The methods by their names on the wire; parameters arrive as JSON types."""
+    """The methods that the supervisor can call, by name; parameters arrive as JSON types."""
 
     async def request_stop() -> None:
         stop.request()
@@ -130,7 +131,7 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
     async def reload(settings: JsonObject) -> None:
         await app.reload(settings_from_json(settings))
 
-    def filtered(method: Callable[[DeadLetterFilter], Awaitable[Any]]) -> Handler:
+    def with_filter(method: Callable[[DeadLetterFilter], Awaitable[Any]]) -> Handler:
         async def call(where: JsonObject) -> Any:
             return await method(wire.decode(DeadLetterFilter, where))
 
@@ -146,6 +147,6 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
         "resume": app.resume,
         "reload": reload,
         "find": find,
-        "replay": filtered(app.dead_letters.replay),
-        "discard": filtered(app.dead_letters.discard),
+        "replay": with_filter(app.dead_letters.replay),
+        "discard": with_filter(app.dead_letters.discard),
     }

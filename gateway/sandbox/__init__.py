@@ -1,4 +1,4 @@
-"""A stand-in for the Graph API that refuses what Meta refuses, and goes wrong when told to."""
+"""A simulation of Meta's Graph API for tests: it validates calls as Meta does, and injects faults on request."""
 
 from gateway.sandbox.server import Sandbox, SandboxOptions, run
 

@@ -1,4 +1,4 @@
-"""What shall go wrong at the sandbox, for rehearsing Meta's bad days. Switched on and off while it runs."""
+"""Fault injection in the sandbox: errors, delays and dropped connections that are switched on and off while it runs."""
 
 from __future__ import annotations
 
@@ -12,68 +12,69 @@ from gateway.model import JsonObject
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong. The first fault that fits a call is done to it."""
+    """One fault. The first active fault that matches a call is applied to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     event_set: str | None = None
-    """Only for calls to this event set."""
+    """Only calls to this event set."""
     share: float = Field(1.0, gt=0, le=1)
-    """Of the calls that fit."""
+    """Fraction of these calls, chosen at random."""
     calls: int | None = Field(None, ge=1)
-    """For so many calls, then it is over; None: until it is cleared."""
+    """Number of calls after which the fault ends; None: it lasts until it is cleared."""
     delay: float = Field(0.0, ge=0, le=3600)
-    """Seconds before the call is looked at."""
+    """Seconds before the call is processed."""
     answer_delay: float = Field(0.0, ge=0, le=3600)
-    """Seconds between taking the events and answering: the sender is in doubt meanwhile."""
+    """Seconds between accepting the events and the response. A client that times out does not know the result."""
     drop: Literal["before", "after"] | None = None
-    """Cut the connection without an answer, before or after taking the events."""
+    """Close the connection without a response, before or after accepting the events."""
     status: int | None = Field(None, ge=200, le=599)
-    """Refuse with this status; 200 with a code is an error that comes with success."""
+    """Respond with an error of this HTTP status; 200 gives an error in a response with status 200."""
     code: int | None = None
+    """Meta's error code; 1 if absent."""
     subcode: int | None = None
     is_transient: bool = False
     event_index: int | None = Field(None, ge=0)
-    """Blame this event."""
+    """Index of the event that the error names."""
     body: Literal["error", "html", "empty", "truncated"] = "error"
-    """What stands in the refusal."""
+    """Body of the error response."""
     count: int | None = None
-    """Take the call, but say that it took so many events."""
+    """Accept the call, but report this number of events as received."""
     headers: dict[str, str] = {}
-    """Sent along, such as usage headers."""
+    """Additional response headers, such as usage headers."""
 
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that are switched on."""
+    """The active faults."""
 
     random: Random
     active: list[tuple[Fault, list[int]]] = field(default_factory=list)
-    """Each with what is left of its calls."""
+    """Each with its number of remaining calls, if it has one."""
 
     def add(self, given: Any) -> Fault:
-        """Switch one on. Raises pydantic's `ValidationError`."""
+        """Activate a fault given as JSON types. Raises pydantic's `ValidationError`."""
         fault = Fault.model_validate(given)
         self.active.append((fault, [fault.calls or 0]))
         return fault
 
     def clear(self) -> None:
-        """All is well again."""
+        """Deactivate all faults."""
         self.active.clear()
 
     def next(self, event_set: str) -> Fault | None:
-        """What goes wrong with a call that arrives now."""
+        """The fault to apply to a call to `event_set`, which is counted; None: no fault."""
         for entry in self.active:
-            fault, left = entry
+            fault, remaining = entry
             if fault.event_set not in {None, event_set} or self.random.random() >= fault.share:
                 continue
             if fault.calls is not None:
-                left[0] -= 1
-                if left[0] <= 0:
+                remaining[0] -= 1
+                if remaining[0] <= 0:
                     self.active.remove(entry)
             return fault
         return None
 
     def as_json(self) -> list[JsonObject]:
-        """What is switched on."""
+        """The active faults, without the keys that have their default."""
         return [fault.model_dump(exclude_defaults=True) for fault, _ in self.active]

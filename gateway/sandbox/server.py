@@ -1,4 +1,4 @@
-"""The stand-in's HTTP face: Meta's edge for events, and a side door to what arrived and to what shall go wrong."""
+"""The sandbox's HTTP server: Meta's endpoint for events, and `/_sandbox/` routes to inspect it and to inject faults."""
 
 from __future__ import annotations
 
@@ -26,59 +26,63 @@ from gateway.sandbox.faults import Fault, Faults
 from gateway.sandbox.validate import GENERAL, Refusal, check_call, dialect_of
 
 OLDEST_VERSION = 21
-"""The oldest Graph version that the Conversions API still serves (November 2026)."""
+"""The oldest Graph API version that the Conversions API accepts (November 2026)."""
 LAST_OFFLINE_VERSION = 16
-"""The last version that took the legacy format; the stand-in takes it there and nowhere else."""
+"""The last version with the legacy format; the sandbox accepts the format with this version only."""
 NEWEST_VERSION = 99
-LARGEST_CALL = 128 * 2**20
-ENVELOPE = ("upload_tag", "partner_agent", "test_event_code")
-"""What is kept of a call beside its events."""
+MAX_CALL_BYTES = 128 * 2**20
+KEPT_CALL_KEYS = ("upload_tag", "partner_agent", "test_event_code")
+"""Keys of a call that are kept with each of its events."""
 _PATH = re.compile(r"/v(\d{1,3})\.\d{1,2}/([^/]+)/events", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """How the stand-in behaves."""
+    """Options of the sandbox."""
 
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = field(default=None, repr=False)
-    """The only access token that is taken; None: any."""
+    """The only valid access token; None: all are valid."""
     app_secret: str | None = field(default=None, repr=False)
-    """Demands `appsecret_proof` when set."""
+    """If set, calls need a matching `appsecret_proof`."""
     event_sets: Sequence[str] = ()
-    """The only event sets that exist; empty: any of digits."""
+    """The only event sets that exist; empty: all IDs of digits exist."""
     validate_share: float = 1.0
-    """Of the events, looked at closely. 1: all of them."""
+    """Fraction of the events of a call that are validated, chosen at random."""
     latency: float = 0.0
-    """Seconds before every answer."""
+    """Seconds before every response."""
     keep: int = 10_000
-    """Events that are kept to be looked at, the newest."""
+    """Number of the newest events that are kept for inspection."""
     seed: int = 1
+    """Seed of all random choices."""
 
 
 @dataclass(slots=True)
 class Stats:
-    """What arrived."""
+    """Counts of calls and events."""
 
     calls: int = 0
+    """All calls."""
     events: int = 0
+    """Accepted events."""
     refused: Counter[str] = field(default_factory=Counter)
-    """Calls, by code and subcode."""
+    """Refused calls by `code/subcode`."""
     by_event_set: Counter[str] = field(default_factory=Counter)
+    """Accepted events by event set."""
     sizes: Counter[int] = field(default_factory=Counter)
-    """Calls that were taken, by their number of events."""
+    """Accepted calls by their number of events."""
     faults: int = 0
-    """Calls to which a fault was done."""
+    """Calls to which a fault was applied."""
 
 
 class Sandbox:
-    """A stand-in for the Graph API."""
+    """A simulation of the Graph API."""
 
     def __init__(self, options: SandboxOptions, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
-        self._random = Random(options.seed)  # noqa: S311 (which calls go wrong is no secret)
+        self._random = Random(options.seed)  # noqa: S311 (not used for security)
         # Only the loop's thread touches these.
         self.stats = Stats()
         self.faults = Faults(self._random)
@@ -92,8 +96,8 @@ class Sandbox:
         return self._port
 
     async def start(self) -> None:
-        """Listen. Raises `GatewayError` when the address cannot be had."""
-        server = web.Server(self.handle, access_log=None, request_factory=_request)
+        """Listen. Raises `GatewayError` when the address cannot be bound."""
+        server = web.Server(self.handle, access_log=None, request_factory=_make_request)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         options = self._options
@@ -104,22 +108,22 @@ class Sandbox:
         self._port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request: Meta's edge, or the side door."""
+        """Handle one request."""
         path = request.path
         if path.startswith("/_sandbox/"):
-            return await self._side_door(request, path.removeprefix("/_sandbox/"))
+            return await self._handle_control(request, path.removeprefix("/_sandbox/"))
         match = _PATH(path)
         if not match or request.method != "POST":
             return _error(Refusal(400, 2500, None, "Unknown path components"))
-        return await self._events(request, int(match[1]), match[2])
+        return await self._handle_call(request, int(match[1]), match[2])
 
-    async def _events(self, request: web.BaseRequest, version: int, event_set: str) -> web.StreamResponse:
+    async def _handle_call(self, request: web.BaseRequest, version: int, event_set: str) -> web.StreamResponse:
         self.stats.calls += 1
         fault = self.faults.next(event_set)
         if self._options.latency:
@@ -130,28 +134,31 @@ class Sandbox:
             if fault.delay:
                 await asyncio.sleep(fault.delay)
             if fault.drop == "before":
-                return _cut(request)
+                return _drop_connection(request)
             if fault.status is not None:
-                return self._refuse_as(fault)
-        call = _decoded(request, body)
-        refusal = self._judge(request, version, event_set, call)
+                return self._injected_error(fault)
+        call = _decode_call(request, body)
+        refusal = self._validate(request, version, event_set, call)
         if refusal is not None:
             return self._refused(refusal, call)
-        assert call is not None  # noqa: S101 (judged)
+        assert call is not None  # noqa: S101 (a refusal otherwise)
         data = call["data"]
-        self._take(event_set, data, call)
+        self._accept(event_set, data, call)
         if fault is not None and fault.answer_delay:
             await asyncio.sleep(fault.answer_delay)
         if fault is not None and fault.drop == "after":
-            return _cut(request)
+            return _drop_connection(request)
         count = len(data) if fault is None or fault.count is None else fault.count
         headers = fault.headers if fault is not None else {}
         if dialect_of(data) is Dialect.OFFLINE or "upload_tag" in call:
-            # Seen at Meta's dataset edge too when a call carries an upload tag.
+            # Meta's dataset endpoint responds in this form as well when a call has an upload tag.
             return _json({"id": event_set, "num_processed_entries": count}, headers=headers)
         return _json({"events_received": count, "messages": [], "fbtrace_id": _trace(self._random)}, headers=headers)
 
-    def _judge(self, request: web.BaseRequest, version: int, event_set: str, call: JsonObject | None) -> Refusal | None:
+    def _validate(
+        self, request: web.BaseRequest, version: int, event_set: str, call: JsonObject | None
+    ) -> Refusal | None:
+        """Why Meta would refuse the call; None: it is accepted."""
         options = self._options
         if call is None:
             return Refusal(400, 100, GENERAL, "The body is neither JSON nor a form with data", path="$")
@@ -172,19 +179,19 @@ class Sandbox:
             return Refusal(400, 2635, None, "You are calling a deprecated version of the Ads API.")
         indices = None
         if options.validate_share < 1.0 and isinstance(data, list):
-            most = max(1, round(len(data) * options.validate_share))
-            indices = self._random.sample(range(len(data)), min(most, len(data)))
+            count = max(1, round(len(data) * options.validate_share))
+            indices = self._random.sample(range(len(data)), min(count, len(data)))
         return check_call(call, self._clock(), indices)
 
-    def _take(self, event_set: str, data: list[JsonObject], call: JsonObject) -> None:
+    def _accept(self, event_set: str, data: list[JsonObject], call: JsonObject) -> None:
         stats = self.stats
         stats.events += len(data)
         stats.by_event_set[event_set] += len(data)
         stats.sizes[len(data)] += 1
-        envelope: JsonObject = {key: call[key] for key in ENVELOPE if key in call}
-        envelope["at"] = self._clock()
+        kept_call: JsonObject = {key: call[key] for key in KEPT_CALL_KEYS if key in call}
+        kept_call["at"] = self._clock()
         if self._options.keep:
-            self._kept.extend((event_set, {"event": event, "call": envelope}) for event in data[-self._options.keep :])
+            self._kept.extend((event_set, {"event": event, "call": kept_call}) for event in data[-self._options.keep :])
 
     def _refused(self, refusal: Refusal, call: JsonObject | None) -> web.Response:
         self.stats.refused[f"{refusal.code}/{refusal.subcode}"] += 1
@@ -192,8 +199,8 @@ class Sandbox:
         offline = isinstance(data, list) and dialect_of(data) is Dialect.OFFLINE
         return _error(refusal, offline=offline, random=self._random)
 
-    def _refuse_as(self, fault: Fault) -> web.Response:
-        """The refusal that a fault asks for."""
+    def _injected_error(self, fault: Fault) -> web.Response:
+        """The error response of a fault."""
         status = fault.status or 500
         self.stats.refused[f"{fault.code}/{fault.subcode}"] += 1
         match fault.body:
@@ -215,21 +222,22 @@ class Sandbox:
                     status,
                     fault.code or 1,
                     fault.subcode,
-                    "A rehearsed fault",
+                    "Injected fault",
                     fault.event_index,
                     "" if fault.event_index is None else f"$['data'][{fault.event_index}]",
                 )
                 return _error(refusal, random=self._random, is_transient=fault.is_transient, headers=fault.headers)
 
-    async def _side_door(self, request: web.BaseRequest, door: str) -> web.Response:
-        match door, request.method:
+    async def _handle_control(self, request: web.BaseRequest, route: str) -> web.Response:
+        """A request to `/_sandbox/`."""
+        match route, request.method:
             case "events", "GET":
                 wanted = request.query.get("event_set")
-                limit = request.query.get("limit", "100")
-                most = int(limit) if limit.isdecimal() else 100
-                found = [kept for event_set, kept in self._kept if wanted in {None, event_set}]
-                newest = found[-most:] if most else []
-                return _json({"events": [one["event"] for one in newest], "calls": [one["call"] for one in newest]})
+                limit_text = request.query.get("limit", "100")
+                limit = int(limit_text) if limit_text.isdecimal() else 100
+                matching = [kept for event_set, kept in self._kept if wanted in {None, event_set}]
+                newest = matching[-limit:] if limit else []
+                return _json({"events": [kept["event"] for kept in newest], "calls": [kept["call"] for kept in newest]})
             case "stats", "GET":
                 return _json(self._stats())
             case "faults", "GET":
@@ -244,16 +252,16 @@ class Sandbox:
                 self.faults.clear()
                 return _json({"faults": []})
             case _:
-                return _json({"code": "unknown_route", "message": "There are events, stats and faults."}, 404)
+                return _json({"code": "unknown_route", "message": "Use events, stats or faults."}, 404)
 
     def _stats(self) -> JsonObject:
         stats = self.stats
-        taken = sum(stats.sizes.values())
+        accepted_calls = sum(stats.sizes.values())
         return {
             "calls": stats.calls,
-            "calls_taken": taken,
+            "calls_taken": accepted_calls,
             "events": stats.events,
-            "events_per_call": round(stats.events / taken, 1) if taken else 0.0,
+            "events_per_call": round(stats.events / accepted_calls, 1) if accepted_calls else 0.0,
             "largest_call": max(stats.sizes, default=0),
             "refused": dict(stats.refused),
             "faults": stats.faults,
@@ -263,13 +271,13 @@ class Sandbox:
 
 
 def run(options: SandboxOptions) -> None:
-    """Serve until a signal comes. Raises `GatewayError` when the address cannot be had."""
+    """Serve until SIGTERM or SIGINT. Raises `GatewayError` when the address cannot be bound."""
     import uvloop  # noqa: PLC0415 (only for serving)
 
-    uvloop.run(_until_signalled(options))
+    uvloop.run(_serve_until_stopped(options))
 
 
-async def _until_signalled(options: SandboxOptions) -> None:
+async def _serve_until_stopped(options: SandboxOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -281,27 +289,27 @@ async def _until_signalled(options: SandboxOptions) -> None:
         if path := os.environ.get("GATEWAY_ADDRESS_FILE"):
             Path(path).write_bytes(orjson.dumps({"event": "listening", "server": url}) + b"\n")
         else:
-            print(f"A stand-in for the Graph API listens on {url}; what arrived: {url}/_sandbox/stats")  # noqa: T201
+            print(f"sandbox listening on {url}; counts of received calls and events: {url}/_sandbox/stats")  # noqa: T201
         await stop.wait()
     finally:
         await sandbox.stop()
 
 
-def _request(*arguments: Any) -> web.BaseRequest:
-    make: Callable[..., web.BaseRequest] = web.BaseRequest
-    return make(*arguments, asyncio.get_running_loop(), client_max_size=LARGEST_CALL)
+def _make_request(*arguments: Any) -> web.BaseRequest:
+    """A request whose body may be as large as a call; aiohttp's default limit is 1 MiB."""
+    request_type: Callable[..., web.BaseRequest] = web.BaseRequest
+    return request_type(*arguments, asyncio.get_running_loop(), client_max_size=MAX_CALL_BYTES)
 
 
-def _decoded(request: web.BaseRequest, body: bytes) -> JsonObject | None:
-    """A JSON document, or a form whose `data` is JSON."""
+def _decode_call(request: web.BaseRequest, body: bytes) -> JsonObject | None:
+    """Decode a JSON object, or a form whose `data` is JSON; None when it is neither."""
     try:
         if request.content_type == "application/x-www-form-urlencoded":
             form = {key: values[-1] for key, values in parse_qs(body.decode()).items()}
-            found: JsonObject = {**form, "data": orjson.loads(form.get("data", "null"))}
-            data = found["data"]
+            data = orjson.loads(form.get("data", "null"))
             if isinstance(data, list):
-                found["data"] = [orjson.loads(one) if isinstance(one, str) else one for one in data]
-            return found
+                data = [orjson.loads(event) if isinstance(event, str) else event for event in data]
+            return {**form, "data": data}
         call = orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeDecodeError):
         return None
@@ -316,8 +324,8 @@ def _token(request: web.BaseRequest, call: JsonObject) -> str:
     return token if isinstance(token, str) else ""
 
 
-def _cut(request: web.BaseRequest) -> web.Response:
-    """End the connection; what is returned never arrives."""
+def _drop_connection(request: web.BaseRequest) -> web.Response:
+    """Close the connection without a response; the returned one is not sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
@@ -335,7 +343,7 @@ def _error(
     is_transient: bool = False,
     headers: dict[str, str] | None = None,
 ) -> web.Response:
-    """An error as the Graph API words it."""
+    """An error in the format of the Graph API."""
     error: JsonObject = {
         "message": refusal.message,
         "type": "OAuthException",

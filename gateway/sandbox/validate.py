@@ -1,7 +1,7 @@
-"""What Meta refuses, as far as it is known: pure functions from a decoded call to the refusal of the whole of it.
+"""Validates a decoded call as Meta does, as far as Meta's rules are known. Pure functions.
 
-Strict on purpose: what passes here has a good chance with Meta, what fails here would cost a batch there. Sources are
-Meta's parameter pages and error threads; where Meta is silent the stricter reading is taken.
+Meta refuses a whole call for one invalid event, so the validation is strict: where Meta's documentation is unclear, the
+stricter reading is used. Sources are Meta's parameter pages and published error reports.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 from gateway.model import Dialect, JsonObject
 
 DAY = 86400
-MOST = {Dialect.CONVERSIONS: 1000, Dialect.OFFLINE: 2000}
-OLDEST = 62 * DAY
-OLDEST_ELSEWHERE = 7 * DAY
-AHEAD = 60
-"""Seconds that an event may lie in the future: Meta does not say, its uploader tolerates none."""
+MAX_EVENTS = {Dialect.CONVERSIONS: 1000, Dialect.OFFLINE: 2000}
+MAX_AGE = 62 * DAY
+"""Seconds; of store events, and of all events in the legacy format."""
+MAX_AGE_ELSEWHERE = 7 * DAY
+MAX_AHEAD = 60
+"""Seconds that an event may be in the future. Meta documents no tolerance, and its own uploader has none."""
 
-TOP = frozenset(
+CALL_KEYS = frozenset(
     {
         "access_token",
         "appsecret_proof",
@@ -39,7 +40,7 @@ TOP = frozenset(
         "upload_tag",
     }
 )
-EVENT = {
+EVENT_KEYS = {
     Dialect.CONVERSIONS: frozenset(
         {
             "action_source",
@@ -84,7 +85,7 @@ EVENT = {
         }
     ),
 }
-HASHED = {
+HASHED_KEYS = {
     Dialect.CONVERSIONS: frozenset(
         {
             *("em", "ph", "ge", "db", "fn", "ln", "ct", "st", "zp", "country"),
@@ -98,7 +99,7 @@ HASHED = {
         }
     ),
 }
-PLAIN = {
+PLAIN_KEYS = {
     Dialect.CONVERSIONS: frozenset(
         {
             *("external_id", "madid", "lead_id", "client_user_agent", "fbc", "fbp", "client_ip_address"),
@@ -108,19 +109,19 @@ PLAIN = {
     ),
     Dialect.OFFLINE: frozenset({"extern_id", "lead_id", "appuid", "pageuid", "client_user_agent", "fbc", "fbp"}),
 }
-CONTENTS = {
+CONTENTS_KEYS = {
     Dialect.CONVERSIONS: frozenset(
         {"id", "quantity", "item_price", "title", "description", "brand", "category", "delivery_category"}
     ),
     Dialect.OFFLINE: frozenset({"id", "quantity", "price", "brand", "category", "title", "description"}),
 }
-SOURCES = frozenset(
+ACTION_SOURCES = frozenset(
     {
         *("email", "website", "app", "phone_call", "chat", "physical_store", "system_generated"),
         *("business_messaging", "other"),
     }
 )
-OFFLINE_NAMES = frozenset(
+OFFLINE_EVENT_NAMES = frozenset(
     {
         *("AddPaymentInfo", "AddToCart", "AddToWishlist", "CompleteRegistration", "Contact", "CustomizeProduct"),
         *("Donate", "FindLocation", "InitiateCheckout", "Lead", "Other", "Purchase", "Schedule", "Search"),
@@ -136,6 +137,7 @@ _TOO_BROAD = (
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
 _MADID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII).fullmatch
 
+# Meta's error subcodes.
 GENERAL = 2804019
 TOO_OLD = 2804003
 NO_VALUE = 2804009
@@ -157,8 +159,8 @@ NOT_NORMALISED: Mapping[str, frozenset[str]] = {
     "ct": frozenset(map(_sha, ("Paris", "London", "Berlin", "New York", "new york", "New Orleans", "new orleans"))),
     "db": frozenset({_sha("[object Undefined]"), _sha("undefined"), _sha("null")}),
 }
-"""Hashes of values that were hashed as they were typed, where that can be told; "" holds for every key."""
-_ALIKE = {"gen": "ge", "doby": "db", "dobm": "db", "dobd": "db", "zip": "zp"}
+"""Hashes of frequent values that were not normalised before hashing, by key; "" applies to every key."""
+_SAME_RULES_AS = {"gen": "ge", "doby": "db", "dobm": "db", "dobd": "db", "zip": "zp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +172,20 @@ class Refusal:
     subcode: int | None
     message: str
     index: int | None = None
-    """Of the event at fault."""
+    """Of the invalid event."""
     path: str = ""
-    """JSON path of the fault."""
+    """JSON path of the invalid value."""
 
 
 @cache
 def currencies() -> frozenset[str]:
-    """ISO 4217, in upper case."""
+    """The ISO 4217 codes, in upper case."""
     import pycountry  # noqa: PLC0415 (45 ms)
 
-    return frozenset(one.alpha_3 for one in pycountry.currencies)
+    return frozenset(currency.alpha_3 for currency in pycountry.currencies)
 
 
-class _Fault(Exception):
+class _InvalidEvent(Exception):
     def __init__(self, subcode: int, message: str, path: str) -> None:
         super().__init__(message)
         self.subcode = subcode
@@ -191,49 +193,48 @@ class _Fault(Exception):
 
 
 def dialect_of(data: list[Any]) -> Dialect:
-    """Told by the first event's identity."""
+    """The format of a call's events: `offline` if the first has `match_keys`."""
     first = data[0] if data else None
     return Dialect.OFFLINE if isinstance(first, dict) and "match_keys" in first else Dialect.CONVERSIONS
 
 
 def check_call(call: JsonObject, now: float, indices: Iterable[int] | None = None) -> Refusal | None:
-    """The refusal of a call; None: it is good. `indices`: the events to look at, all of them when None."""
-    unknown = next((key for key in call if key not in TOP), None)
+    """Validate a call; None: it is valid. `indices`: the events to validate, None for all."""
+    unknown = next((key for key in call if key not in CALL_KEYS), None)
     if unknown is not None:
         return Refusal(400, 100, GENERAL, f'Unexpected key "{unknown}" on param "$"', path="$")
     data = call.get("data")
     if not isinstance(data, list) or not data:
         return Refusal(400, 100, GENERAL, "Param data must be a non-empty array", path="$['data']")
     dialect = dialect_of(data)
-    if len(data) > MOST[dialect]:
-        return Refusal(
-            400, 100, GENERAL, f"Param data has {len(data)} events, at most {MOST[dialect]}", path="$['data']"
-        )
+    limit = MAX_EVENTS[dialect]
+    if len(data) > limit:
+        return Refusal(400, 100, GENERAL, f"Param data has {len(data)} events, at most {limit}", path="$['data']")
     for index in range(len(data)) if indices is None else indices:
         try:
             _check_event(data[index], dialect, now, f"$['data'][{index}]")
-        except _Fault as fault:
-            return Refusal(400, 100, fault.subcode, str(fault), index, fault.path)
+        except _InvalidEvent as error:
+            return Refusal(400, 100, error.subcode, str(error), index, error.path)
     return None
 
 
 def _check_event(event: Any, dialect: Dialect, now: float, path: str) -> None:
     if not isinstance(event, dict):
-        raise _Fault(GENERAL, "Event must be an object", path)
-    _known(event, EVENT[dialect], path)
+        raise _InvalidEvent(GENERAL, "Event must be an object", path)
+    _check_keys(event, EVENT_KEYS[dialect], path)
     name = event.get("event_name")
     if not isinstance(name, str) or not name:
-        raise _Fault(GENERAL, "event_name is missing", path)
-    if dialect is Dialect.OFFLINE and name not in OFFLINE_NAMES:
-        raise _Fault(GENERAL, "event_name is no standard event", f"{path}['event_name']")
+        raise _InvalidEvent(GENERAL, "event_name is missing", path)
+    if dialect is Dialect.OFFLINE and name not in OFFLINE_EVENT_NAMES:
+        raise _InvalidEvent(GENERAL, "event_name is no standard event", f"{path}['event_name']")
     source = event.get("action_source")
-    if (dialect is Dialect.CONVERSIONS or source is not None) and source not in SOURCES:
-        raise _Fault(GENERAL, "action_source is missing or unknown", path)
+    if (dialect is Dialect.CONVERSIONS or source is not None) and source not in ACTION_SOURCES:
+        raise _InvalidEvent(GENERAL, "action_source is missing or unknown", path)
     _check_time(event, dialect, now, path)
     _check_identity(event, dialect, path)
     custom = event.get("custom_data")
     if custom is not None and not isinstance(custom, dict):
-        raise _Fault(GENERAL, "custom_data must be an object", f"{path}['custom_data']")
+        raise _InvalidEvent(GENERAL, "custom_data must be an object", f"{path}['custom_data']")
     holder: JsonObject = (custom or {}) if dialect is Dialect.CONVERSIONS else event
     _check_money(name, holder, path)
     contents = holder.get("contents")
@@ -242,21 +243,21 @@ def _check_event(event: Any, dialect: Dialect, now: float, path: str) -> None:
     _check_options(event, path)
 
 
-def _known(holder: JsonObject, keys: frozenset[str], path: str) -> None:
+def _check_keys(holder: JsonObject, keys: frozenset[str], path: str) -> None:
     for key in holder:
         if key not in keys:
-            raise _Fault(GENERAL, f'Unexpected key "{key[:100]}" on param "{path}"', path)
+            raise _InvalidEvent(GENERAL, f'Unexpected key "{key[:100]}" on param "{path}"', path)
 
 
 def _check_time(event: JsonObject, dialect: Dialect, now: float, path: str) -> None:
     at = event.get("event_time")
     if not isinstance(at, int) or isinstance(at, bool):
-        raise _Fault(GENERAL, "event_time must be unix seconds", f"{path}['event_time']")
-    if at > now + AHEAD:
-        raise _Fault(GENERAL, "event_time is in the future, or not in seconds", f"{path}['event_time']")
-    anywhere = dialect is Dialect.OFFLINE or event.get("action_source") == "physical_store"
-    if now - at > (OLDEST if anywhere else OLDEST_ELSEWHERE):
-        raise _Fault(TOO_OLD, "event_time is too old", f"{path}['event_time']")
+        raise _InvalidEvent(GENERAL, "event_time must be unix seconds", f"{path}['event_time']")
+    if at > now + MAX_AHEAD:
+        raise _InvalidEvent(GENERAL, "event_time is in the future, or not in seconds", f"{path}['event_time']")
+    is_store = dialect is Dialect.OFFLINE or event.get("action_source") == "physical_store"
+    if now - at > (MAX_AGE if is_store else MAX_AGE_ELSEWHERE):
+        raise _InvalidEvent(TOO_OLD, "event_time is too old", f"{path}['event_time']")
 
 
 def _check_identity(event: JsonObject, dialect: Dialect, path: str) -> None:
@@ -264,61 +265,63 @@ def _check_identity(event: JsonObject, dialect: Dialect, path: str) -> None:
     identity = event.get(key)
     path = f"{path}['{key}']"
     if not isinstance(identity, dict) or not identity:
-        raise _Fault(NO_CUSTOMER, "Customer information is missing", path)
-    hashed = HASHED[dialect]
-    plain = PLAIN[dialect]
+        raise _InvalidEvent(NO_CUSTOMER, "Customer information is missing", path)
+    hashed = HASHED_KEYS[dialect]
+    plain = PLAIN_KEYS[dialect]
     for name, value in identity.items():
         if name in hashed:
-            for one in value if isinstance(value, list) and value else (value,):
-                if not isinstance(one, str) or not _SHA256(one):
-                    raise _Fault(GENERAL, f"{name} is not a SHA-256 in lower-case hexadecimal", f"{path}['{name}']")
-                group = _ALIKE.get(str(name), str(name))
-                if one in NOT_NORMALISED[""] or one in NOT_NORMALISED.get(group, ()):
-                    raise _Fault(GENERAL, f"{name} was hashed without being normalised", f"{path}['{name}']")
+            for digest in value if isinstance(value, list) and value else (value,):
+                if not isinstance(digest, str) or not _SHA256(digest):
+                    raise _InvalidEvent(
+                        GENERAL, f"{name} is not a SHA-256 in lower-case hexadecimal", f"{path}['{name}']"
+                    )
+                group = _SAME_RULES_AS.get(str(name), str(name))
+                if digest in NOT_NORMALISED[""] or digest in NOT_NORMALISED.get(group, ()):
+                    raise _InvalidEvent(GENERAL, f"{name} was hashed without being normalised", f"{path}['{name}']")
         elif name not in plain:
-            raise _Fault(GENERAL, f'Unexpected key "{name[:100]}" on param "{path}"', path)
+            raise _InvalidEvent(GENERAL, f'Unexpected key "{name[:100]}" on param "{path}"', path)
         elif name == "lead_id" and dialect is Dialect.CONVERSIONS:
             if not isinstance(value, int):
-                raise _Fault(GENERAL, "lead_id must be an integer", f"{path}['lead_id']")
+                raise _InvalidEvent(GENERAL, "lead_id must be an integer", f"{path}['lead_id']")
         elif name == "madid" and (not isinstance(value, str) or not _MADID(value)):
-            raise _Fault(GENERAL, "madid must be lower case with hyphens, unhashed", f"{path}['madid']")
-        elif not all(isinstance(one, str) and one for one in (value if isinstance(value, list) else (value,))):
-            raise _Fault(GENERAL, f"{name} must be text", f"{path}['{name}']")
+            raise _InvalidEvent(GENERAL, "madid must be lower case with hyphens, unhashed", f"{path}['madid']")
+        elif not all(isinstance(text, str) and text for text in (value if isinstance(value, list) else (value,))):
+            raise _InvalidEvent(GENERAL, f"{name} must be text", f"{path}['{name}']")
     if dialect is Dialect.CONVERSIONS and any(identity.keys() <= broad for broad in _TOO_BROAD):
-        raise _Fault(NO_CUSTOMER, "Customer information is too broad", path)
+        raise _InvalidEvent(NO_CUSTOMER, "Customer information is too broad", path)
 
 
 def _check_money(name: str, holder: JsonObject, path: str) -> None:
     value, currency = holder.get("value"), holder.get("currency")
     if name == "Purchase":
         if value is None:
-            raise _Fault(NO_VALUE, "value is missing for Purchase", path)
+            raise _InvalidEvent(NO_VALUE, "value is missing for Purchase", path)
         if currency is None:
-            raise _Fault(NO_CURRENCY, "currency is missing for Purchase", path)
+            raise _InvalidEvent(NO_CURRENCY, "currency is missing for Purchase", path)
     if value is not None and (
         not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value)
     ):
-        raise _Fault(GENERAL, "value must be a number", path)
+        raise _InvalidEvent(GENERAL, "value must be a number", path)
     if currency is not None and (not isinstance(currency, str) or currency.upper() not in currencies()):
-        raise _Fault(GENERAL, "currency must be an ISO 4217 code", path)
+        raise _InvalidEvent(GENERAL, "currency must be an ISO 4217 code", path)
     for key in ("order_id", "item_number", "content_name", "content_category"):
         if key in holder and not isinstance(holder[key], str):
-            raise _Fault(GENERAL, f"{key} must be text", path)
+            raise _InvalidEvent(GENERAL, f"{key} must be text", path)
 
 
 def _check_contents(contents: Any, dialect: Dialect, path: str) -> None:
     if not isinstance(contents, list):
-        raise _Fault(GENERAL, "contents must be an array", f"{path}['contents']")
+        raise _InvalidEvent(GENERAL, "contents must be an array", f"{path}['contents']")
     for position, entry in enumerate(contents):
         place = f"{path}['contents'][{position}]"
         if not isinstance(entry, dict):
-            raise _Fault(GENERAL, "contents must hold objects", place)
-        _known(entry, CONTENTS[dialect], place)
+            raise _InvalidEvent(GENERAL, "contents must hold objects", place)
+        _check_keys(entry, CONTENTS_KEYS[dialect], place)
         if not isinstance(entry.get("id"), str) or not entry["id"]:
-            raise _Fault(GENERAL, "id is missing", place)
+            raise _InvalidEvent(GENERAL, "id is missing", place)
         quantity = entry.get("quantity")
         if not isinstance(quantity, int | float) or isinstance(quantity, bool) or quantity <= 0:
-            raise _Fault(GENERAL, "quantity must be above 0", place)
+            raise _InvalidEvent(GENERAL, "quantity must be above 0", place)
 
 
 def _check_options(event: JsonObject, path: str) -> None:
@@ -326,6 +329,6 @@ def _check_options(event: JsonObject, path: str) -> None:
     if options is None:
         return
     if options not in ([], ["LDU"]):
-        raise _Fault(GENERAL, 'data_processing_options may be [] or ["LDU"]', path)
+        raise _InvalidEvent(GENERAL, 'data_processing_options may be [] or ["LDU"]', path)
     if options and event.get("data_processing_options_country") not in {0, 1}:
-        raise _Fault(2804030, "data_processing_options_country is missing or unknown", path)
+        raise _InvalidEvent(2804030, "data_processing_options_country is missing or unknown", path)

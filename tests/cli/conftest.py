@@ -1,4 +1,4 @@
-"""A gateway's settings in a folder, and the command line run in this process."""
+"""Fixtures: a settings file in a temporary folder, and a function that runs a command in this process with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(config: Path) -> Run:
-    """Run a command with the settings."""
+    """Run a command with `--config` set to the settings file."""
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(app, [*arguments, "--config", str(config)], input=stdin)

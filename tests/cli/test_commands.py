@@ -1,4 +1,4 @@
-"""The commands as their users type them: what they print, where, and with which exit status."""
+"""Output and exit status of the commands."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ EVENT = {
 }
 
 
-def add(config: Path, old: str, new: str) -> None:
+def replace_in(config: Path, old: str, new: str) -> None:
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
 
 
-def test_check_shows_where_every_event_goes_and_no_secret(run: Run) -> None:
+def test_check_prints_the_event_sets_of_each_event_and_no_secret(run: Run) -> None:
     done = run("check")
     assert done.exit_code == 0
     assert "Order Completed -> Purchase -> 1148872185708962" in done.output
@@ -45,14 +45,14 @@ def test_check_shows_where_every_event_goes_and_no_secret(run: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "warning"),
     [
-        ('["1148872185708962"] }', '["my-pixel"] }', "is no event set ID: those are digits"),
-        ('api = "conversions"', 'api = "offline"', "which Meta ended in May 2025"),
-        ("[spool]", '[spool]\nengine = "memory"', "what waits is lost when the process ends"),
-        ('api = "conversions"', 'api = "conversions"\ntest_event_code = "T1"', "test_event_code is on"),
+        ('["1148872185708962"] }', '["my-pixel"] }', "has the invalid event set ID 'my-pixel'; expected digits"),
+        ('api = "conversions"', 'api = "offline"', "which Meta shut down in May 2025"),
+        ("[spool]", '[spool]\nengine = "memory"', "waiting events are lost when the process ends"),
+        ('api = "conversions"', 'api = "conversions"\ntest_event_code = "T1"', "test_event_code is set"),
         (
             'api = "conversions"',
             'api = "conversions"\nevents_to_standard = { Signup = ["Lead"] }',
-            "Signup becomes Lead, which has no event set",
+            "'Signup' is mapped to Lead, but standard_to_event_sets lists no event set for Lead",
         ),
         (
             'api = "conversions"',
@@ -66,8 +66,10 @@ def test_check_shows_where_every_event_goes_and_no_secret(run: Run) -> None:
         ),
     ],
 )
-def test_check_warns_of_what_would_never_arrive(run: Run, config: Path, old: str, new: str, warning: str) -> None:
-    add(config, old, new)
+def test_check_warns_about_settings_that_are_probably_mistakes(
+    run: Run, config: Path, old: str, new: str, warning: str
+) -> None:
+    replace_in(config, old, new)
     done = run("check")
     assert done.exit_code == 0
     assert warning in done.stderr
@@ -75,27 +77,27 @@ def test_check_warns_of_what_would_never_arrive(run: Run, config: Path, old: str
     assert warning in str(json.loads(run("check", "--json").stdout)["warnings"])
 
 
-def test_bad_settings_end_with_78_and_a_line_for_each_fault(run: Run, config: Path) -> None:
-    add(config, "[spool]", "[server]\nprot = 1\nport = 99999\n[spool]")
+def test_invalid_settings_give_status_78_and_one_line_per_error(run: Run, config: Path) -> None:
+    replace_in(config, "[spool]", "[server]\nprot = 1\nport = 99999\n[spool]")
     done = run("check")
     assert done.exit_code == 78
     assert sorted(line.partition(": ")[2] for line in done.stderr.splitlines()) == [
-        "server.port: has 99999; it should be less than or equal to 65535",
-        "server.prot: is not a setting; was port meant?",
+        "server.port: invalid value 99999; expected an integer from 0 to 65535",
+        "server.prot: unknown setting; did you mean 'port'?",
     ]
 
 
-def test_explain_shows_for_each_field_the_path_that_won_and_masks_values(run: Run) -> None:
+def test_explain_shows_the_path_of_each_value_and_masks_personal_values(run: Run) -> None:
     done = run("explain", "-", "--json", stdin=json.dumps(EVENT))
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    fields = {field["field"]: field for field in told["fields"]}
+    explanation = json.loads(done.stdout)
+    fields = {field["field"]: field for field in explanation["fields"]}
     assert fields["email"]["path"] == "traits.email"
     assert fields["email"]["tried"] == ["traits.email"]
     assert "lex@" not in done.stdout
     assert fields["gender"]["dropped"]
     assert fields["phone"]["dropped"]
-    assert told["uploads"][0]["event_set"] == "1148872185708962"
+    assert explanation["uploads"][0]["event_set"] == "1148872185708962"
     shown = run("explain", "-", "--json", "--show-values", stdin=json.dumps(EVENT))
     assert "alex@example.com" in shown.stdout
     table = run("explain", "-", stdin=json.dumps(EVENT)).stdout
@@ -103,27 +105,27 @@ def test_explain_shows_for_each_field_the_path_that_won_and_masks_values(run: Ru
     assert "lex@" not in table
 
 
-def test_explain_says_how_to_mend_a_rejection(run: Run) -> None:
+def test_explain_says_how_to_fix_a_rejected_event(run: Run) -> None:
     done = run("explain", "-", "--json", stdin=json.dumps({**EVENT, "event": "Order completed"}))
     assert done.exit_code == 1
     rejection = json.loads(done.stdout)["rejection"]
     assert rejection["code"] == "unmapped_event"
     assert "did you mean 'Order Completed'?" in rejection["message"]
-    assert "events_to_standard" in rejection["mend"]
+    assert "events_to_standard" in rejection["remedy"]
 
 
 def test_explain_prints_the_compiled_mapper(run: Run) -> None:
     assert "def fast_path(event, now):" in run("explain", "--source").stdout
 
 
-def test_map_gives_uploads_for_lines_and_rejections_apart(run: Run) -> None:
-    lines = [json.dumps(EVENT), "", "{", "[]", json.dumps({**EVENT, "event": "Nobody Mapped This"}), json.dumps(EVENT)]
+def test_map_prints_mapped_events_on_stdout_and_rejections_on_stderr(run: Run) -> None:
+    lines = [json.dumps(EVENT), "", "{", "[]", json.dumps({**EVENT, "event": "Unmapped Event"}), json.dumps(EVENT)]
     done = run("map", "-", stdin="\n".join(lines))
     assert done.exit_code == 1
     uploads = [json.loads(line) for line in done.stdout.splitlines()]
     assert [upload["event"]["event_name"] for upload in uploads] == ["Purchase", "Purchase"]
-    refused = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [(one["line"], one["code"]) for one in refused] == [
+    rejections = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(rejection["line"], rejection["code"]) for rejection in rejections] == [
         (3, "invalid_json"),
         (4, "not_an_object"),
         (5, "unmapped_event"),
@@ -144,7 +146,7 @@ RUDDERSTACK = {
 }
 
 
-def test_a_rudderstack_destination_becomes_settings_that_can_be_used(
+def test_a_rudderstack_destination_is_converted_to_valid_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = tmp_path / "export.json"
@@ -153,18 +155,18 @@ def test_a_rudderstack_destination_becomes_settings_that_can_be_used(
     assert done.exit_code == 0
     assert SECRET not in done.output
     assert "blacklistedEvents has no counterpart" in done.output
-    made = tmp_path / "gateway.toml"
-    made.write_text(done.output)
+    converted = tmp_path / "gateway.toml"
+    converted.write_text(done.output)
     monkeypatch.setenv("META_TOKEN", "token")
     monkeypatch.setenv("GATEWAY_WRITE_KEY", "key")
-    destination = load(made, {}).destinations["facebook"]
+    destination = load(converted, {}).destinations["facebook"]
     assert destination.events_to_standard == {"Signup": ("Lead", "CompleteRegistration")}
     assert destination.standard_to_event_sets == {"Lead": ("102",), "Purchase": ("114",)}
     assert destination.category_to_content_type == {'toys "x"': "product"}
     assert (destination.value_field, destination.limited_data_usage) == ("properties.price", True)
 
 
-def test_what_is_no_rudderstack_export_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_rudderstack_export_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     for text in ("{", "{}", "[1]"):
         export = tmp_path / "export.json"
         export.write_text(text)
@@ -173,69 +175,76 @@ def test_what_is_no_rudderstack_export_is_said(tmp_path: Path) -> None:
         assert str(export) in done.stderr
 
 
-def fill(config: Path, *lanes: Lane) -> None:
+def fill_spool(config: Path, *lanes: Lane) -> None:
+    """Store one chunk of two events for each lane."""
     settings = load(config, {})
 
-    async def work() -> None:
+    async def append() -> None:
         spool = create_spool(settings.spool, time.time)
         await spool.open()
         await spool.append([Chunk(lane, 2, 2_000_000_000, b'{"n":1},\n{"n":2}') for lane in lanes], [])
         await spool.close()
 
-    asyncio.run(work())
+    asyncio.run(append())
 
 
-def test_a_stopped_spool_is_verified_listed_exported_and_emptied(run: Run, config: Path) -> None:
+def test_the_spool_of_a_stopped_gateway_is_verified_listed_exported_and_discarded(run: Run, config: Path) -> None:
     kept, orphan = Lane("store", "1148872185708962", "t"), Lane("gone", "7", "t")
-    fill(config, kept, orphan, orphan)
-    assert run("spool", "verify").output == "spool.sqlite: 6 events wait, 0 dead letters are kept, intact\n"
+    fill_spool(config, kept, orphan, orphan)
+    assert run("spool", "verify").output == "spool.sqlite: 6 waiting events and 0 dead letters are intact\n"
     listed = run("spool", "lanes").output.splitlines()
     assert any("4 events" in line and "gone/7/t  (not in the settings)" in line for line in listed)
     exported = [json.loads(line) for line in run("spool", "export", "--destination", "gone").stdout.splitlines()]
-    assert [one["event"]["n"] for one in exported] == [1, 2, 1, 2]
-    assert {one["event_set"] for one in exported} == {"7"}
+    assert [row["event"]["n"] for row in exported] == [1, 2, 1, 2]
+    assert {row["event_set"] for row in exported} == {"7"}
     assert run("spool", "discard", "--destination", "gone", "--yes").output == "discarded 4 events\n"
-    assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"
+    assert run("spool", "verify").output == "spool.sqlite: 2 waiting events and 0 dead letters are intact\n"
 
 
-def test_recover_sets_the_file_aside_and_keeps_what_is_readable(run: Run, config: Path) -> None:
-    fill(config, Lane("store", "1", "t"))
+def test_recover_keeps_the_original_file_and_the_readable_events(run: Run, config: Path) -> None:
+    fill_spool(config, Lane("store", "1", "t"))
     done = run("spool", "recover")
     assert done.exit_code == 0, done.output
-    assert "rescued 2 events and 0 dead letters" in done.output
-    assert run("spool", "verify").output == "spool.sqlite: 2 events wait, 0 dead letters are kept, intact\n"
+    assert "recovered 2 events and 0 dead letters" in done.output
+    assert run("spool", "verify").output == "spool.sqlite: 2 waiting events and 0 dead letters are intact\n"
 
 
-def test_a_spool_that_is_not_there_is_said(run: Run) -> None:
+def test_a_missing_spool_is_an_error_that_names_the_setting(run: Run) -> None:
     done = run("spool", "verify")
     assert done.exit_code == 1
     assert "spool.path" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["replay", "discard"])
-def test_dead_letters_are_not_touched_without_saying_which(run: Run, command: str) -> None:
+def test_dead_letters_are_replayed_and_discarded_only_with_a_filter_or_all(run: Run, command: str) -> None:
     done = run("dead-letters", command)
     assert done.exit_code == 2
     assert "--all" in done.stderr
 
 
-def test_a_time_that_is_none_is_said(run: Run) -> None:
+def test_an_invalid_time_is_an_error_that_shows_a_valid_one(run: Run) -> None:
     done = run("dead-letters", "list", "--since", "yesterday")
     assert done.exit_code == 2
-    assert "--since has 'yesterday'" in done.stderr
+    assert "--since: invalid value 'yesterday'; expected a time such as" in done.stderr
 
 
-def test_send_tells_what_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.send.TRIES", 1)
+def test_send_reports_a_gateway_that_it_cannot_connect_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.cli.send.MAX_ATTEMPTS", 1)
     events = tmp_path / "events.jsonl"
     events.write_text(json.dumps(EVENT) + "\n")
     done = CliRunner().invoke(app, ["send", str(events), "--write-key", "k", "--url", "http://127.0.0.1:9"])
     assert done.exit_code == 1
-    assert "does not answer" in done.stderr
+    assert "cannot connect to http://127.0.0.1:9" in done.stderr
 
 
-def test_help_loads_no_room() -> None:
-    """Start-up counts: a command imports what it needs when it runs."""
+def test_an_invalid_duration_is_an_error_that_shows_a_valid_one() -> None:
+    done = CliRunner().invoke(app, ["demo", "--for", "abc"])
+    assert done.exit_code == 2
+    assert done.stderr == "--for: invalid value 'abc'; expected a duration such as 10s or 5m\n"
+
+
+def test_the_help_imports_no_large_dependency() -> None:
+    """A command imports its packages when it runs, so that `gateway --help` starts fast."""
     script = (
         "import sys; from gateway.cli import app\n"
         "heavy = ['aiohttp', 'orjson', 'pydantic', 'apsw', 'phonenumbers', 'pycountry', 'uvloop', 'rich.table']\n"
@@ -247,9 +256,12 @@ def test_help_loads_no_room() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "check", "explain", "map", "send", "import-rudderstack", "sandbox", "demo", "dead-letters", "spool"],
+    [
+        *("serve", "check", "explain", "map", "resume", "send", "import-rudderstack", "sandbox", "demo"),
+        *("dead-letters", "spool"),
+    ],
 )
-def test_every_command_explains_itself(command: str) -> None:
+def test_every_command_has_a_help_text(command: str) -> None:
     done = CliRunner().invoke(app, [command, "--help"])
     assert done.exit_code == 0
     assert len(done.output.splitlines()) > 5

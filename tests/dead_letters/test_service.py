@@ -1,4 +1,4 @@
-"""Dead letters go out once more or for good, on both engines: none is lost, none is doubled."""
+"""Replaying and discarding dead letters, with both spool engines: no event is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LANE = Lane("store", "1", "rudderstack")
 NOW = float(int(time.time()))
 
 
-class Bench:
-    """A spool, a desk on it, and what waits anew."""
+class Fixture:
+    """An open spool, a `DeadLetterService` on it, and the chunks that it stored."""
 
     def __init__(self, engine: str, folder: Path, sets: JsonObject | None = None) -> None:
         self.settings = parse(
@@ -39,22 +39,23 @@ class Bench:
         destinations = self.settings.destinations
         self.mapper = compile_mapper("store", destinations["store"])
         self.spool: StorageEngine = create_spool(self.settings.spool, lambda: NOW)
-        self.waiting: list[StoredChunk] = []
+        self.stored: list[StoredChunk] = []
         self.dead_letters = DeadLetterService(
-            self.spool, destinations, {"store": self.mapper}, stored=self.waiting.extend, clock=lambda: NOW
+            self.spool, destinations, {"store": self.mapper}, stored=self.stored.extend, clock=lambda: NOW
         )
 
     @property
     def events(self) -> list[JsonObject]:
-        return [json.loads(line) for one in self.waiting for line in split_events(one.chunk.payload)]
+        """The events of the stored chunks."""
+        return [json.loads(event) for stored in self.stored for event in split_events(stored.chunk.payload)]
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(request.param, tmp_path)
-    await made.spool.open()
-    yield made
-    await made.spool.close()
+async def fixture(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Fixture]:
+    fixture = Fixture(request.param, tmp_path)
+    await fixture.spool.open()
+    yield fixture
+    await fixture.spool.close()
 
 
 def source_event(number: int) -> JsonObject:
@@ -68,7 +69,7 @@ def source_event(number: int) -> JsonObject:
 
 
 def refused(number: int, **changes: object) -> DeadLetter:
-    """What Meta refused."""
+    """The dead letter of an event that Meta refused."""
     body = {"event_name": "Purchase", "event_time": int(NOW) - 60, "action_source": "physical_store", "n": number}
     given: dict[str, object] = {
         "stage": Stage.UPLOAD,
@@ -86,43 +87,43 @@ def refused(number: int, **changes: object) -> DeadLetter:
     return DeadLetter(**given)  # type: ignore[arg-type]
 
 
-def unmapped(bench: Bench, number: int) -> DeadLetter:
-    """What the mapper refused, sealed."""
+def unmapped(fixture: Fixture, number: int) -> DeadLetter:
+    """The dead letter of an event that the mapper rejected, redacted."""
     return refused(
         number,
         stage=Stage.MAPPING,
         code="unmapped_event",
         source="shop",
         lane=None,
-        event=bench.mapper.redact(source_event(number)),
+        event=fixture.mapper.redact(source_event(number)),
     )
 
 
-async def letters(bench: Bench) -> list[DeadLetter]:
-    return [letter for _, letter in await bench.spool.dead_letters(limit=10**6)]
+async def letters(fixture: Fixture) -> list[DeadLetter]:
+    return [letter for _, letter in await fixture.spool.dead_letters(limit=10**6)]
 
 
-async def test_a_refused_event_goes_back_to_its_lane_as_it_was(bench: Bench) -> None:
-    await bench.spool.append([], [refused(1), refused(2)])
-    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
+async def test_a_refused_event_is_put_back_into_its_lane_unchanged(fixture: Fixture) -> None:
+    await fixture.spool.append([], [refused(1), refused(2)])
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events, dict(done.kept)) == (2, 2, {})
-    assert [event["n"] for event in bench.events] == [1, 2]
-    assert await letters(bench) == []
-    stored = await bench.spool.read(LANE, ChunkId(0), 1000, 10**6)
-    assert [one.chunk for one in stored] == [one.chunk for one in bench.waiting]
+    assert [event["n"] for event in fixture.events] == [1, 2]
+    assert await letters(fixture) == []
+    stored = await fixture.spool.read(LANE, ChunkId(0), 1000, 10**6)
+    assert [chunk.chunk for chunk in stored] == [chunk.chunk for chunk in fixture.stored]
 
 
-async def test_a_sealed_event_is_mapped_to_what_it_would_have_been(bench: Bench) -> None:
-    await bench.spool.append([], [unmapped(bench, 7)])
-    await bench.dead_letters.replay(ALL_DEAD_LETTERS)
-    original = bench.mapper.map(source_event(7), int(NOW))
+async def test_a_redacted_event_is_mapped_to_the_same_event_as_the_original(fixture: Fixture) -> None:
+    await fixture.spool.append([], [unmapped(fixture, 7)])
+    await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
+    original = fixture.mapper.map(source_event(7), int(NOW))
     assert isinstance(original, list)
-    assert bench.events == [json.loads(original[0].body)]
+    assert fixture.events == [json.loads(original[0].body)]
 
 
-async def test_what_still_cannot_go_stays_with_its_reason(bench: Bench) -> None:
-    redacted = json.loads(bench.mapper.redact({**source_event(1), "event": "Nobody Mapped This"}) or b"")
-    await bench.spool.append(
+async def test_events_that_still_cannot_be_replayed_are_kept_and_counted_by_reason(fixture: Fixture) -> None:
+    redacted = json.loads(fixture.mapper.redact({**source_event(1), "event": "Unmapped Event"}) or b"")
+    await fixture.spool.append(
         [],
         [
             refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(redacted).encode()),
@@ -133,61 +134,61 @@ async def test_what_still_cannot_go_stays_with_its_reason(bench: Bench) -> None:
             refused(6),
         ],
     )
-    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events) == (1, 1)
     assert dict(done.kept) == {"unmapped_event": 1, "no_event": 2, "no_destination": 1, "expired": 1}
-    assert len(await letters(bench)) == 5
+    assert len(await letters(fixture)) == 5
 
 
-async def test_only_those_that_are_meant_go(bench: Bench) -> None:
-    await bench.spool.append([], [refused(1), refused(2, code="other"), refused(3, at=NOW - 1000)])
-    assert (await bench.dead_letters.replay(DeadLetterFilter(code="other"))).letters == 1
-    assert (await bench.dead_letters.replay(DeadLetterFilter(until=NOW - 500))).letters == 1
-    assert await bench.dead_letters.discard(DeadLetterFilter(code="event_refused")) == 1
-    assert await letters(bench) == []
-    assert [event["n"] for event in bench.events] == [2, 3]
+async def test_only_dead_letters_that_match_the_filter_are_replayed_or_discarded(fixture: Fixture) -> None:
+    await fixture.spool.append([], [refused(1), refused(2, code="other"), refused(3, at=NOW - 1000)])
+    assert (await fixture.dead_letters.replay(DeadLetterFilter(code="other"))).letters == 1
+    assert (await fixture.dead_letters.replay(DeadLetterFilter(until=NOW - 500))).letters == 1
+    assert await fixture.dead_letters.discard(DeadLetterFilter(code="event_refused")) == 1
+    assert await letters(fixture) == []
+    assert [event["n"] for event in fixture.events] == [2, 3]
 
 
-async def test_many_go_in_pages_and_in_batches_within_the_limits(bench: Bench) -> None:
+async def test_many_dead_letters_are_replayed_in_order_and_in_chunks_within_the_limits(fixture: Fixture) -> None:
     count = 3 * PAGE_SIZE + 5
-    await bench.spool.append([], [refused(number) for number in range(count)])
-    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
+    await fixture.spool.append([], [refused(number) for number in range(count)])
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events) == (count, count)
-    assert [event["n"] for event in bench.events] == list(range(count))
-    assert max(one.chunk.count for one in bench.waiting) <= 1000
+    assert [event["n"] for event in fixture.events] == list(range(count))
+    assert max(stored.chunk.count for stored in fixture.stored) <= 1000
 
 
-async def test_a_letter_from_after_the_start_of_a_replay_is_left_alone(bench: Bench) -> None:
-    """Else a replay could run for ever against a Meta that refuses at once."""
-    await bench.spool.append([], [refused(1, at=NOW)])
-    assert (await bench.dead_letters.replay(ALL_DEAD_LETTERS)).letters == 0
-    assert len(await letters(bench)) == 1
+async def test_a_dead_letter_written_after_the_start_of_a_replay_is_not_replayed(fixture: Fixture) -> None:
+    """Otherwise a replay might never end while Meta refuses the events at once."""
+    await fixture.spool.append([], [refused(1, at=NOW)])
+    assert (await fixture.dead_letters.replay(ALL_DEAD_LETTERS)).letters == 0
+    assert len(await letters(fixture)) == 1
 
 
-async def test_a_letter_that_somebody_else_took_is_passed_over(bench: Bench) -> None:
-    await bench.spool.append([], [refused(1), refused(2)])
-    listed = await bench.spool.dead_letters()
-    original = bench.spool.dead_letters
+async def test_a_dead_letter_that_was_deleted_during_the_replay_is_skipped(fixture: Fixture) -> None:
+    await fixture.spool.append([], [refused(1), refused(2)])
+    page = await fixture.spool.dead_letters()
+    original = fixture.spool.dead_letters
     calls = 0
 
-    async def stale(after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> object:
+    async def stale_page(after: int = 0, limit: int = 100, where: DeadLetterFilter = ALL_DEAD_LETTERS) -> object:
         nonlocal calls
         calls += 1
         if calls == 1:
-            await bench.spool.discard([listed[0][0]])
-            return listed
+            await fixture.spool.discard([page[0][0]])
+            return page
         return await original(after, limit, where)
 
-    bench.spool.dead_letters = stale  # type: ignore[method-assign, assignment]
-    done = await bench.dead_letters.replay(ALL_DEAD_LETTERS)
-    assert (done.letters, [event["n"] for event in bench.events]) == (1, [2])
+    fixture.spool.dead_letters = stale_page  # type: ignore[method-assign, assignment]
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
+    assert (done.letters, [event["n"] for event in fixture.events]) == (1, [2])
 
 
-async def test_what_is_rejected_by_todays_settings_names_todays_code(bench: Bench) -> None:
+async def test_an_event_that_is_rejected_again_is_counted_by_its_new_code(fixture: Fixture) -> None:
     event = source_event(1)
     del event["context"]
-    assert isinstance(bench.mapper.map(event, int(NOW)), Rejection)
-    await bench.spool.append(
+    assert isinstance(fixture.mapper.map(event, int(NOW)), Rejection)
+    await fixture.spool.append(
         [], [refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(event).encode(), code="unmapped_event")]
     )
-    assert dict((await bench.dead_letters.replay(ALL_DEAD_LETTERS)).kept) == {"no_match_key": 1}
+    assert dict((await fixture.dead_letters.replay(ALL_DEAD_LETTERS)).kept) == {"no_match_key": 1}
