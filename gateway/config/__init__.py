@@ -1,7 +1,7 @@
-"""The settings: one TOML file with the environment on top, typed and validated, secrets never printed.
+"""Settings from a TOML file and the environment, typed and validated. Secrets are never printed.
 
-`load()` is the way in. A settings file with ten mistakes names all ten. Nothing here is read while an event is on its
-way: the rooms take what they need at start-up.
+`load()` reads them and reports all errors at once. Other packages use the settings when they start or reload, not for
+each event.
 """
 
 from gateway.config.loading import ConfigError, Fault, load, parse

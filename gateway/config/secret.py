@@ -1,6 +1,6 @@
 """A value that is never printed: a write key, a token, an app secret.
 
-It remembers where it came from, so that a rotated secret can be read again and a message can name its origin.
+Its origin is kept, so that a rotated secret can be read again, and so that a message can name the origin.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Secret:
-    """A secret given as `{ env = "NAME" }`, `{ file = "/path" }` or a plain string.
-
-    Raises `ValueError` where the environment or the file has none; the message never holds the value.
-    """
+    """A secret that is given as `{ env = "NAME" }`, `{ file = "/path" }` or a plain string."""
 
     __slots__ = ("_env", "_file", "_value")
 
@@ -28,10 +25,14 @@ class Secret:
 
     @classmethod
     def parse(cls, given: Any) -> Self:
-        """Read a secret as it stands in the settings."""
+        """Read a secret from its form in the settings.
+
+        Raises `ValueError` when the environment variable or the file is missing or unusable. The message never contains
+        the value.
+        """
         match given:
             case Secret():
-                return cls(given._value, env=given._env, file=given._file)  # noqa: SLF001 (its own class)
+                return cls(given._value, env=given._env, file=given._file)  # noqa: SLF001 (the same class)
             case str():
                 return cls(_usable(given, "the string"))
             case {"env": str(name), **rest} if not rest:
@@ -39,10 +40,10 @@ class Secret:
             case {"file": str(path), **rest} if not rest:
                 return cls(_from_file(path), file=path)
             case _:
-                raise ValueError('may be { env = "NAME" }, { file = "/path" } or a string')
+                raise ValueError('invalid value (not shown); expected { env = "NAME" }, { file = "/path" } or a string')
 
     def reveal(self) -> str:
-        """The secret itself. Whoever calls this is answerable for where it goes."""
+        """The secret itself. The caller must not log or store it."""
         return self._value
 
     @property
@@ -51,17 +52,20 @@ class Secret:
         return self._value, self._env, self._file
 
     def reread(self) -> Secret:
-        """The secret as its file has it now; one that came from elsewhere stays as it is."""
+        """The secret as it is in its file now. A secret from elsewhere is returned unchanged.
+
+        Raises `ValueError` as `parse` does.
+        """
         return Secret(_from_file(self._file), file=self._file) if self._file else self
 
     @property
     def is_from_file(self) -> bool:
-        """Whether `reread` may give another value."""
+        """Whether it was read from a file, so that `reread` may return another value."""
         return self._file is not None
 
     @property
     def origin(self) -> str:
-        """Where it came from, fit for a message."""
+        """A description of its origin, for messages."""
         if self._env:
             return f"environment variable {self._env}"
         if self._file:
@@ -85,7 +89,7 @@ class Secret:
 def _from_environment(name: str) -> str:
     value = os.environ.get(name)
     if value is None:
-        raise ValueError(f"environment variable {name} is not set")
+        raise ValueError(f"environment variable {name} is not set; expected a secret in it")
     return _usable(value, f"environment variable {name}")
 
 
@@ -98,10 +102,10 @@ def _from_file(path: str) -> str:
     return _usable(text, f"file {path}")
 
 
-def _usable(value: str, where: str) -> str:
+def _usable(value: str, origin: str) -> str:
     value = value.strip()
     if not value:
-        raise ValueError(f"{where} is empty")
+        raise ValueError(f"{origin} is empty; expected a secret")
     if not value.isprintable() or " " in value:
-        raise ValueError(f"{where} has spaces or control characters inside")
+        raise ValueError(f"{origin} contains spaces or control characters; expected a secret without them")
     return value

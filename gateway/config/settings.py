@@ -1,6 +1,6 @@
-"""The tree of settings: every key with its type, range, default, meaning and unit.
+"""The settings: every key with its type, range, default, meaning and unit.
 
-`docs/configuration.md` is made of it.
+`docs/configuration.md` is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.config.secret import Secret
 from gateway.model import BatchLimits, Dialect
 
 MAX_EVENTS: Mapping[Dialect, int] = {Dialect.CONVERSIONS: 1000, Dialect.OFFLINE: 2000}
-"""Events that Meta takes in one call (Meta: using the API; Meta's offline uploader)."""
+"""Events that Meta accepts in one call (Meta: using the API; Meta's offline uploader)."""
 
 MAPPED_FIELDS = (
     *("email", "phone", "gender", "birthday", "first_name", "last_name", "city", "state", "zip", "country"),
@@ -34,9 +34,14 @@ MAPPED_FIELDS = (
     *("value", "currency", "order_id", "item_number", "contents"),
 )
 """Fields that `extra_fields` may name: those of the mapping's table."""
-_FIELD_LIST = ", ".join(MAPPED_FIELDS)
 
-MOST_WORKERS = 64
+MAX_WORKERS = 64
+ACTION_SOURCES = (
+    *("email", "website", "app", "phone_call", "chat", "physical_store"),
+    *("system_generated", "business_messaging", "other"),
+)
+"""Values of `action_source` that Meta accepts (Meta: server event parameters)."""
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?", re.ASCII)
 _UNITS = {
     "B": 1,
@@ -51,165 +56,225 @@ _UNITS = {
 }
 
 
-def _size(given: Any) -> Any:
-    """Bytes from a number or a text such as `4MiB`; whatever else stays for pydantic to refuse."""
+class InvalidValueError(ValueError):
+    """A value is invalid. The message says what is expected, such as `an integer from 1 to 64`."""
+
+
+def parse_size(given: Any) -> Any:
+    """Convert a text such as `4MiB` to bytes. Values of other types are returned unchanged, for pydantic to check."""
     if isinstance(given, str):
         match = _SIZE.fullmatch(given.strip())
         if not match:
-            raise ValueError('may be a size in bytes such as 4194304 or "4MiB"')
+            raise InvalidValueError('a size in bytes such as 4194304 or "4MiB"')
         return int(float(match[1]) * _UNITS[match[2] or "B"])
     return given
 
 
 def _workers(given: Any) -> Any:
     """A number of processes, or `auto`."""
-    if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MOST_WORKERS):
+    if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MAX_WORKERS):
         return given
-    raise ValueError(f'has {given!r}, may have 1 to {MOST_WORKERS} or "auto"')
+    raise InvalidValueError(f'an integer from 1 to {MAX_WORKERS}, or "auto"')
 
 
-def _name(given: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", given):
-        raise ValueError("a name has up to 64 letters, digits, '_', '-' and '.'")
-    return given
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    """Accept texts that match `pattern` as a whole. `expected` describes them."""
+
+    def check(given: str) -> str:
+        if not re.fullmatch(pattern, given):
+            raise InvalidValueError(expected)
+        return given
+
+    return AfterValidator(check)
 
 
-def _http_url(given: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", given):
-        raise ValueError("may be an http or https URL without credentials, query or fragment")
-    return given.rstrip("/")
+def _strip_slash(url: str) -> str:
+    return url.rstrip("/")
 
 
 def _one_or_more(given: Any) -> Any:
-    """A list, also of a lone value; event set IDs may be written without quotes."""
-    many = given if isinstance(given, list | tuple) else [given]
-    return [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in many]
+    """A list of a single value or of several. Integers become texts: event set IDs may be written without quotes."""
+    values = given if isinstance(given, list | tuple) else [given]
+    return [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in values]
 
 
-ByteSize = Annotated[int, BeforeValidator(_size), Field(ge=1)]
+ByteSize = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name of 1 to 64 letters, digits, '_', '-' and '.'")
+]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[
+    str,
+    _matching(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without credentials, query and fragment"),
+    AfterValidator(_strip_slash),
+]
 
 
 class _Section(BaseModel):
-    """A part of the tree. An unknown key is refused; a refused value is never printed by pydantic."""
+    """A table of the settings file. Unknown keys are errors. Error messages of pydantic do not contain the value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=False)
 
 
 class ServerSettings(_Section):
-    """The HTTP face for senders."""
+    """The HTTP server that senders (SDKs, curl) send events to."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(8080, description="TCP port; 0 lets the system choose.")
-    unix_socket: str | None = Field(None, description="Path of a Unix socket to listen on as well.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. `0.0.0.0` listens on all IPv4 addresses, `::` on all IPv6 addresses.",
+    )
+    port: Port = Field(8080, description="TCP port to listen on. 0 lets the operating system choose a free port.")
+    unix_socket: str | None = Field(None, description="Path of a Unix socket to listen on in addition to the TCP port.")
     workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = Field(
         1,
-        description="Processes that share the port, 1 to 64, each with a spool file of its own and its share of each "
-        'lane\'s pace; `"auto"`: one for each core.',
+        description='Number of worker processes, 1 to 64, or `"auto"` for one for each CPU core. Workers share the '
+        "port. Each has a spool file of its own, an equal share of `spool.max_bytes`, and an equal share of "
+        "`upload.requests_per_second`.",
     )
     drain_delay: float = Field(
         2.0,
         ge=0,
         le=300,
-        description="Seconds after the signal to stop for which requests are still taken; `/readyz` says 503 at once.",
+        description="Seconds after SIGTERM or SIGINT in which requests are still accepted. `/readyz` returns 503 from "
+        "the signal on, so that load balancers stop sending requests.",
     )
     drain_timeout: float = Field(
         30.0,
         ge=0,
         le=3600,
-        description="Seconds in which what was accepted is uploaded after that. What is left stays in the spool.",
+        description="Maximum time in seconds, after `drain_delay`, for uploading the accepted events before the "
+        "process exits. Events that are left stay in the spool and are uploaded after the next start.",
     )
     read_timeout: float = Field(
-        20.0, gt=0, le=600, description="Seconds within which a sender must have sent its whole request."
+        20.0,
+        gt=0,
+        le=600,
+        description="Maximum time in seconds in which a sender has to send its complete request. After that the "
+        "request gets 408, or the connection is closed.",
     )
     max_event_bytes: ByteSize = Field(
-        32 * 1024, description="Largest event: of a single call as received, of a batch's events as mapped."
+        32 * 1024,
+        description="Maximum size of one mapped event. The body of a request with a single event must not be larger "
+        "either, after decompression.",
     )
-    max_request_bytes: ByteSize = Field(4 * 2**20, description="Largest request body, after decompression.")
+    max_request_bytes: ByteSize = Field(
+        4 * 2**20, description="Maximum size of a request body after decompression. Larger requests get 413."
+    )
+    max_memory: Annotated[int, BeforeValidator(parse_size), Field(ge=16 * 2**20)] = Field(
+        256 * 2**20,
+        description="Memory that senders can make one process hold: requests being read and decoded, responses that "
+        "are not read, events that wait for their commit, and the cache of the newest events. Requests beyond it get "
+        "429. At least 16 MiB; each worker has it for itself.",
+    )
     max_in_flight_bytes: ByteSize = Field(
         64 * 2**20,
-        description="Request bodies held in memory at once, counted as received; beyond it requests get 429.",
+        description="Maximum total size of the request bodies that a worker holds in memory, before decompression. "
+        "Requests beyond it get 429.",
     )
 
 
 class AdminSettings(_Section):
-    """The HTTP face for operators: health, metrics, status."""
+    """The HTTP server for operators: health checks, metrics, status and dead letters."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback demands a token.")
-    port: Port = Field(8081, description="TCP port; 0 lets the system choose.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Any address other than a loopback address requires `token`."
+    )
+    port: Port = Field(8081, description="TCP port to listen on. 0 lets the operating system choose a free port.")
     token: Secret | None = Field(
         None,
         validate_default=True,
-        description="Bearer token for everything but `/healthz` and `/readyz`.",
+        description="Bearer token that is required for all routes except `/healthz` and `/readyz`.",
         examples=['{ env = "GATEWAY_ADMIN_TOKEN" }'],
     )
 
     @field_validator("token")
     @classmethod
-    def _demanded_off_loopback(cls, token: Secret | None, info: ValidationInfo) -> Secret | None:
+    def _required_off_loopback(cls, token: Secret | None, info: ValidationInfo) -> Secret | None:
         host = info.data.get("host", "127.0.0.1")
         if token is None and host not in {"127.0.0.1", "localhost", "::1"}:
-            raise ValueError(f"is demanded when admin.host is {host}, not loopback")
+            raise ValueError(f"missing; required because admin.host {host} is not a loopback address")
         return token
 
 
 class SpoolEngine(StrEnum):
-    """Where accepted events wait."""
+    """Storage of accepted events."""
 
     SQLITE = "sqlite"
     """On disk: an accepted event survives a crash."""
     MEMORY = "memory"
-    """In memory: for load tests; a crash loses what waits."""
+    """In memory, for load tests: waiting events are lost when the process ends."""
 
 
 class SpoolSettings(_Section):
-    """Where accepted events wait until they are delivered."""
+    """The storage of accepted events until they are delivered, and of dead letters."""
 
     engine: SpoolEngine = Field(
-        SpoolEngine.SQLITE, description="`sqlite` keeps events on disk; `memory` loses them at a crash."
+        SpoolEngine.SQLITE,
+        description="`sqlite` stores events on disk. `memory` is for load tests only: events are lost when the process "
+        "ends.",
     )
-    path: str = Field("spool", description="Directory of the spool's files, made if it is not there.")
-    max_bytes: Annotated[int, BeforeValidator(_size), Field(ge=2**20)] = Field(
+    path: str = Field(
+        "spool",
+        description="Directory of the spool files, which is created if it does not exist. A relative path starts at "
+        "the working directory.",
+    )
+    max_bytes: Annotated[int, BeforeValidator(parse_size), Field(ge=2**20)] = Field(
         10 * 2**30,
-        description="Largest size of the spool, at least 1 MiB. When it is full, requests get 503 until there is room.",
+        description="Maximum size of the spool, events and dead letters together; at least 1 MiB. When the spool is "
+        "full, requests get 503 until events have been delivered.",
     )
     lane_quota: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Share of `max_bytes` that the waiting events of one lane may take; beyond it requests with events "
-        "of that lane get 503, and the others go on.",
+        description="Share of `max_bytes` that the waiting events of one lane (destination, dataset and upload tag) "
+        "may use. Beyond it, requests with events of that lane get 503; other requests are not affected.",
     )
     dead_letter_days: float = Field(
-        30.0, gt=0, le=3650, description="Days for which dead letters are kept; older ones are let go, and counted."
+        30.0, gt=0, le=3650, description="Days after which dead letters are deleted. Deleted ones are counted."
     )
     dead_letter_bytes: ByteSize = Field(
-        2**30, description="Size of the dead letters beyond which the oldest are let go, and counted."
+        2**30,
+        description="Maximum total size of the dead letters of a worker. Beyond it the oldest are deleted and counted.",
     )
     max_pending_bytes: ByteSize = Field(
         64 * 2**20,
-        description="Mapped events that wait in memory for the next commit; beyond it requests get 429.",
+        description="Maximum total size of the mapped events that wait in the memory of a worker for the next commit "
+        "to the spool. Requests beyond it get 429.",
+    )
+    max_lanes: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Maximum number of lanes (destination, dataset and upload tag) at a time; each worker has an equal "
+        "share. A lane ends ten minutes after its last event was delivered. Beyond the limit, events with a new "
+        "upload tag get the default `upload_tag` of the destination instead, and are counted as retagged.",
     )
 
 
 class DedupSettings(_Section):
-    """Events that a sender sends again, told by their `messageId`: each destination takes them once."""
+    """Deduplication of repeated events: each destination accepts an event with the same `messageId` once."""
 
     events: int = Field(
         200_000,
         ge=0,
         le=10_000_000,
-        description="Events that each destination remembers at least (and at most twice as many); 0: none.",
+        description="Minimum number of recent events whose `messageId` each destination remembers; up to twice as many "
+        "are kept. 0 turns deduplication off.",
     )
-    age: float = Field(3600.0, gt=0, le=604_800, description="Seconds for which it remembers at least, within that.")
+    age: float = Field(
+        3600.0,
+        gt=0,
+        le=604_800,
+        description="Minimum time in seconds for which a `messageId` is remembered, unless `events` newer ones arrive "
+        "first; the maximum is twice as long.",
+    )
 
 
 class LogFormat(StrEnum):
-    """How a log line looks."""
+    """Format of a log line."""
 
     AUTO = "auto"
     JSON = "json"
@@ -217,7 +282,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe line that is written."""
+    """Minimum severity of the lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -226,22 +291,25 @@ class LogLevel(StrEnum):
 
 
 class LoggingSettings(_Section):
-    """The log, on standard error."""
+    """The log, which is written to standard error."""
 
-    level: LogLevel = Field(LogLevel.INFO, description="The least severe line that is written.")
+    level: LogLevel = Field(LogLevel.INFO, description="Minimum severity of the lines that are written.")
     format: LogFormat = Field(
         LogFormat.AUTO,
-        description="`json`: an object a line; `text`: for people; `auto`: text on a terminal, else json.",
+        description="`json`: one JSON object a line. `text`: human-readable lines. `auto`: `text` on a terminal, "
+        "otherwise `json`.",
     )
 
 
 class AlertSettings(_Section):
-    """Who is told when a lane is blocked, and when it goes on."""
+    """Notifications when the uploads of a lane stop because no call can succeed, and when they resume."""
 
     webhook: Secret | None = Field(
         None,
-        description="URL that gets a POST with JSON: `text`, `event` (`lane_blocked`, `lane_resumed`), the lane, "
-        "`kind`, `code`, `waiting`, `at`. A secret, since such URLs hold one.",
+        description="URL that receives a POST with a JSON object: `text` (a summary for chat services), `event` "
+        "(`lane_blocked` or `lane_resumed`), `destination`, `event_set`, `upload_tag`, `kind` and `code` (why uploads "
+        "stopped), `waiting` (number of events), `at`. It is a secret because such URLs often contain one. Without it, "
+        "these events are only logged.",
         examples=['{ env = "ALERT_WEBHOOK" }'],
     )
 
@@ -249,64 +317,97 @@ class AlertSettings(_Section):
     @classmethod
     def _is_url(cls, webhook: Secret | None) -> Secret | None:
         if webhook is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", webhook.reveal()):
-            raise ValueError(f"{webhook.origin} is no http or https URL")
+            raise ValueError(f"invalid value from {webhook.origin} (not shown); expected an http or https URL")
         return webhook
 
 
 class SourceSettings(_Section):
-    """Who may send, and where its events go."""
+    """A sender: its write key, and the destinations of its events."""
 
     write_key: Secret = Field(
-        description="The key that the sender gives, as in RudderStack and Segment.",
+        description="Write key with which the sender authenticates, as in the RudderStack and Segment SDKs. Each "
+        "source needs its own.",
         examples=['{ env = "SHOP_WRITE_KEY" }'],
     )
     destinations: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
-        description="Names of the destinations that get its events.", examples=['["store"]']
+        description="Names of the destinations that receive the events of this source.", examples=['["store"]']
     )
 
 
 class BatchSettings(_Section):
-    """When a batch leaves. Whatever comes first."""
+    """Limits of a batch. It is sent as soon as one of them is reached."""
 
     max_events: int | None = Field(
         None,
         ge=1,
         le=max(MAX_EVENTS.values()),
-        description="Events; at most, and by default, 1000 for `conversions` and 2000 for `offline`.",
+        description="Maximum number of events. The default, and Meta's limit, is 1000 for `conversions` and 2000 for "
+        "`offline`.",
     )
-    max_bytes: Annotated[int, BeforeValidator(_size), Field(ge=2**16, le=64 * 2**20)] = Field(
-        4 * 2**20, description="Size of the joined events, 64 KiB to 64 MiB."
+    max_bytes: Annotated[int, BeforeValidator(parse_size), Field(ge=2**16, le=64 * 2**20)] = Field(
+        4 * 2**20, description="Maximum size of the encoded events together, 64 KiB to 64 MiB."
     )
-    max_age: float = Field(5.0, ge=0.01, le=3600, description="Seconds that the oldest event waits for company.")
+    max_age: float = Field(
+        5.0, ge=0.01, le=3600, description="Maximum time in seconds that the oldest event waits for the batch to fill."
+    )
 
 
 class TokenPlace(StrEnum):
-    """Where the access token stands in a call. Never in the URL."""
+    """Where a call carries the access token. It is never in the URL."""
 
     BODY = "body"
     BEARER = "bearer"
 
 
 class UploadSettings(_Section):
-    """How calls to Meta are made. All of it holds for each lane by itself."""
+    """Calls to Meta.
 
-    requests_per_second: float = Field(10.0, gt=0, le=1000, description="Calls a second, evenly paced.")
-    concurrency: int = Field(4, ge=1, le=64, description="Calls under way at once.")
-    timeout: float = Field(30.0, gt=0, le=600, description="Seconds for a whole call.")
-    connect_timeout: float = Field(5.0, gt=0, le=60, description="Seconds to get a connection.")
+    The limits apply to each lane (destination, dataset and upload tag) separately, except `max_connections`.
+    """
+
+    requests_per_second: float = Field(
+        10.0, gt=0, le=1000, description="Maximum rate of calls, evenly spaced. Worker processes share it."
+    )
+    concurrency: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Maximum number of concurrent calls of a worker. Fewer are allowed after failed or slow calls.",
+    )
+    max_connections: int = Field(
+        64,
+        ge=1,
+        le=1000,
+        description="Maximum number of concurrent calls of a worker for all lanes of the destination together. They "
+        "are shared fairly among its datasets; above 3, one dataset uses at most three quarters of them.",
+    )
+    timeout: float = Field(30.0, gt=0, le=600, description="Maximum duration of a call, in seconds.")
+    connect_timeout: float = Field(
+        5.0, gt=0, le=60, description="Maximum time for establishing a connection, in seconds."
+    )
     backoff_base: float = Field(
         1.0,
         gt=0,
         le=60,
-        description="Seconds: upper end of the first random pause after a temporary failure.",
+        description="Maximum delay in seconds before the first retry after a temporary failure. The maximum doubles "
+        "with each further retry; the delay is random, from 0 to the maximum.",
     )
-    backoff_max: float = Field(300.0, gt=0, le=86400, description="Seconds: upper end of any such pause.")
-    graph_url: HttpUrl = Field("https://graph.facebook.com", description="Where the Graph API is.")
-    graph_version: str = Field("v25.0", pattern=r"^v\d{1,3}\.\d{1,2}$", description="Version in the path.")
+    backoff_max: float = Field(
+        300.0, gt=0, le=86400, description="Upper limit in seconds of the delay before any retry."
+    )
+    graph_url: HttpUrl = Field("https://graph.facebook.com", description="Base URL of Meta's Graph API.")
+    graph_version: Annotated[str, _matching(r"v\d{1,3}\.\d{1,2}", "a version such as v25.0")] = Field(
+        "v25.0", description="Version of the Graph API, which is part of the URL of a call."
+    )
     ca_file: str | None = Field(
-        None, description="File with certificates (PEM) of authorities that are trusted beside the system's."
+        None,
+        description="PEM file with certificates of authorities that are trusted in addition to those of the system.",
     )
-    token_in: TokenPlace = Field(TokenPlace.BODY, description="`body` or `bearer` (an Authorization header).")
+    token_in: TokenPlace = Field(
+        TokenPlace.BODY,
+        description="Where a call carries the access token: in its JSON `body`, or as a `bearer` token in the "
+        "Authorization header.",
+    )
 
     @field_validator("ca_file")
     @classmethod
@@ -317,87 +418,123 @@ class UploadSettings(_Section):
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
             except ssl.SSLError:
-                raise ValueError(f"{path} has no certificates in PEM form") from None
+                raise ValueError(f"file {path} has no certificate; expected certificates in PEM format") from None
             except OSError as error:
-                raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+                raise ValueError(f"file {path} cannot be read: {error.strerror}") from None
         return path
 
 
 class DestinationSettings(_Section):
-    """One upload target with its mapping."""
+    """A target of uploads: credentials, mapping and datasets."""
 
     api: Dialect = Field(
-        description="`conversions`: what Meta accepts today. `offline`: the legacy format. No default."
+        description="Format of the events. `conversions`: Meta's Conversions API, which accepts offline events today. "
+        "`offline`: the legacy Offline Conversions API. It cannot be changed while the gateway runs."
     )
     access_token: Secret = Field(
-        description="A system user's token for the dataset.", examples=['{ env = "META_TOKEN" }']
+        description="Access token of a system user with access to the datasets. A token in a file is read again when "
+        "Meta reports it as invalid.",
+        examples=['{ env = "META_TOKEN" }'],
     )
     app_secret: Secret | None = Field(
         None,
-        description="When set, every call carries `appsecret_proof`.",
+        description="Secret of the Meta app. If it is set, every call carries `appsecret_proof`.",
         examples=['{ env = "META_APP_SECRET" }'],
     )
     events_to_standard: Mapping[Text, Texts] = Field(
         {},
-        description="Event name to one or more of Meta's standard events, before the built-in table.",
+        description="Maps an event name to one or more of Meta's standard events. It takes precedence over the "
+        "built-in table.",
         examples=['{ "Order Completed" = ["Purchase"], "Signup" = ["CompleteRegistration", "Lead"] }'],
     )
     standard_to_event_sets: Annotated[Mapping[Text, Texts], Field(min_length=1)] = Field(
-        description="Standard event to one or more event set (dataset) IDs.",
+        description="Maps a standard event to the IDs of the event sets (datasets) that receive it.",
         examples=['{ Purchase = ["1148872185708962"] }'],
     )
     category_to_content_type: Mapping[Text, Text] = Field(
-        {}, description="Product category to Meta's `content_type`.", examples=['{ clothing = "product" }']
+        {},
+        description="Maps a product category to Meta's `content_type`.",
+        examples=['{ clothing = "product" }'],
     )
-    value_field: Text = Field("properties.value", description="Where the value stands, tried first.")
-    limited_data_usage: bool = Field(default=False, description="Pass the event's data processing options (LDU) on.")
+    value_field: Text = Field(
+        "properties.value",
+        description="Path of the monetary value in the source event. It is tried before the built-in paths.",
+    )
+    limited_data_usage: bool = Field(
+        default=False,
+        description="Pass on the data processing options (Limited Data Use) of an event, from "
+        "`context.dataProcessingOptions`.",
+    )
     hashing: bool = Field(
         default=True,
-        description="Hash personal values. false: the sender hashes; what is no hash is dropped.",
+        description="Hash personal values with SHA-256. With `false` the sender has to hash them; values that are not "
+        "hashed are dropped.",
     )
     hash_external_id: bool | None = Field(
-        None, description="Hash the external ID. Default: true for `conversions`, false for `offline`."
+        None, description="Hash the external ID. The default is `true` for `conversions` and `false` for `offline`."
     )
-    default_country: Annotated[str, Field(pattern=r"^[A-Za-z]{2}$")] | None = Field(
+    default_country: Annotated[str, _matching(r"[A-Za-z]{2}", "a two-letter country code such as US")] | None = Field(
         None,
-        description="ISO 3166-1 alpha-2 country for phones, states and zips of events without one.",
+        description="Country (ISO 3166-1 alpha-2) that is assumed for phone numbers, states and postal codes of events "
+        "without a country.",
         examples=['"US"'],
     )
-    default_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(
-        "USD", description="ISO 4217 currency of events without one."
+    default_currency: Annotated[str, _matching(r"[A-Z]{3}", "a three-letter currency code such as USD")] = Field(
+        "USD", description="Currency (ISO 4217) of events without a valid one."
     )
     default_value: float = Field(0.0, ge=0, allow_inf_nan=False, description="Value of events without one.")
-    purchase_without_value: Annotated[str, Field(pattern="^(send|reject)$")] = Field(
-        "send", description="`send` with the default value, or `reject`."
+    purchase_without_value: Annotated[str, _matching("send|reject", "'send' or 'reject'")] = Field(
+        "send",
+        description="Handling of purchases without a value: `send` uploads them with `default_value`, `reject` rejects "
+        "them.",
     )
-    action_source: str | None = Field(
-        None,
-        pattern="^(email|website|app|phone_call|chat|physical_store|system_generated|business_messaging|other)$",
-        description="Of events without one. Default: `physical_store` for `conversions`, none for `offline`.",
+    action_source: Annotated[str, _matching("|".join(ACTION_SOURCES), f"one of {', '.join(ACTION_SOURCES)}")] | None = (
+        Field(
+            None,
+            description="`action_source` of events without one: "
+            + ", ".join(f"`{name}`" for name in ACTION_SOURCES)
+            + ". The default is `physical_store` for `conversions`, and none for `offline`.",
+        )
     )
-    upload_tag: Text = Field("rudderstack", description="Of events without one.")
+    upload_tag: Text = Field("rudderstack", description="Upload tag of events without one.")
     extra_fields: Mapping[Text, Texts] = Field(
         {},
-        description="Field to more source paths, tried after the built-in ones.",
+        description="Maps a field of the mapping table to additional source paths, which are tried after the built-in "
+        "ones.",
         examples=['{ email = ["properties.customer_email"] }'],
     )
-    partner_agent: Annotated[str, Field(max_length=22, pattern=r"^[!-~]*[A-Za-z][!-~]*[A-Za-z][!-~]*$")] | None = Field(
-        None, description="Names the sending platform: under 23 characters, at least two letters."
+    partner_agent: (
+        Annotated[
+            str,
+            _matching(
+                r"(?=.{1,22}$)[!-~]*[A-Za-z][!-~]*[A-Za-z][!-~]*",
+                "at most 22 ASCII characters without spaces, at least two of them letters",
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="`partner_agent` of every call, which identifies the sending platform to Meta: at most 22 ASCII "
+        "characters without spaces, at least two of them letters.",
     )
     test_event_code: Text | None = Field(
-        None, description="Shows events under Test Events. They still count: never leave it on."
+        None,
+        description="Code that shows the events under Test Events in Meta's Events Manager. They also count as real "
+        "events, so remove it after the test.",
     )
-    batch: BatchSettings = Field(BatchSettings(), description="When a batch leaves.")
-    upload: UploadSettings = Field(UploadSettings(), description="How calls are made.")
+    batch: BatchSettings = Field(BatchSettings(), description="Limits of a batch.")
+    upload: UploadSettings = Field(UploadSettings(), description="Calls to Meta.")
 
     @field_validator("extra_fields")
     @classmethod
     def _of_known_fields(cls, extra: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
         if unknown := [name for name in extra if name not in MAPPED_FIELDS]:
             hints = (difflib.get_close_matches(name, MAPPED_FIELDS, n=1) for name in unknown)
+            fields = ", ".join(MAPPED_FIELDS)
             raise ValueError(
                 "\n".join(
-                    f"has no field {name}; " + (f"was {close[0]} meant?" if close else f"there are {_FIELD_LIST}")
+                    f"unknown field {name!r}; "
+                    + (f"did you mean {close[0]!r}?" if close else f"expected one of {fields}")
                     for name, close in zip(unknown, hints, strict=True)
                 )
             )
@@ -405,15 +542,16 @@ class DestinationSettings(_Section):
 
     @field_validator("batch")
     @classmethod
-    def _within_the_dialect(cls, batch: BatchSettings, info: ValidationInfo) -> BatchSettings:
+    def _within_meta_limit(cls, batch: BatchSettings, info: ValidationInfo) -> BatchSettings:
         api = info.data.get("api")
         if api and batch.max_events and batch.max_events > MAX_EVENTS[api]:
-            raise ValueError(f"max_events has {batch.max_events}, may have 1 to {MAX_EVENTS[api]} for {api}")
+            expected = f"an integer from 1 to {MAX_EVENTS[api]} when api is {api}"
+            raise ValueError(f"invalid value {batch.max_events} for max_events; expected {expected}")
         return batch
 
     @property
     def limits(self) -> BatchLimits:
-        """The batch settings with the dialect's default filled in."""
+        """The batch settings, with the default of the dialect."""
         return BatchLimits(
             max_events=self.batch.max_events or MAX_EVENTS[self.api],
             max_bytes=self.batch.max_bytes,
@@ -422,15 +560,15 @@ class DestinationSettings(_Section):
 
 
 class Settings(_Section):
-    """The whole tree."""
+    """All settings."""
 
-    server: ServerSettings = Field(ServerSettings(), description="The HTTP face for senders.")
-    admin: AdminSettings = Field(AdminSettings(), description="The HTTP face for operators.")
-    spool: SpoolSettings = Field(SpoolSettings(), description="Where accepted events wait.")
-    dedup: DedupSettings = Field(DedupSettings(), description="Events that a sender sends again.")
-    alerts: AlertSettings = Field(AlertSettings(), description="Who is told when a lane is blocked.")
-    logging: LoggingSettings = Field(LoggingSettings(), description="The log, on standard error.")
-    sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Who may send, by name.")
+    server: ServerSettings = Field(ServerSettings(), description="The HTTP server for senders.")
+    admin: AdminSettings = Field(AdminSettings(), description="The HTTP server for operators.")
+    spool: SpoolSettings = Field(SpoolSettings(), description="The storage of accepted events and dead letters.")
+    dedup: DedupSettings = Field(DedupSettings(), description="Deduplication of repeated events.")
+    alerts: AlertSettings = Field(AlertSettings(), description="Notifications when uploads stop and resume.")
+    logging: LoggingSettings = Field(LoggingSettings(), description="The log.")
+    sources: Annotated[Mapping[Name, SourceSettings], Field(min_length=1)] = Field(description="Senders, by name.")
     destinations: Annotated[Mapping[Name, DestinationSettings], Field(min_length=1)] = Field(
-        description="Upload targets, by name."
+        description="Targets of uploads, by name."
     )

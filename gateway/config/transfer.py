@@ -20,7 +20,7 @@ def settings_to_json(settings: Settings) -> JsonObject:
 
 
 def settings_from_json(tree: JsonObject) -> Settings:
-    """The settings that `settings_to_json` made `tree` of."""
+    """The settings from the result of `settings_to_json`."""
     return Settings.model_validate(_with_secrets(tree))
 
 

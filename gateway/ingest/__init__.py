@@ -1,4 +1,4 @@
-"""The HTTP face for senders: authentication, limits, decoding, and an answer once everything is durable."""
+"""HTTP API for senders: authentication, limits, decoding, and a response once the events are durable."""
 
 from gateway.ingest.dedup import DedupWindow
 from gateway.ingest.events import Mapper, Source

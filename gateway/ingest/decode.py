@@ -1,4 +1,4 @@
-"""From the bytes of a request to JSON, within bounds. Pure but for the thread that a large, odd body gets."""
+"""Decodes request bodies: decompression with a size limit, and JSON as SDKs write it. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gateway.model import GatewayError
 BOM = b"\xef\xbb\xbf"
 SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]").search
 ENVELOPE_LEVELS = 2
-"""Levels of a batch around its events."""
+"""JSON levels of a batch request above its events."""
 MAX_NUMBER_DIGITS = 400
-"""Digits of a number that are read; a longer one counts as null."""
+"""Longest number that is parsed; a longer one becomes null."""
 
 
 class BadRequest(GatewayError):
-    """The request cannot be taken as it is. `code` is stable."""
+    """The request is refused. `code` is stable; the message says what is wrong and what the sender has to do."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,34 +31,36 @@ class BadRequest(GatewayError):
 
 
 def unzip(body: bytes, max_bytes: int) -> bytes:
-    """A gzip body, expanded to at most so many bytes; a bomb is refused at that size, not after it.
+    """Decompress a gzip body. Decompression stops at `max_bytes`, so a zip bomb does not fill the memory.
 
     Raises `BadRequest`.
     """
-    inflate = zlib.decompressobj(wbits=31)
+    decompressor = zlib.decompressobj(wbits=31)
     try:
-        expanded = inflate.decompress(body, max_bytes + 1)
+        expanded = decompressor.decompress(body, max_bytes + 1)
     except zlib.error:
-        raise BadRequest(400, "invalid_gzip", "The body is not gzip, though Content-Encoding says so.") from None
+        raise BadRequest(
+            400, "invalid_gzip", "The body is not valid gzip. Compress it with gzip or remove Content-Encoding."
+        ) from None
     if len(expanded) > max_bytes:
         raise request_too_large(max_bytes)
-    if not inflate.eof:
-        raise BadRequest(400, "invalid_gzip", "The gzip body ends too early; send it again, whole.")
+    if not decompressor.eof:
+        raise BadRequest(400, "invalid_gzip", "The gzip body is truncated. Send the complete body again.")
     return expanded
 
 
 def request_too_large(max_bytes: int) -> BadRequest:
-    """The refusal of a body above the limit."""
+    """The error for a body above the limit."""
     return BadRequest(
-        413, "request_too_large", f"A request may have {max_bytes} bytes after decompression. Send smaller batches."
+        413, "request_too_large", f"The request is larger than {max_bytes} bytes (uncompressed). Send smaller batches."
     )
 
 
 def decode(body: bytes) -> Any:
-    """JSON as the senders write it. Raises `BadRequest`.
+    """Parse JSON as SDKs write it. Raises `BadRequest`.
 
-    Strict JSON takes the fast way. SDKs also write `NaN` and infinities (they count as null), a byte order mark, half a
-    surrogate pair (such a text counts as null), numbers beyond any range; those take a patient one.
+    Strict JSON takes the fast path. The slow path also accepts a byte order mark, and reads these as null: `NaN` and
+    infinities, numbers beyond the range of a float, and strings with an unpaired surrogate.
     """
     try:
         return orjson.loads(body)
@@ -70,15 +72,16 @@ def _decode_leniently(body: bytes) -> Any:
     try:
         text = body.removeprefix(BOM).decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(400, "invalid_json", f"The body is not UTF-8 text (byte {error.start}).") from None
+        message = f"The body is not UTF-8 text (invalid byte at position {error.start}). Encode it as UTF-8."
+        raise BadRequest(400, "invalid_json", message) from None
     try:
-        tree = json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
-        return make_encodable(tree, -ENVELOPE_LEVELS) if SURROGATE_ESCAPE(text) else tree
+        document = json.loads(text, parse_constant=lambda _: None, parse_float=_float, parse_int=_int)
+        return make_encodable(document, -ENVELOPE_LEVELS) if SURROGATE_ESCAPE(text) else document
     except json.JSONDecodeError as error:
-        message = f"The body is not JSON: {error.msg} at character {error.pos}."
+        message = f"The body is not valid JSON: {error.msg} at character {error.pos}. Send a JSON object."
         raise BadRequest(400, "invalid_json", message) from None
     except RecursionError:
-        raise BadRequest(400, "invalid_json", "The body is nested too deeply.") from None
+        raise BadRequest(400, "invalid_json", "The JSON is nested too deeply. Send events with fewer levels.") from None
 
 
 def _float(text: str) -> float | None:

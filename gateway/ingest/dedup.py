@@ -1,8 +1,11 @@
-"""Which events a destination has taken lately, by their `messageId`: senders send again what they did not hear about.
+"""Deduplication window of a destination: the `messageId`s of events that it accepted recently.
 
-Two generations: IDs go into the younger; when that is full or old it becomes the elder, and the elder is forgotten. So
-an ID is known for at least `events` further events or `age` seconds, whichever comes first, and at most for twice that.
-Meta removes no such repeats of offline events (it goes by order or customer), so they end here.
+Senders repeat requests whose response they did not receive. Meta does not deduplicate offline events by `messageId` (it
+compares order or customer), so repeats are removed here.
+
+The window has two generations of IDs. New IDs go into the current one. When that is full or old, it becomes the
+previous one, and the IDs of the former previous one are forgotten. An ID is therefore known for at least `events`
+further events or `age` seconds, whichever comes first, and for at most twice that.
 """
 
 from __future__ import annotations
@@ -16,38 +19,38 @@ from pathlib import Path
 log = logging.getLogger("gateway.ingest")
 
 KEY_BYTES = 12
-"""Of a message ID's hash: among a million IDs the chance that two share one is below 1e-17."""
+"""Bytes of a message ID's hash. Among a million IDs the probability that two share one is below 1e-17."""
 
 PARTITIONS = 16
 """Sets of a generation."""
 
 
 def key_of(message_id: str) -> bytes:
-    """What stands for a message ID."""
+    """The hash under which a message ID is remembered."""
     return sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
 class DedupWindow:
-    """The window of one destination. `path` is where it outlives the process; None: nowhere.
+    """The window of one destination. With a `path` it survives a restart of the process.
 
-    A generation is several small sets: one large one would hold up the loop for 10 ms when it grows, and for twice that
-    when it is let go.
+    A generation is divided into several small sets. One large set would block the event loop for 10 ms when it grows,
+    and for twice that when it is freed.
     """
 
     def __init__(self, events: int, age: float, now: float, path: Path | None = None) -> None:
-        """`now` is in unix seconds, as everywhere here."""
+        """`now` is in unix seconds, in every method."""
         self._events = events
         self._age = age
         self._path = path
         # Only the loop's thread touches these.
         self._current = _generation()
-        self._count = 0  # of keys in the younger generation
+        self._count = 0  # of keys in the current generation
         self._previous = _generation()
-        self._discarded: list[set[bytes]] = []  # of a generation that is forgotten; let go one by one
-        self._started_at = now  # when the younger generation began
-        self._unsaved: list[bytes] = []  # of the younger generation
-        self._previous_unsaved: list[bytes] | None = None  # of the elder one, where it was the younger at the last save
-        self._file_is_outdated = False  # whether two generations have ended since then
+        self._discarded: list[set[bytes]] = []  # of a forgotten generation; freed one set at a time
+        self._started_at = now  # of the current generation
+        self._unsaved: list[bytes] = []  # of the current generation
+        self._previous_unsaved: list[bytes] | None = None  # of the previous one; None: no rotation since the last save
+        self._file_is_outdated = False  # whether two rotations have happened since the last save
 
     def __contains__(self, key: bytes) -> bool:
         part = key[0] % PARTITIONS
@@ -68,14 +71,15 @@ class DedupWindow:
                     self._unsaved.append(key)
 
     def _rotate(self, now: float) -> None:
-        self._discarded = self._previous  # what is left of an earlier one goes at once: a short generation is small
+        # Sets that are left of an earlier discarded generation are freed at once: short generations are small.
+        self._discarded = self._previous
         self._previous, self._current, self._count = self._current, _generation(), 0
         self._started_at = now
         self._file_is_outdated = self._previous_unsaved is not None
         self._previous_unsaved, self._unsaved = self._unsaved, []
 
     def to_save(self) -> Save | None:
-        """What is to be written, taken out on the loop's thread; None: nothing, or nowhere."""
+        """Take the keys that are not saved yet, on the loop's thread; None when there are none, or no path."""
         if self._path is None or (not self._unsaved and self._previous_unsaved is None):
             return None
         previous_unsaved = None if self._previous_unsaved is None else b"".join(self._previous_unsaved)
@@ -84,7 +88,7 @@ class DedupWindow:
         return save
 
     def load(self, now: float) -> int:
-        """Remember what an earlier process saved; how many. What cannot be read is not known, which is no loss."""
+        """Load the keys that an earlier process saved; how many. Unreadable or expired files are ignored."""
         if self._path is None:
             return 0
         current, previous = _read(self._path, now - self._age), _read(_previous(self._path), now - 2 * self._age)
@@ -100,43 +104,54 @@ def _generation() -> list[set[bytes]]:
 
 
 class Save:
-    """One write of a window, done on a thread that may wait for the disk.
+    """One write of a window to its files, for a thread that may block on the disk.
 
-    The younger generation's file is only added to; when the generation ends, the file becomes the elder one's.
+    The file of the current generation is only appended to. When the generation ends, the file is renamed to that of the
+    previous one.
     """
 
-    def __init__(self, path: Path, more: bytes, previous_unsaved: bytes | None, *, file_is_outdated: bool) -> None:
-        """`closing`: the rest of a generation that has ended, or all of it when the file is of one before that."""
+    def __init__(
+        self, path: Path, current_unsaved: bytes, previous_unsaved: bytes | None, *, file_is_outdated: bool
+    ) -> None:
+        """`previous_unsaved`: keys of the generation that ended since the last save; None when none did.
+
+        `file_is_outdated`: two generations ended since the last save, so the file belongs to neither of them.
+        """
         self._path = path
-        self._more = more
+        self._current_unsaved = current_unsaved
         self._previous_unsaved = previous_unsaved
         self._file_is_outdated = file_is_outdated
 
     def write(self) -> None:
-        """Write it. A disk that refuses costs the memory across a restart, and nothing else."""
+        """Write the keys. On an I/O error they are lost to the next process, but stay in the memory of this one."""
         try:
             if self._previous_unsaved is None:
-                _write(self._path, self._more, os.O_APPEND)
+                _write(self._path, self._current_unsaved, os.O_APPEND)
                 return
             _write(self._path, self._previous_unsaved, os.O_TRUNC if self._file_is_outdated else os.O_APPEND)
             self._path.replace(_previous(self._path))
-            _write(self._path, self._more, os.O_TRUNC)
+            _write(self._path, self._current_unsaved, os.O_TRUNC)
         except OSError as error:
-            log.warning("the message IDs of repeats cannot be saved: %s", error.strerror)
+            log.warning(
+                "cannot save the deduplication window %s: %s. After a restart, repeated events may be accepted again; "
+                "check the disk",
+                self._path.name,
+                error.strerror,
+            )
 
 
 def write_all(saves: Iterable[Save]) -> None:
-    """Write several."""
+    """Write the windows of several destinations."""
     for save in saves:
         save.write()
 
 
 def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".elder")
+    return path.with_name(path.name + ".previous")
 
 
-def _write(path: Path, content: bytes, how: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | mode, 0o600)
     try:
         os.write(descriptor, content)
     finally:
@@ -150,5 +165,5 @@ def _read(path: Path, since: float) -> set[bytes]:
         content = path.read_bytes()
     except OSError:
         return set()
-    whole = len(content) - len(content) % KEY_BYTES
-    return {content[start : start + KEY_BYTES] for start in range(0, whole, KEY_BYTES)}
+    complete = len(content) - len(content) % KEY_BYTES
+    return {content[start : start + KEY_BYTES] for start in range(0, complete, KEY_BYTES)}

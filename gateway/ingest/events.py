@@ -1,4 +1,4 @@
-"""From the calls of a request to mapped events, letters and counts: one pass, no I/O."""
+"""Maps the events of one request and collects mapped events, dead letters and counts. No I/O."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from gateway.ingest.dedup import DedupWindow, key_of
 from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
 
 IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
-"""Calls that are no conversion: taken with success, and they go nowhere."""
+"""Calls that are no conversions. They are answered with success and discarded."""
 
 
 class Mapper(Protocol):
-    """What this room needs of a mapper."""
+    """The part of `gateway.mapping.Mapper` that ingest uses."""
 
     def map(self, event: Any, now: int, /) -> Mapped:
         """See `gateway.mapping`."""
         ...
 
     def redact(self, event: Any, now: int | None = None, /) -> bytes | None:
-        """The event without a personal value in it."""
+        """The event as JSON with every personal value hashed; None when it cannot be kept."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who sends, and the mappers of the destinations that get its events."""
+    """A sender, and the mappers of the destinations that receive its events."""
 
     name: str
     mappers: Sequence[tuple[str, Mapper]]
     dedup: Mapping[str, DedupWindow] = field(default_factory=dict)
-    """By destination, the events that it has taken; empty: nobody looks."""
+    """By destination, the deduplication window; empty when deduplication is off."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """An event that no destination took."""
+    """An event that no destination accepted."""
 
     index: int
     message_id: str | None
     rejection: Rejection
 
     def as_json(self) -> JsonObject:
-        """As the sender gets it."""
+        """The entry of `rejected` in the response."""
         return {
             "index": self.index,
             "message_id": self.message_id,
@@ -54,36 +54,42 @@ class RejectedEvent:
 
 
 class RequestResult:
-    """What a request gave. Filled event by event, counted once."""
+    """Result of one request. Filled event by event; added to the ledger once."""
 
     __slots__ = (
         "accepted",
+        "dead_letters",
         "deduplicated",
         "ignored",
         "keys",
-        "letters",
         "mapped",
         "mapped_by_destination",
         "rejected",
     )
 
     def __init__(self) -> None:
-        # Written out: the factories of a dataclass take three times as long, and there is one a request.
+        # One is created for each request. A dataclass with default factories takes three times as long.
         self.mapped: list[MappedEvent] = []
-        self.letters: list[DeadLetter] = []
+        self.dead_letters: list[DeadLetter] = []
         self.rejected: list[RejectedEvent] = []
         self.accepted = 0
-        """Events that at least one destination took."""
+        """Source events that at least one destination accepted."""
         self.ignored = 0
+        """Source events that no destination accepted or rejected."""
         self.mapped_by_destination: dict[str, int] = {}
         self.keys: dict[str, set[bytes]] = {}
-        """By destination, what stands for the events that it is about to take."""
+        """By destination, the deduplication keys of the events in `mapped`."""
         self.deduplicated: dict[str, int] = {}
-        """By destination, events that it had taken before."""
+        """By destination, source events that it had accepted before."""
 
 
-def map_event(source: Source, event: Any, index: int, now: int, result: RequestResult, max_letter_bytes: int) -> None:
-    """Map one track call for every destination of its source. Runs once an event."""
+def map_event(
+    source: Source, event: Any, index: int, now: int, result: RequestResult, max_dead_letter_bytes: int
+) -> None:
+    """Map one track call for every destination of its source and add the outcome to `result`. Runs once an event.
+
+    The content of a rejected event is not kept when it is larger than `max_dead_letter_bytes` after redaction.
+    """
     rejection: Rejection | None = None
     accepted = False
     dedup = source.dedup
@@ -104,9 +110,9 @@ def map_event(source: Source, event: Any, index: int, now: int, result: RequestR
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
             redacted = mapper.redact(event, now)
-            if redacted is not None and len(redacted) > max_letter_bytes:
+            if redacted is not None and len(redacted) > max_dead_letter_bytes:
                 redacted = None
-            result.letters.append(_letter(source, destination, mapped, redacted, now))
+            result.dead_letters.append(_dead_letter(source, destination, mapped, redacted, now))
     if accepted:
         result.accepted += 1
     elif rejection is None:
@@ -116,13 +122,18 @@ def map_event(source: Source, event: Any, index: int, now: int, result: RequestR
 
 
 def reject_event(source: Source, event: Any, index: int, now: int, result: RequestResult, rejection: Rejection) -> None:
-    """Refuse what no mapper was asked about. Its content is not kept: without a type nobody knows what is personal."""
+    """Reject an event that cannot be passed to a mapper.
+
+    Its content is not kept: redaction needs to know which fields are personal, and that depends on the event's type.
+    """
     for destination, _ in source.mappers:
-        result.letters.append(_letter(source, destination, rejection, None, now))
+        result.dead_letters.append(_dead_letter(source, destination, rejection, None, now))
     result.rejected.append(RejectedEvent(index, _message_id(event), rejection))
 
 
-def _letter(source: Source, destination: str, rejection: Rejection, redacted: bytes | None, now: int) -> DeadLetter:
+def _dead_letter(
+    source: Source, destination: str, rejection: Rejection, redacted: bytes | None, now: int
+) -> DeadLetter:
     return DeadLetter(
         stage=Stage.MAPPING,
         code=rejection.code,
@@ -138,7 +149,8 @@ def _letter(source: Source, destination: str, rejection: Rejection, redacted: by
 
 
 def _message_id(event: Any) -> str | None:
-    found = event.get("messageId") if event.__class__ is dict else None
-    if found.__class__ is not str or len(found) > 200:
+    """The `messageId` in ASCII, for the response; None when it is missing, no string, or longer than 200 characters."""
+    message_id = event.get("messageId") if event.__class__ is dict else None
+    if message_id.__class__ is not str or len(message_id) > 200:
         return None
-    return found if found.isascii() else found.encode("ascii", "replace").decode()
+    return message_id if message_id.isascii() else message_id.encode("ascii", "replace").decode()

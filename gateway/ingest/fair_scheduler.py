@@ -1,7 +1,7 @@
-"""Shares the loop among requests: so much is decoded and mapped in one round, and what comes later waits for the next.
+"""Limits how many events are decoded and mapped in one iteration of the event loop, so that other tasks run in time.
 
-Without it, whatever is ready runs in one round: thirty requests of a hundred events each would keep uploads, commits
-and timers waiting for a tenth of a second.
+Without the limit, all requests that are ready are processed in one iteration: thirty requests of a hundred events each
+would delay uploads, commits and timers by a tenth of a second.
 """
 
 from __future__ import annotations
@@ -11,20 +11,26 @@ from collections import deque
 
 
 class FairScheduler:
-    """Give a turn to whoever asks, first come, first served. `most` is in events, and exceeded by one turn at most."""
+    """Grants turns in the order of the requests, for about `limit` events in each iteration of the loop.
+
+    One turn may exceed the limit, so that a turn larger than `limit` is granted too.
+    """
 
     __slots__ = ("_limit", "_loop", "_remaining", "_waiting")
 
     def __init__(self, limit: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._limit = limit
-        # Only the loop's thread touches these. While `_left` is less than `_most`, `_next_round` is on its way; nobody
-        # waits while it is above 0.
+        # Only the loop's thread touches these. While `_remaining` is less than `_limit`, a call of `_next_round` is
+        # scheduled. While `_remaining` is above 0, `_waiting` is empty.
         self._remaining = limit
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     def acquire(self, events: int) -> asyncio.Future[None] | None:
-        """None: go on. Otherwise go on when the future is done. `events` is at least 1. Runs once a request."""
+        """Request a turn for `events` (at least 1). Runs once a request.
+
+        Returns None when the turn is granted at once, otherwise a future that is done when it is granted.
+        """
         if self._remaining > 0:
             if self._remaining == self._limit:
                 self._loop.call_soon(self._next_round)
@@ -38,7 +44,7 @@ class FairScheduler:
         self._remaining = self._limit
         while self._waiting and self._remaining > 0:
             turn, events = self._waiting.popleft()
-            if not turn.done():  # a sender that went away needs none
+            if not turn.done():  # done: the request was cancelled
                 turn.set_result(None)
                 self._remaining -= events
         if self._remaining < self._limit:

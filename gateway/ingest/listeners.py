@@ -1,8 +1,8 @@
-"""What the face for senders listens on, bound once and shared out to the processes of a gateway.
+"""Sockets that accept the connections of senders. They are bound once and shared by the processes of a gateway.
 
-Each process has a TCP socket of its own on the same port (SO_REUSEPORT), and the kernel spreads connections over them.
-Whoever bound them keeps them open: while a process is started again, its connections wait in the queue of its socket.
-A Unix socket knows no such spreading; all processes accept from the one.
+Each process has its own TCP socket on the same port (SO_REUSEPORT), and the kernel distributes connections over them.
+The process that bound the sockets keeps them open, so connections to a worker that is being restarted wait in the queue
+of its socket. The kernel does not distribute connections to Unix sockets: all processes accept from the same one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from gateway.model import GatewayError
 
 @dataclass(frozen=True, slots=True)
 class ListenSockets:
-    """ListenSockets sockets that nobody listens on yet."""
+    """Bound sockets on which no process listens yet."""
 
     tcp: Sequence[Sequence[socket.socket]]
-    """For each process, one for each address of the host."""
+    """For each process, one socket for each address of the host."""
     unix: Sequence[socket.socket]
-    """For all of them: one or none."""
+    """Shared by all processes: one socket or none."""
     path: Path | None
+    """Of the Unix socket."""
 
     def of(self, number: int) -> Sequence[socket.socket]:
-        """What a process listens on."""
+        """The sockets on which process `number` listens."""
         return [*self.tcp[number], *self.unix]
 
     @property
@@ -36,62 +37,65 @@ class ListenSockets:
         return int(self.tcp[0][0].getsockname()[1])
 
     def release(self) -> None:
-        """Let go of them: whoever got one has it still."""
-        for one in [*(one for many in self.tcp for one in many), *self.unix]:
-            one.close()
+        """Close the sockets in this process. Duplicates in other processes stay open."""
+        for listener in [*(listener for listeners in self.tcp for listener in listeners), *self.unix]:
+            listener.close()
 
     def close(self) -> None:
-        """Let go of them, and of the path."""
+        """Close the sockets and remove the file of the Unix socket."""
         self.release()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
 
 def bind(settings: ServerSettings, processes: int) -> ListenSockets:
-    """Sockets for so many processes. Raises `GatewayError` when an address cannot be had."""
+    """Bind the sockets of `processes` processes. Raises `GatewayError` when an address cannot be bound."""
     host, port = settings.host, settings.port
-    made: list[Sequence[socket.socket]] = []
+    tcp: list[Sequence[socket.socket]] = []
     try:
         for _ in range(processes):
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            mine = []
-            for address in dict.fromkeys((family, address) for family, _, _, _, address in found):
-                mine.append(_bind_tcp(*address, port=port, shared=processes > 1))
-                port = mine[-1].getsockname()[1]
-            made.append(mine)
+            resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            listeners = []
+            for address in dict.fromkeys((family, address) for family, _, _, _, address in resolved):
+                listeners.append(_bind_tcp(*address, port=port, shared=processes > 1))
+                port = listeners[-1].getsockname()[1]
+            tcp.append(listeners)
     except OSError as error:
         raise GatewayError(
-            f"cannot listen on server.host {host}, server.port {settings.port}: {error.strerror}"
+            f"cannot listen on server.host {host}, server.port {settings.port}: {error.strerror}. "
+            "Free the address or change the settings"
         ) from None
     if settings.unix_socket is None:
-        return ListenSockets(made, (), None)
+        return ListenSockets(tcp, (), None)
     path = Path(settings.unix_socket)
-    return ListenSockets(made, (_bind_unix(path),), path)
+    return ListenSockets(tcp, (_bind_unix(path),), path)
 
 
 def _bind_tcp(family: socket.AddressFamily, address: tuple[object, ...], *, port: int, shared: bool) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     try:
-        made.bind((address[0], port, *address[2:]))
+        listener.bind((address[0], port, *address[2:]))
     except OSError:
-        made.close()
+        listener.close()
         raise
-    return made
+    return listener
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.is_socket():
-            path.unlink()  # of a process that was killed; the spool's lock keeps a living one out
-        made.bind(str(path))
+            path.unlink()  # left by a process that was killed; the lock of the spool excludes a running one
+        listener.bind(str(path))
         path.chmod(0o660)
     except OSError as error:
-        made.close()
-        raise GatewayError(f"cannot listen on server.unix_socket {path}: {error.strerror or error}") from None
-    return made
+        listener.close()
+        raise GatewayError(
+            f"cannot listen on server.unix_socket {path}: {error.strerror or error}. Check the path and its permissions"
+        ) from None
+    return listener

@@ -1,7 +1,7 @@
-"""An answer as one write: head and body are put together here and go to the transport as they are.
+"""A response that is sent with one write: head and body are joined and passed to the transport unchanged.
 
-aiohttp's own response is made for every kind of answer, and building it costs as much as mapping a small event. Ours
-are all alike: a status, a short JSON body, now and then one header more.
+aiohttp's response class covers every kind of response, and creating it costs as much as mapping a small event. The
+responses of this server consist of a status, a short JSON body, and rarely one more header.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class JsonResponse(web.StreamResponse):
-    """JSON with a status. `close` ends the connection behind it; `headers` are whole lines, each with its CRLF."""
+    """A JSON response.
+
+    `close`: close the connection after it. `headers`: complete header lines, each with its CRLF.
+    """
 
     def __init__(self, status: int, content: bytes, *, close: bool = False, headers: str = "") -> None:
-        # Without the `__init__` of the base, which makes what this class does without: all that aiohttp's server asks
-        # of an answer is defined here.
+        # `super().__init__` is not called: it creates attributes that are not needed here. Everything that aiohttp's
+        # server uses of a response is defined in this class.
         self._status = status
         self._content = content
         self._keep = not close
@@ -30,14 +33,14 @@ class JsonResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether another request may follow on the connection; known once it is prepared."""
+        """Whether the connection accepts another request. Final after `prepare`."""
         return self._keep
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Send all of it. Raises `ConnectionResetError` when the sender has gone."""
+        """Send the response. Raises `ConnectionResetError` when the connection is closed."""
         transport = request.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("the sender has gone")
+            raise ConnectionResetError("the sender closed the connection")
         lines = self._lines
         if not (self._keep and request.keep_alive):
             self._keep = False
@@ -48,12 +51,12 @@ class JsonResponse(web.StreamResponse):
         transport.write(head if request.method == "HEAD" else head + self._content)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to send."""
+        """Do nothing: `prepare` has sent everything."""
 
 
 @lru_cache(maxsize=64)
 def _head(status: int, length: int, lines: str, second: int) -> bytes:
-    """Within a second most heads are alike."""
+    """The status line and headers. Cached, because most responses within a second have the same ones."""
     return (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
         "Content-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""What the gateway tells: counts, metrics, logs. Only `metrics` knows prometheus; rooms count in a `Ledger`."""
+"""Counts, metrics, logs and alerts. Packages count in a `Ledger`; only `metrics` depends on prometheus_client."""
 
 from gateway.telemetry.histogram import Histogram
 from gateway.telemetry.ledger import LaneCounts, Ledger

@@ -1,4 +1,4 @@
-"""A histogram of plain integers: cheap to fill, read by whoever renders metrics."""
+"""A histogram of plain integers, cheap to update. `metrics` converts it to the Prometheus format."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 750, 1000, 2000)
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts by upper bound. One thread writes."""
+    """Counts of observations by upper bound. One thread writes."""
 
     bounds: tuple[float, ...]
     counts: list[int] = field(default_factory=list)
-    """Observations at or below each bound but above the one before; the last is above all bounds."""
+    """For each bound, observations at or below it and above the previous one; the last count is above all bounds."""
     total: float = 0.0
     """Sum of the observed values."""
 
@@ -30,11 +30,11 @@ class Histogram:
         self.total += value
 
     def add(self, other: Histogram) -> None:
-        """Take over the counts of one with the same bounds."""
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        """Add the counts of a histogram with the same bounds."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
     @property
     def count(self) -> int:
-        """Observations so far."""
+        """Number of observations."""
         return sum(self.counts)

@@ -1,9 +1,10 @@
-"""The account of every event, in plain integers: `accepted + recovered = delivered + dead-lettered + waiting`.
+"""Counts of all events of a process, as plain integers.
 
-The unit is the *mapped* event: one source event that goes to three event sets is accepted three times and ends three
-times. Rooms count here once a request or a batch, never once an event; `observe.metrics` reads it when somebody asks.
-Events that a sender was told are rejected, and those that were ignored, never entered the account and are counted
-apart.
+Invariant, for each lane and in total: `recovered + accepted = delivered + dead + waiting`.
+
+The unit is the *mapped* event: a source event that is sent to three event sets is accepted three times and ends three
+times. Packages count once a request or a batch, never once an event. Source events that were rejected or ignored are
+never accepted, so they are counted separately and are not part of the invariant.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from gateway.telemetry.histogram import EVENTS, SECONDS, Histogram
 
 @dataclass(slots=True)
 class LaneCounts:
-    """One lane's counts since the start. `waiting` follows from them."""
+    """Counts of mapped events of one lane since the start of the process."""
 
     recovered: int = 0
-    """Extraction in the spool at the start."""
+    """Found in the spool at the start."""
     accepted: int = 0
-    """Durable in the spool."""
+    """Stored durably in the spool."""
     delivered: int = 0
-    """Meta said that it took them."""
+    """Accepted by Meta."""
     dead: int = 0
-    """Settled into the dead letters."""
+    """Moved from the lane to the dead letters."""
     batches: int = 0
-    """Batches that Meta took."""
+    """Calls that Meta accepted."""
 
     @property
     def waiting(self) -> int:
-        """In the spool, in flight included."""
+        """Events in the spool, including those of calls in flight."""
         return self.recovered + self.accepted - self.delivered - self.dead
 
     def add(self, other: LaneCounts) -> None:
-        """Take over the counts of a lane that is dropped from memory."""
+        """Add the counts of another lane, such as one that is removed from memory."""
         self.recovered += other.recovered
         self.accepted += other.accepted
         self.delivered += other.delivered
@@ -53,46 +54,51 @@ class Ledger:
     received: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events, by source."""
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Source events that go nowhere by design (identify, page, ... and those the sender switched off), by source."""
+    """Source events that no destination accepted or rejected, by source: calls other than track, events that the sender
+    excluded with `integrations`, and repeated events."""
     deduplicated: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Source events that a destination had taken before, by (source, destination)."""
+    """Source events that a destination had accepted before, by (source, destination)."""
     rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Source events that could not be mapped, by (source, destination, code); destination "" before any mapper."""
+    """Source events that could not be mapped, by (source, destination, code)."""
     accepted: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Mapped events that became durable, by (source, destination)."""
+    retagged: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Mapped events whose upload tag was replaced by the default tag, because there were too many lanes, by
+    destination."""
     dead: dict[tuple[str, Stage, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Dead letters written, by (destination, stage, code). Stage `mapping` is outside the account of the lanes."""
+    """Dead letters written, by (destination, stage, code). Those of the stage `mapping` were never accepted, so they
+    are not part of the invariant."""
     purged: int = 0
-    """Dead letters that retention let go."""
+    """Dead letters that were deleted because of their age or total size."""
     flushes: dict[tuple[str, FlushReason], int] = field(default_factory=lambda: defaultdict(int))
-    """Batches formed, by (destination, what flushed them)."""
+    """Batches formed, by (destination, reason)."""
     calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Calls to Meta, by (destination, outcome)."""
     call_seconds: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, SECONDS)))
-    """How long calls took, by destination."""
+    """Duration of calls to Meta, by destination."""
     batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, EVENTS)))
-    """Events of each batch when it was formed, by destination."""
+    """Events of a batch when it was formed, by destination."""
     requests: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     """HTTP requests of senders, by (route, status)."""
     reloads: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Settings that were read again, by what came of it: taken, refused."""
+    """Reloads of the settings, by outcome: succeeded, failed."""
     alerts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """WebhookNotifier for the webhook, by what came of them: delivered, lost."""
+    """Alerts for the webhook, by outcome: delivered, failed."""
 
     @property
     def waiting(self) -> int:
-        """Mapped events in the spool, all lanes."""
+        """Mapped events in the spool, in all lanes."""
         return sum(counts.waiting for counts in self.lanes.values())
 
     def add(self, other: Ledger) -> None:
-        """Take over the counts of another process."""
-        for one in fields(self):
-            mine, its = getattr(self, one.name), getattr(other, one.name)
-            if isinstance(its, int):
-                setattr(self, one.name, mine + its)
+        """Add the counts of another process."""
+        for field_ in fields(self):
+            ours, theirs = getattr(self, field_.name), getattr(other, field_.name)
+            if isinstance(theirs, int):
+                setattr(self, field_.name, ours + theirs)
                 continue
-            for key, value in its.items():
+            for key, value in theirs.items():
                 if isinstance(value, int):
-                    mine[key] += value
+                    ours[key] += value
                 else:
-                    mine[key].add(value)
+                    ours[key].add(value)

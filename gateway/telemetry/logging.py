@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, or text for people on a terminal. Repeated warnings are folded."""
+"""Log configuration and formats: one JSON object a line, or text for a terminal. Repeated warnings are suppressed."""
 
 from __future__ import annotations
 
@@ -14,76 +14,81 @@ import orjson
 
 from gateway.config import LogFormat, LoggingSettings
 
-FOLD_SECONDS = 30.0
-"""A warning is written at most once in this time; the next line of its kind says how many there were."""
-FOLDED_KINDS = 512
-"""Kinds of warnings that are watched at once."""
+SUPPRESS_SECONDS = 30.0
+"""Seconds in which a warning of one kind is written once. The next line of the kind counts the suppressed ones."""
+MAX_KINDS = 512
+"""Kinds of warnings that are tracked at once."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
 def configure_logging(settings: LoggingSettings, stream: TextIO | None = None, worker: int | None = None) -> None:
-    """Send everything that is logged in this process to one stream, in the form that the settings ask for.
+    """Write all log records of this process to one stream (standard error), in the format of the settings.
 
-    `worker`: the number of this process, which each line then has.
+    `worker`: number of this process, which is added to each line.
     """
     stream = stream or sys.stderr
     as_text = settings.format is LogFormat.TEXT or (settings.format is LogFormat.AUTO and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter(colours=stream.isatty()) if as_text else JsonFormatter())
-    fold = DuplicateFilter(time.monotonic)
-    handler.addFilter(fold)
+    duplicates = DuplicateFilter(time.monotonic)
+    handler.addFilter(duplicates)
     if worker is not None:
         handler.addFilter(_worker_filter(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     logging.captureWarnings(capture=True)
-    atexit.register(fold.flush, handler)
+    atexit.register(duplicates.flush, handler)
 
 
 class DuplicateFilter(logging.Filter):
-    """Lets one warning of a kind through, counts the others, and adds the count to the next that passes."""
+    """Passes one warning of a kind in `SUPPRESS_SECONDS`, and adds the number of suppressed ones to the next.
+
+    Warnings are of one kind if they have the same logger, message template and lane. Records with an exception, and
+    those below WARNING, always pass.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock = clock
-        # By logger, template and lane. When it was last written, what was held back since, and the last one held back.
+        # By logger, template and lane: the time of the last line, the number of records that were suppressed since,
+        # and the last of those.
         self._seen: dict[tuple[str, str, Any], tuple[float, int, logging.LogRecord | None]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is written now."""
+        """Whether the record is written."""
         if record.levelno < logging.WARNING or record.exc_info:
             return True
         key = (record.name, str(record.msg), getattr(record, "lane", None))
         now = self._clock()
-        written, held, _ = self._seen.get(key, (now - FOLD_SECONDS, 0, None))
-        if now - written < FOLD_SECONDS:
-            self._seen[key] = (written, held + 1, record)
+        written, suppressed, _ = self._seen.get(key, (now - SUPPRESS_SECONDS, 0, None))
+        if now - written < SUPPRESS_SECONDS:
+            self._seen[key] = (written, suppressed + 1, record)
             return False
-        if len(self._seen) >= FOLDED_KINDS:
+        if len(self._seen) >= MAX_KINDS:
             self._seen.clear()
-        if held:
-            record.deduplicated = held
+        if suppressed:
+            record.suppressed = suppressed
         self._seen[key] = (now, 0, None)
         return True
 
     def flush(self, handler: logging.Handler) -> None:
-        """Write what is still held back, so that no count is lost."""
-        for _, held, record in self._seen.values():
-            if held and record is not None:
-                record.deduplicated = held
+        """Write the last suppressed record of each kind, so that no count is lost."""
+        for _, suppressed, record in self._seen.values():
+            if suppressed and record is not None:
+                record.suppressed = suppressed
                 handler.emit(record)
         self._seen.clear()
 
 
 def _worker_filter(worker: int) -> Callable[[logging.LogRecord], bool]:
-    def name(record: logging.LogRecord) -> bool:
+    def add_worker(record: logging.LogRecord) -> bool:
         record.worker = worker
         return True
 
-    return name
+    return add_worker
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
@@ -91,10 +96,10 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `ts`, `level`, `logger`, `message`, and what the call added."""
+    """One JSON object a line: `ts`, `level`, `logger`, `message`, and the record's `extra` fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without a line feed."""
         line = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -108,18 +113,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level and message, with what the call added behind."""
+    """Time, level and message, followed by the record's `extra` fields."""
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without a line feed; followed by the exception, if there is one."""
         level = f"{record.levelname.lower():7}"
         if self._colours:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
-        moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        added = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        text = f"{moment} {level} {record.getMessage()}{added}"
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        text = f"{clock} {level} {record.getMessage()}{extra}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text

@@ -1,4 +1,4 @@
-"""How late the event loop is: what blocks it blocks every sender."""
+"""Measures the delay of the event loop. Code that blocks the loop delays every sender."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTERVAL = 0.1
 
 
 class LoopLag:
-    """Asks the loop to be woken and sees how late it is."""
+    """Sleeps for `INTERVAL` again and again, and records how late the loop wakes it."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(LAG)

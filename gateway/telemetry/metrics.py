@@ -1,6 +1,6 @@
-"""The counts as Prometheus metrics. They are read when somebody scrapes; nothing here runs on an event's way.
+"""Converts a snapshot to Prometheus metrics, for each scrape.
 
-The only place that knows prometheus_client. `docs/metrics.md` lists what it gives, and a test holds the two together.
+The only module that depends on prometheus_client. `docs/metrics.md` is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from gateway.telemetry.histogram import Histogram
 from gateway.telemetry.snapshot import Snapshot
 
 MAX_LANE_SERIES = 200
-"""Lanes with series of their own; the others share one, so that an upload tag for each day does not add up."""
+"""Lanes with series of their own. The others are added up in one series, to limit the number of series when senders use
+a new upload tag each day."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render(snapshot: Snapshot) -> bytes:
-    """The page for the scraper."""
+    """The metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(Families(snapshot))
     ProcessCollector(registry=registry)
@@ -28,117 +29,167 @@ def render(snapshot: Snapshot) -> bytes:
 
 
 class Families:
-    """A snapshot as a collector, which is what prometheus_client asks."""
+    """A collector of prometheus_client that returns the metrics of a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        """All families, as prometheus_client wants them."""
-        yield _gauge("gateway_build_info", "Always 1; the version is in the label.", ["version"], [((__version__,), 1)])
+        """All metric families."""
+        yield _gauge(
+            "gateway_build_info",
+            "Always 1. The label is the version of the gateway.",
+            ["version"],
+            [((__version__,), 1)],
+        )
         snapshot = self._snapshot
         ledger = snapshot.ledger
-        yield _gauge("gateway_workers", "Processes of the gateway.", [], [((), snapshot.workers)])
-        yield _counter("gateway_worker_restarts", "Processes that ended by themselves.", [], [((), snapshot.restarts)])
-        yield _counter("gateway_reloads", "Settings that were read again.", ["outcome"], _single_label(ledger.reloads))
-        yield _counter("gateway_alerts", "WebhookNotifier for the webhook.", ["outcome"], _single_label(ledger.alerts))
-        warned = [((name,), 1) for name in snapshot.warnings]
-        yield _gauge("gateway_version_warning", "1 where Meta warns of the Graph version.", ["destination"], warned)
+        yield _gauge("gateway_workers", "Worker processes that are running.", [], [((), snapshot.workers)])
+        yield _counter(
+            "gateway_worker_restarts",
+            "Worker processes that ended unexpectedly and were restarted.",
+            [],
+            [((), snapshot.restarts)],
+        )
+        yield _counter(
+            "gateway_reloads",
+            "Reloads of the settings, by outcome: `succeeded`, or `failed` (the previous settings stay in use).",
+            ["outcome"],
+            _single_label(ledger.reloads),
+        )
+        yield _counter(
+            "gateway_alerts",
+            "Alerts for `alerts.webhook`, by outcome: `delivered`, or `failed` after all attempts.",
+            ["outcome"],
+            _single_label(ledger.alerts),
+        )
+        yield _gauge(
+            "gateway_version_warning",
+            "1 if Meta has warned that the Graph API version of the destination (`upload.graph_version`) is outdated; "
+            "the warning is in `/status`. No series without a warning.",
+            ["destination"],
+            [((name,), 1) for name in snapshot.warnings],
+        )
         yield from self._ingest()
         yield from self._uploads()
         yield from self._spool()
         yield from self._lanes()
         yield from self._coverage()
-        lag = HistogramMetricFamily("gateway_loop_lag_seconds", "How late the event loop woke.")
-        _add_histogram(lag, [], self._snapshot.loop_lag)
+        lag = HistogramMetricFamily(
+            "gateway_loop_lag_seconds", "Delay of the event loop in seconds, measured ten times a second."
+        )
+        _add_histogram(lag, [], snapshot.loop_lag)
         yield lag
 
     def _ingest(self) -> Iterable[Metric]:
         ledger = self._snapshot.ledger
         yield _counter(
             "gateway_requests",
-            "Requests of senders.",
+            "HTTP requests of senders, by path (`other`: unknown paths) and response status.",
             ["route", "status"],
             (((route, str(status)), n) for (route, status), n in ledger.requests.items()),
         )
         yield _counter(
             "gateway_events_received",
-            "Source events of requests that were taken.",
+            "Source events in the requests that were stored, whether they were accepted, ignored or rejected.",
             ["source"],
             (((source,), n) for source, n in ledger.received.items()),
         )
         yield _counter(
             "gateway_events_ignored",
-            "Source events that go nowhere by design.",
+            "Source events that no destination accepted or rejected: calls other than `track`, events that the sender "
+            "excluded with `integrations`, and repeated events.",
             ["source"],
             (((source,), n) for source, n in ledger.ignored.items()),
         )
         yield _counter(
             "gateway_events_deduplicated",
-            "Source events that a destination had taken before.",
+            "Source events that were not accepted again because the destination had accepted their `messageId` before.",
             ["source", "destination"],
             ledger.deduplicated.items(),
         )
         yield _counter(
             "gateway_events_rejected",
-            "Source events that could not be mapped.",
+            "Source events that could not be mapped for the destination, by code of the rejection. Each becomes a dead "
+            "letter of the stage `mapping`.",
             ["source", "destination", "code"],
             ledger.rejected.items(),
         )
         yield _counter(
             "gateway_events_accepted",
-            "Mapped events that became durable.",
+            "Mapped events that were stored in the spool: one for each event set that receives the source event.",
             ["source", "destination"],
             ledger.accepted.items(),
+        )
+        yield _counter(
+            "gateway_events_retagged",
+            "Mapped events whose upload tag was replaced by `upload_tag` of the destination, because there were "
+            "`spool.max_lanes` lanes.",
+            ["destination"],
+            _single_label(ledger.retagged),
         )
 
     def _uploads(self) -> Iterable[Metric]:
         ledger = self._snapshot.ledger
-        ends: dict[str, list[int]] = {}
+        totals: dict[str, list[int]] = {}
         for lane, counts in ledger.lanes.items():
-            sums = ends.setdefault(lane.destination, [0, 0, 0])
+            sums = totals.setdefault(lane.destination, [0, 0, 0])
             sums[0] += counts.delivered
             sums[1] += counts.recovered
             sums[2] += counts.batches
         for position, name, text in (
-            (0, "gateway_events_delivered", "Mapped events that Meta took."),
-            (1, "gateway_events_recovered", "Mapped events that were found in the spool at the start."),
-            (2, "gateway_batches_delivered", "Calls that Meta took."),
+            (0, "gateway_events_delivered", "Mapped events that Meta accepted."),
+            (1, "gateway_events_recovered", "Mapped events of earlier runs that were in the spool at the start."),
+            (2, "gateway_batches_delivered", "Calls that Meta accepted. A split batch counts once for each part."),
         ):
-            yield _counter(name, text, ["destination"], (((key,), sums[position]) for key, sums in ends.items()))
+            yield _counter(name, text, ["destination"], (((key,), sums[position]) for key, sums in totals.items()))
         yield _counter(
             "gateway_dead_letters",
-            "Dead letters written.",
+            "Dead letters written, by code and stage: `mapping` (rejected by the gateway), `upload` (refused by Meta), "
+            "`expired` (became too old while waiting).",
             ["destination", "stage", "code"],
-            (((one, stage.value, code), n) for (one, stage, code), n in ledger.dead.items()),
+            (((destination, stage.value, code), n) for (destination, stage, code), n in ledger.dead.items()),
         )
         yield _counter(
             "gateway_batches_flushed",
-            "Batches formed, by what flushed them.",
+            "Batches formed, by the limit that was reached: `count` (`batch.max_events`), `bytes` (`batch.max_bytes`), "
+            "`age` (`batch.max_age`), or `drain` (the gateway is stopping).",
             ["destination", "reason"],
-            (((one, reason.value), n) for (one, reason), n in ledger.flushes.items()),
+            (((destination, reason.value), n) for (destination, reason), n in ledger.flushes.items()),
         )
-        yield _counter("gateway_calls", "Calls to Meta.", ["destination", "outcome"], ledger.calls.items())
-        for name, text, found in (
-            ("gateway_call_seconds", "How long calls to Meta took.", ledger.call_seconds),
-            ("gateway_batch_events", "Events of a batch when it was formed.", ledger.batch_events),
+        yield _counter(
+            "gateway_calls",
+            "Calls to Meta, by outcome: `delivered`, `delivered_count_differs` (Meta reported more events than were "
+            "sent), `count_mismatch` (Meta reported fewer; retried once), `temporary` (retried), `in_doubt` (no usable "
+            "response, so Meta may have accepted the events; retried), `throttled` (over Meta's rate limit), `blocked` (see `gateway_lane_blocked`), "
+            "`events_refused` (Meta named the bad events), `batch_refused` (Meta did not name them).",
+            ["destination", "outcome"],
+            ledger.calls.items(),
+        )
+        for name, text, histograms in (
+            ("gateway_call_seconds", "Duration of calls to Meta, in seconds.", ledger.call_seconds),
+            ("gateway_batch_events", "Number of events in a batch when it was formed.", ledger.batch_events),
         ):
             family = HistogramMetricFamily(name, text, labels=["destination"])
-            for destination, histogram in found.items():
+            for destination, histogram in histograms.items():
                 _add_histogram(family, [destination], histogram)
             yield family
 
     def _spool(self) -> Iterable[Metric]:
         spool = self._snapshot.spool
         for name, text, value in (
-            ("gateway_spool_bytes", "Bytes that the spool takes.", spool.size),
-            ("gateway_spool_max_bytes", "Bytes that the spool may take.", spool.max_bytes),
-            ("gateway_spool_events", "Mapped events in the spool.", spool.events),
-            ("gateway_spool_dead_letters", "Dead letters that are kept.", spool.dead_letters),
+            ("gateway_spool_bytes", "Size of the spool in bytes, events and dead letters together.", spool.size),
+            ("gateway_spool_max_bytes", "Limit of the size of the spool in bytes.", spool.max_bytes),
+            ("gateway_spool_events", "Mapped events in the spool that are not delivered yet.", spool.events),
+            ("gateway_spool_dead_letters", "Dead letters in the spool.", spool.dead_letters),
         ):
             yield _gauge(name, text, [], [((), value)])
-        purged = self._snapshot.ledger.purged
-        yield _counter("gateway_dead_letters_purged", "Dead letters beyond what is kept.", [], [((), purged)])
+        yield _counter(
+            "gateway_dead_letters_purged",
+            "Dead letters that were deleted by retention (`spool.dead_letter_days`, `spool.dead_letter_bytes`).",
+            [],
+            [((), self._snapshot.ledger.purged)],
+        )
         yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
 
     def _lanes(self) -> Iterable[Metric]:
@@ -148,67 +199,79 @@ class Families:
         waiting = [(tuple(lane.lane), lane.waiting_events) for lane in listed]
         oldest = [(tuple(lane.lane), lane.oldest_at or 0.0) for lane in listed]
         if others:
-            rest = ("other", "other", "other")
-            waiting.append((rest, sum(lane.waiting_events for lane in others)))
-            oldest.append((rest, min((lane.oldest_at for lane in others if lane.oldest_at), default=0.0)))
-        yield _gauge("gateway_lane_waiting_events", "Mapped events of a lane in the spool.", labels, waiting)
+            other = ("other", "other", "other")
+            waiting.append((other, sum(lane.waiting_events for lane in others)))
+            oldest.append((other, min((lane.oldest_at for lane in others if lane.oldest_at), default=0.0)))
+        yield _gauge(
+            "gateway_lane_waiting_events",
+            "Mapped events of the lane in the spool, including those of calls in flight.",
+            labels,
+            waiting,
+        )
         yield _gauge(
             "gateway_lane_oldest_waiting_timestamp_seconds",
-            "When the oldest event that waits for its batch became durable; 0: none waits.",
+            "Unix time at which the oldest event that is not in a batch yet was stored; 0 when there is none.",
             labels,
             oldest,
         )
         for name, text, values in (
             (
                 "gateway_lane_calls_in_flight",
-                "Calls under way.",
-                [(tuple(one.lane), one.in_flight) for one in listed],
+                "Calls to Meta in flight.",
+                [(tuple(lane.lane), lane.in_flight) for lane in listed],
             ),
             (
                 "gateway_lane_calls_per_second_allowed",
-                "The pace now.",
-                [(tuple(one.lane), one.calls_per_second) for one in listed],
+                "Calls per second that are allowed now: `upload.requests_per_second`, or less near Meta's rate limit.",
+                [(tuple(lane.lane), lane.calls_per_second) for lane in listed],
             ),
             (
                 "gateway_lane_concurrency",
-                "Calls that may be under way.",
-                [(tuple(o.lane), o.concurrency) for o in listed],
+                "Concurrent calls that are allowed now: `upload.concurrency`, or less after failed or slow calls.",
+                [(tuple(lane.lane), lane.concurrency) for lane in listed],
             ),
         ):
             yield _gauge(name, text, labels, values)
-        blocked = [((*one.lane, one.blocked), 1) for one in lanes if one.blocked]
-        yield _gauge("gateway_lane_blocked", "1 for a lane that waits for somebody to act.", [*labels, "kind"], blocked)
+        yield _gauge(
+            "gateway_lane_blocked",
+            "1 for a lane whose uploads are stopped because no call can succeed. `kind` is what has to be fixed: "
+            "`token`, `permission`, `object` (the dataset ID), `version`, `policy`, or `systemic` (events are refused "
+            "one after the other with the same code). No series while uploads run.",
+            [*labels, "kind"],
+            [((*lane.lane, lane.blocked), 1) for lane in lanes if lane.blocked],
+        )
 
     def _coverage(self) -> Iterable[Metric]:
         coverage = self._snapshot.coverage
         yield _counter(
             "gateway_mapping_events",
-            "Source events whose identity was looked at.",
+            "Source events that were mapped, or rejected because of their match keys or event time: the total for the "
+            "shares of `gateway_match_key_present_total`.",
             ["destination"],
-            (((name,), one.events) for name, one in coverage.items()),
+            (((name,), counts.events) for name, counts in coverage.items()),
         )
         yield _counter(
             "gateway_match_key_present",
-            "Events with a usable match key.",
+            "Source events with a usable value of the match key.",
             ["destination", "key"],
-            (((name, key), found.present) for name, one in coverage.items() for key, found in one.keys.items()),
+            (((name, key), of_key.present) for name, counts in coverage.items() for key, of_key in counts.keys.items()),
         )
         yield _counter(
             "gateway_match_key_dropped",
-            "Match keys that were there and not usable.",
+            "Values of the match key that could not be used, by cause (see the mapping page).",
             ["destination", "key", "cause"],
             (
                 ((name, key, cause), n)
-                for name, one in coverage.items()
-                for key, found in one.keys.items()
-                for cause, n in found.dropped.items()
+                for name, counts in coverage.items()
+                for key, of_key in counts.keys.items()
+                for cause, n in of_key.dropped.items()
             ),
         )
         yield _counter(
             "gateway_mapping_notes",
-            "What else mapping counted.",
+            "Other observations of the mapping, such as `default_value_used` (see the mapping page).",
             ["destination", "note"],
-            (((name, note), n) for name, one in coverage.items() for note, n in one.notes.items()),
+            (((name, note), n) for name, counts in coverage.items() for note, n in counts.notes.items()),
         )
 
 

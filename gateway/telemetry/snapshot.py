@@ -1,6 +1,6 @@
-"""What a gateway tells of itself at one moment, as plain values, for `/status` and the metrics.
+"""The state of a gateway at one moment, as plain values, for `/status` and the metrics.
 
-Several processes of one gateway are added up to one.
+The snapshots of several processes of one gateway can be added.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from gateway.telemetry.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatistics:
-    """The spool's."""
+    """Contents and size of the spool."""
 
     events: int = 0
-    """Events that wait."""
+    """Mapped events that are waiting, including those of calls in flight."""
     bytes: int = 0
-    """Their encoded size."""
+    """Encoded size of those events."""
     dead_letters: int = 0
-    """Dead letters that are kept."""
+    """Dead letters that are stored."""
     size: int = 0
-    """Bytes that the spool takes on its medium."""
+    """Bytes that the spool uses on disk, or in memory."""
     max_bytes: int = 0
-    """What `size` may grow to."""
+    """Limit of `size`."""
     commits: int = 0
     """Transactions since the start."""
 
@@ -43,48 +43,54 @@ class SpoolStatistics:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatistics:
-    """A lane's."""
+    """State of one lane."""
 
     lane: Lane
     waiting_events: int
-    """In the spool, on their way included."""
+    """Mapped events in the spool, including those of batches in flight."""
     waiting_bytes: int
-    """Of those that are not on their way."""
+    """Size of the events that are not in a batch yet."""
     oldest_at: UnixSeconds | None
-    """When the oldest that is not on its way became durable."""
+    """When the oldest event that is not in a batch yet became durable; None when there is none."""
     in_flight: int
-    """Calls under way."""
+    """Calls in flight."""
     last_outcome: str | None
+    """Name or code of the outcome of the last call."""
     calls_per_second: float
-    """Calls a second that are allowed now."""
+    """Rate of calls that is allowed now."""
     concurrency: int
-    """Calls that may be under way now."""
+    """Concurrent calls that are allowed now."""
     blocked: str | None
-    """Kind of what has to be mended before a call can succeed."""
+    """Why no call can succeed, such as `token`; None while the lane is not blocked."""
+    throttled_until: UnixSeconds | None = None
+    """When Meta's rate limits allow the next call; None if they allow one now, or within a second."""
 
     def __add__(self, other: LaneStatistics) -> LaneStatistics:
-        """The same lane in two processes."""
-        ages = [one.oldest_at for one in (self, other) if one.oldest_at is not None]
+        """The state of one lane in two processes."""
+        oldest = [at for at in (self.oldest_at, other.oldest_at) if at is not None]
+        throttled = [at for at in (self.throttled_until, other.throttled_until) if at is not None]
         return LaneStatistics(
             lane=self.lane,
             waiting_events=self.waiting_events + other.waiting_events,
             waiting_bytes=self.waiting_bytes + other.waiting_bytes,
-            oldest_at=min(ages, default=None),
+            oldest_at=min(oldest, default=None),
             in_flight=self.in_flight + other.in_flight,
             last_outcome=other.last_outcome or self.last_outcome,
             calls_per_second=self.calls_per_second + other.calls_per_second,
             concurrency=self.concurrency + other.concurrency,
             blocked=self.blocked or other.blocked,
+            throttled_until=max(throttled, default=None),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCoverage:
-    """One match key's share of the mapped events."""
+    """Counts of one match key."""
 
     present: int
+    """Events with a usable value."""
     dropped: Mapping[str, int]
-    """By cause."""
+    """Events with a value that could not be used, by cause."""
 
     def __add__(self, other: KeyCoverage) -> KeyCoverage:
         return KeyCoverage(self.present + other.present, _sum(self.dropped, other.dropped))
@@ -92,57 +98,58 @@ class KeyCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A destination's match keys."""
+    """Counts of the match keys of one destination."""
 
     events: int
-    """Source events that were mapped or rejected for their identity or time."""
+    """Source events that were mapped, or rejected because of their match keys or event time."""
     keys: Mapping[str, KeyCoverage]
     notes: Mapping[str, int]
+    """Other counts of the mapping, such as `default_value_used`."""
 
     def __add__(self, other: Coverage) -> Coverage:
-        nothing = KeyCoverage(0, {})
+        zero = KeyCoverage(0, {})
         return Coverage(
             self.events + other.events,
-            {key: self.keys.get(key, nothing) + other.keys.get(key, nothing) for key in {**self.keys, **other.keys}},
+            {key: self.keys.get(key, zero) + other.keys.get(key, zero) for key in {**self.keys, **other.keys}},
             _sum(self.notes, other.notes),
         )
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """Everything that is told."""
+    """All counts and states of a gateway, or of one process of it."""
 
     started_at: UnixSeconds = 0.0
     reasons: Sequence[str] = ()
-    """Why requests should go elsewhere; empty when they are welcome."""
+    """Why the gateway is not ready for requests; empty when it is."""
     ledger: Ledger = field(default_factory=Ledger)
     spool: SpoolStatistics = SpoolStatistics()
     lanes: Sequence[LaneStatistics] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     loop_lag: Histogram = field(default_factory=lambda: Histogram(LAG))
-    """How late the event loop was, seconds."""
+    """Delay of the event loop, in seconds."""
     orphans: Sequence[Backlog] = ()
-    """What waits for destinations that are not in the settings: kept, and never touched."""
+    """Events that are waiting for destinations that are not in the settings. They are kept and not uploaded."""
     settings_at: UnixSeconds = 0.0
-    """When the settings that hold now were read."""
+    """When the settings in use were read."""
     settings_errors: Sequence[str] = ()
-    """Faults of the settings that were read last, when they were not taken."""
+    """Errors of the last reload, if it failed."""
     warnings: Mapping[str, str] = field(default_factory=dict)
-    """By destination, what Meta said last of the version that is called."""
+    """By destination, Meta's last warning about the version of the Graph API that is called."""
     workers: int = 1
-    """Processes that this is of."""
+    """Number of worker processes."""
     restarts: int = 0
-    """Processes that ended by themselves and were started again."""
+    """Worker processes that ended unexpectedly and were restarted."""
 
     def add(self, other: Snapshot) -> None:
-        """Another process of the same gateway."""
+        """Add the snapshot of another process of the same gateway."""
         self.started_at = min(self.started_at, other.started_at) if self.started_at else other.started_at
         self.reasons = [*self.reasons, *(reason for reason in other.reasons if reason not in self.reasons)]
         self.ledger.add(other.ledger)
         self.spool += other.spool
-        lanes = {one.lane: one for one in self.lanes}
-        for one in other.lanes:
-            lanes[one.lane] = lanes[one.lane] + one if one.lane in lanes else one
+        lanes = {statistics.lane: statistics for statistics in self.lanes}
+        for theirs in other.lanes:
+            lanes[theirs.lane] = lanes[theirs.lane] + theirs if theirs.lane in lanes else theirs
         self.lanes = list(lanes.values())
         self.coverage = {
             name: self.coverage[name] + other.coverage[name]

@@ -1,6 +1,7 @@
-"""Tells somebody that a lane is blocked, or goes on: a POST to the webhook of the settings, apart from everything else.
+"""Sends alerts to the webhook of the settings: a POST when the uploads of a lane stop, and when they resume.
 
-An alert never holds an event, a token or the webhook's own address, which may be a secret. A lane does not wait for it.
+Alerts are sent by a task of their own, so that no lane waits for the webhook. An alert contains no event and no token,
+and the URL of the webhook is never logged, because it may contain a secret.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from gateway.telemetry.ledger import Ledger
 
 log = logging.getLogger("gateway.alerts")
 
-MOST_WAITING = 1000
-"""WebhookNotifier that wait for the webhook; more are only logged."""
-TRIES = 5
-FIRST_PAUSE = 1.0
-"""Seconds before the second try; doubled after each."""
+MAX_QUEUED = 1000
+"""Alerts that may wait to be sent. Further ones are counted as failed."""
+MAX_ATTEMPTS = 5
+FIRST_RETRY_SECONDS = 1.0
+"""Seconds before the second attempt; doubled after each further one."""
 TIMEOUT = 10.0
-"""Seconds for a try."""
+"""Seconds for one attempt."""
 
 
 class AlertType(StrEnum):
-    """What an alert is about."""
+    """The event that an alert reports."""
 
     BLOCKED = "lane_blocked"
     RESUMED = "lane_resumed"
@@ -39,30 +40,40 @@ class AlertType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One lane's news."""
+    """A change of the state of one lane."""
 
     alert_type: AlertType
     lane: Lane
     kind: str
-    """Why it is, or was, blocked: token, permission, object, version, policy, systematic."""
+    """Why uploads stopped: token, permission, object, version, policy or systemic."""
     code: str
-    """Of the answer that blocked it, such as `meta_190_463`."""
+    """Of the response that stopped them, such as `meta_190_463`."""
     waiting: int
-    """Its events."""
+    """Events of the lane in the spool."""
     at: UnixSeconds
+    reason: str = ""
+    """A clause that explains `kind` and `code` to an operator; by default these two."""
+    remedy: str = ""
+    """A sentence on how to fix the cause."""
 
     def as_json(self) -> JsonObject:
-        """The body of the webhook's call; `text` is what chat services show."""
+        """The body of the POST. `text` is the field that chat services display."""
+        lane = self.lane
+        where = f'destination "{lane.destination}", dataset {lane.event_set}, upload tag "{lane.upload_tag}"'
+        events = f"{self.waiting:,} event{'' if self.waiting == 1 else 's'}"
         if self.alert_type is AlertType.BLOCKED:
-            text = f"{self.lane} is blocked ({self.kind}, {self.code}); {self.waiting} events wait and are kept."
+            reason = self.reason or f"{self.kind} ({self.code})"
+            text = (
+                f"uploads stopped for {where}: {reason}. {events} kept; retrying until a call succeeds. {self.remedy}"
+            )
         else:
-            text = f"{self.lane} goes on; {self.waiting} events waited."
+            text = f"uploads resumed for {where}: {events} waiting."
         return {
-            "text": text,
+            "text": text.strip(),
             "event": self.alert_type.value,
-            "destination": self.lane.destination,
-            "event_set": self.lane.event_set,
-            "upload_tag": self.lane.upload_tag,
+            "destination": lane.destination,
+            "event_set": lane.event_set,
+            "upload_tag": lane.upload_tag,
             "kind": self.kind,
             "code": self.code,
             "waiting": self.waiting,
@@ -71,59 +82,64 @@ class Alert:
 
 
 class WebhookNotifier:
-    """The way to the webhook. Without one, alerts are only logged, which whoever raises them does."""
+    """Queues alerts and sends them one after the other. Without a webhook, alerts are discarded."""
 
     def __init__(self, settings: AlertSettings, ledger: Ledger) -> None:
         self._ledger = ledger
         # Only the loop's thread touches these.
         self._webhook = settings.webhook
-        self._waiting: asyncio.Queue[Alert] = asyncio.Queue(MOST_WAITING)
+        self._queue: asyncio.Queue[Alert] = asyncio.Queue(MAX_QUEUED)
 
     def reload(self, settings: AlertSettings) -> None:
         """Use another webhook from the next alert on."""
         self._webhook = settings.webhook
 
     def notify(self, alert: Alert) -> None:
-        """Send it when its turn comes."""
+        """Queue an alert. Returns at once."""
         if self._webhook is not None:
             try:
-                self._waiting.put_nowait(alert)
+                self._queue.put_nowait(alert)
             except asyncio.QueueFull:
-                self._ledger.alerts["lost"] += 1
+                self._ledger.alerts["failed"] += 1
 
     async def run(self) -> None:
-        """Send what is told, one after the other, until cancelled."""
+        """Send queued alerts until cancelled."""
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=True, headers={"Content-Type": "application/json"}
         ) as session:
             while True:
-                alert = await self._waiting.get()
-                outcome = "delivered" if await self._sent(session, alert) else "lost"
+                alert = await self._queue.get()
+                outcome = "delivered" if await self._send(session, alert) else "failed"
                 self._ledger.alerts[outcome] += 1
-                self._waiting.task_done()
+                self._queue.task_done()
 
     async def flush(self, seconds: float) -> None:
-        """Wait until nothing waits, for so long at most."""
+        """Wait until the queue is empty, for at most `seconds`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), seconds)
+            await asyncio.wait_for(self._queue.join(), seconds)
 
-    async def _sent(self, session: aiohttp.ClientSession, alert: Alert) -> bool:
+    async def _send(self, session: aiohttp.ClientSession, alert: Alert) -> bool:
+        """Post an alert, with retries; whether it was accepted."""
         body = orjson.dumps(alert.as_json())
         problem = ""
-        for attempt in range(TRIES):
+        for attempt in range(MAX_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+                await asyncio.sleep(FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
             webhook = self._webhook
             if webhook is None:
                 return False
             try:
-                async with session.post(webhook.reveal(), data=body, allow_redirects=False) as answer:
-                    if answer.status < 300:
+                async with session.post(webhook.reveal(), data=body, allow_redirects=False) as response:
+                    if response.status < 300:
                         return True
-                    problem = f"it answered {answer.status}"
-                    if answer.status < 500 and answer.status not in {408, 429}:
+                    problem = f"status {response.status}"
+                    if response.status < 500 and response.status not in {408, 429}:
                         break
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 problem = type(error).__name__
-        log.warning("an alert did not get to alerts.webhook: %s", problem, extra={"lane": str(alert.lane)})
+        log.warning(
+            "cannot deliver an alert to alerts.webhook: %s. Check the URL and the service behind it",
+            problem,
+            extra={"lane": str(alert.lane), "alert": alert.alert_type.value},
+        )
         return False

@@ -1,4 +1,4 @@
-"""Every mistake in a settings file is named, with what it has and what it may have, and no secret is shown."""
+"""Loading of the settings: every error is reported with the value and the valid values, and no secret is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET = "EAAB-never-to-be-seen"
 
 
 def tree(**changes: object) -> JsonObject:
-    """The smallest settings that can be used."""
+    """The smallest valid settings."""
     return {
         "sources": {"shop": {"write_key": "wk", "destinations": ["store"]}},
         "destinations": {
@@ -36,11 +36,11 @@ def store(**changes: object) -> JsonObject:
     return settings
 
 
-def test_the_smallest_settings_are_enough() -> None:
+def test_the_smallest_settings_are_valid() -> None:
     assert isinstance(parse(tree()), Settings)
 
 
-def test_a_file_with_ten_mistakes_names_all_ten(tmp_path: Path) -> None:
+def test_all_errors_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(
         """
@@ -65,101 +65,165 @@ upload.requests_per_secnd = 3
     with pytest.raises(ConfigError) as caught:
         load(path, {})
 
-    said = {fault.key: fault.message for fault in caught.value.faults}
-    assert said["server.prot"] == "is not a setting; was port meant?"
-    assert said["server.port"].startswith("has 'eighty'; it should be a valid integer")
-    assert said["server.drain_delay"] == "has -1; it should be greater than or equal to 0"
-    assert said["admin.port"] == "has 70000; it should be less than or equal to 65535"
-    assert said["spool.engine"] == "has 'redis'; it should be 'sqlite' or 'memory'"
-    assert said["spool.max_bytes"] == 'may be a size in bytes such as 4194304 or "4MiB"'
-    assert said["sources.shop.write_key"] == "is missing"
-    assert said["sources.shop.destinations"] == "names elsewhere; known are: store"
-    assert said["destinations.store.api"] == "has 'conversion'; it should be 'conversions' or 'offline'"
-    assert said["destinations.store.access_token"] == "environment variable NO_SUCH_VARIABLE_AT_ALL is not set"
-    assert said["destinations.store.upload.requests_per_secnd"] == "is not a setting; was requests_per_second meant?"
-    assert len(said) == len(caught.value.faults) == 11
+    assert {fault.key: fault.message for fault in caught.value.faults} == {
+        "server.prot": "unknown setting; did you mean 'port'?",
+        "server.port": "invalid value 'eighty'; expected an integer from 0 to 65535",
+        "server.drain_delay": "invalid value -1; expected a number from 0 to 300",
+        "admin.port": "invalid value 70000; expected an integer from 0 to 65535",
+        "spool.engine": "invalid value 'redis'; expected 'sqlite' or 'memory'",
+        "spool.max_bytes": "invalid value 'ten gigs'; expected a size in bytes such as 4194304 or \"4MiB\"",
+        "sources.shop.write_key": "missing; this setting is required",
+        "sources.shop.destinations": "unknown destination 'elsewhere'; defined are: store",
+        "destinations.store.api": "invalid value 'conversion'; expected 'conversions' or 'offline'",
+        "destinations.store.access_token": (
+            "environment variable NO_SUCH_VARIABLE_AT_ALL is not set; expected a secret in it"
+        ),
+        "destinations.store.upload.requests_per_secnd": "unknown setting; did you mean 'requests_per_second'?",
+    }
+    assert len(caught.value.faults) == 11
     assert all(line.startswith(f"{path}: ") for line in str(caught.value).splitlines())
 
 
+NAME = "expected a name of 1 to 64 letters, digits, '_', '-' and '.'"
+
+
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "key", "message"),
     [
-        ({}, ["sources: is missing", "destinations: is missing"]),
-        (tree(sources={}), ["sources: has a table; dictionary should have at least 1 item after validation, not 0"]),
-        (tree(server=3), ["server: has 3; it should be a valid dictionary or instance of ServerSettings"]),
-        (store(api=None), ["destinations.store.api: has None; it should be 'conversions' or 'offline'"]),
+        (tree(sources={}), "sources", "invalid value {}; expected at least one entry"),
+        (tree(sources={"a b": tree()["sources"]["shop"]}), "sources.a b", f"invalid name 'a b'; {NAME}"),
+        (tree(server=3), "server", "invalid value 3; expected a table"),
+        (tree(server={"port": 99999}), "server.port", "invalid value 99999; expected an integer from 0 to 65535"),
+        (tree(server={"port": 1.5}), "server.port", "invalid value 1.5; expected an integer from 0 to 65535"),
         (
-            store(batch={"max_events": 2000}),
-            ["destinations.store.batch: max_events has 2000, may have 1 to 1000 for conversions"],
+            tree(server={"read_timeout": 0}),
+            "server.read_timeout",
+            "invalid value 0; expected a number above 0, at most 600",
+        ),
+        (
+            tree(server={"workers": "many"}),
+            "server.workers",
+            "invalid value 'many'; expected an integer from 1 to 64, or \"auto\"",
+        ),
+        (
+            tree(spool={"max_bytes": 5}),
+            "spool.max_bytes",
+            "invalid value 5; expected a size in bytes of at least 1048576",
         ),
         (
             tree(admin={"host": "0.0.0.0"}),
-            ["admin.token: is demanded when admin.host is 0.0.0.0, not loopback"],
+            "admin.token",
+            "missing; required because admin.host 0.0.0.0 is not a loopback address",
+        ),
+        (store(api=None), "destinations.store.api", "invalid value None; expected 'conversions' or 'offline'"),
+        (store(hashing="perhaps"), "destinations.store.hashing", "invalid value 'perhaps'; expected true or false"),
+        (
+            store(upload_tag=""),
+            "destinations.store.upload_tag",
+            "invalid value ''; expected a string that is not empty",
+        ),
+        (
+            store(batch={"max_events": 0}),
+            "destinations.store.batch.max_events",
+            "invalid value 0; expected an integer from 1 to 2000",
+        ),
+        (
+            store(batch={"max_events": 2000}),
+            "destinations.store.batch",
+            "invalid value 2000 for max_events; expected an integer from 1 to 1000 when api is conversions",
+        ),
+        (
+            store(upload={"graph_version": "25"}),
+            "destinations.store.upload.graph_version",
+            "invalid value '25'; expected a version such as v25.0",
+        ),
+        (
+            store(upload={"graph_url": f"https://user:{SECRET}@graph.facebook.com"}),
+            "destinations.store.upload.graph_url",
+            "invalid value (not shown); expected an http or https URL without credentials, query and fragment",
         ),
         (
             store(access_token={"env": "A", "file": "B"}),
-            ['destinations.store.access_token: may be { env = "NAME" }, { file = "/path" } or a string'],
+            "destinations.store.access_token",
+            'invalid value (not shown); expected { env = "NAME" }, { file = "/path" } or a string',
         ),
         (
             store(access_token={"file": "/no/such/file"}),
-            ["destinations.store.access_token: file /no/such/file cannot be read: No such file or directory"],
+            "destinations.store.access_token",
+            "file /no/such/file cannot be read: No such file or directory",
         ),
-        (store(access_token=""), ["destinations.store.access_token: the string is empty"]),
+        (store(access_token=""), "destinations.store.access_token", "the string is empty; expected a secret"),
         (
             store(access_token=f"{SECRET} and more"),
-            ["destinations.store.access_token: the string has spaces or control characters inside"],
-        ),
-        (
-            store(upload={"graph_url": "https://user:pw@graph.facebook.com"}),
-            ["destinations.store.upload.graph_url: may be an http or https URL without credentials, query or fragment"],
+            "destinations.store.access_token",
+            "the string contains spaces or control characters; expected a secret without them",
         ),
         (
             store(extra_fields={"e-mail": ["properties.mail"]}),
-            ["destinations.store.extra_fields: has no field e-mail; was email meant?"],
+            "destinations.store.extra_fields",
+            "unknown field 'e-mail'; did you mean 'email'?",
         ),
     ],
 )
-def test_a_mistake_is_told_with_what_may_stand_there(settings: JsonObject, said: list[str]) -> None:
-    assert faults(settings) == said
+def test_an_error_names_the_key_the_value_and_the_valid_values(settings: JsonObject, key: str, message: str) -> None:
+    assert faults(settings) == [f"{key}: {message}"]
 
 
-def test_two_sources_cannot_share_a_write_key_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_required_tables_that_are_missing_are_reported() -> None:
+    assert faults({}) == [
+        "sources: missing; this setting is required",
+        "destinations: missing; this setting is required",
+    ]
+
+
+def test_an_invalid_entry_of_a_list_is_not_reported_as_an_empty_list_too() -> None:
+    assert faults(tree(sources={"shop": {"write_key": "wk", "destinations": ["a b"]}})) == [
+        f"sources.shop.destinations[0]: invalid value 'a b'; {NAME}",
+        "sources.shop.destinations: unknown destination 'a b'; defined are: store",
+    ]
+
+
+def test_two_sources_cannot_share_a_write_key_even_if_one_is_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("KEY_OF_THE_SHOP", "the-same")
     settings = tree()
     settings["sources"] = {
         "shop": {"write_key": {"env": "KEY_OF_THE_SHOP"}, "destinations": ["store"]},
         "till": {"write_key": "the-same", "destinations": ["store"]},
     }
-    assert faults(settings) == ["sources.till.write_key: is that of sources.shop; every source has its own"]
+    assert faults(settings) == [
+        "sources.till.write_key: same write key as sources.shop; expected a different one for each source"
+    ]
 
 
-def test_an_event_set_id_without_quotes_is_understood() -> None:
+def test_an_event_set_id_may_be_written_without_quotes() -> None:
     settings = parse(store(standard_to_event_sets={"Purchase": [1148872185708962], "Lead": 5}))
     sets = settings.destinations["store"].standard_to_event_sets
     assert (sets["Purchase"], sets["Lead"]) == (("1148872185708962",), ("5",))
 
 
 @pytest.mark.parametrize("text", ["[server", "a = 1\na = 2", "server = [[[", 'key = "\x00"'])
-def test_what_is_no_toml_is_told_with_its_place(tmp_path: Path, text: str) -> None:
+def test_invalid_toml_is_reported_with_its_position(tmp_path: Path, text: str) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"is not TOML: .*\(at "):
+    with pytest.raises(ConfigError, match=r"invalid TOML: .*\(at "):
         load(path, {})
 
 
-def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no such file; name one with --config"):
+def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="file not found; give its path with --config"):
         load(tmp_path / "none.toml", {})
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+    with pytest.raises(ConfigError, match="invalid byte at position 0; expected UTF-8 text"):
         load(path, {})
 
 
-def test_the_environment_lies_on_top_of_the_file() -> None:
+def test_the_environment_takes_precedence_over_the_file() -> None:
     environ = {
         "GATEWAY_SERVER__PORT": "9000",
         "GATEWAY_SERVER__HOST": "0.0.0.0",
@@ -174,24 +238,24 @@ def test_the_environment_lies_on_top_of_the_file() -> None:
     assert settings.destinations["store"].access_token.reveal() == "12345"
 
 
-def test_a_mistake_in_the_environment_is_told_like_one_in_the_file() -> None:
-    assert faults(tree(), {"GATEWAY_SERVER__PRT": "1"}) == ["server.prt: is not a setting; was port meant?"]
+def test_an_error_in_the_environment_is_reported_like_one_in_the_file() -> None:
+    assert faults(tree(), {"GATEWAY_SERVER__PRT": "1"}) == ["server.prt: unknown setting; did you mean 'port'?"]
 
 
-def test_the_fields_that_may_have_more_paths_are_those_of_the_mapping() -> None:
+def test_extra_fields_accepts_exactly_the_fields_of_the_mapping() -> None:
     from gateway.config.settings import MAPPED_FIELDS
     from gateway.mapping.fields import BY_NAME
 
     assert sorted(MAPPED_FIELDS) == sorted(BY_NAME)
 
 
-def test_no_secret_is_in_any_printed_form_of_the_settings() -> None:
+def test_no_printed_form_of_the_settings_contains_a_secret() -> None:
     settings = parse(tree())
     assert SECRET not in f"{settings!r} {settings} {settings.destinations['store'].access_token!r}"
     assert SECRET not in str(settings.model_dump())
 
 
-def test_a_secret_from_a_file_is_read_again_when_asked(tmp_path: Path) -> None:
+def test_reread_returns_the_current_secret_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("first\n")
     secret = parse(store(access_token={"file": str(path)})).destinations["store"].access_token

@@ -1,4 +1,4 @@
-"""A real gateway process before a real stand-in for Meta, on ports that the system chose."""
+"""A gateway process and a sandbox process (a stand-in for Meta's Graph API), on ports that the system chose."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TOKEN = "EAAB-a-token-that-no-log-may-show"
 WRITE_KEY = "wk-of-the-shop-that-no-log-may-show"
 EVENT_SET = "1148872185708962"
 DEADLINE = 20.0
-"""Seconds after which a wait has failed."""
+"""Seconds after which a wait fails."""
 
 
 class Environment:
-    """A sandbox, and a gateway that may come and go before it. Everything lies in one folder."""
+    """A running sandbox, and a gateway that can be started and stopped. All files are in one folder."""
 
     def __init__(self, folder: Path, settings: str = "", destination: str = "", server: str = "") -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ upload.graph_version = "v16.0"
         )
 
     def start(self, *options: str) -> Subprocess:
-        """Start the gateway (again)."""
+        """Start or restart the gateway."""
         environ = {"TEST_META_TOKEN": TOKEN}
         arguments = ["gateway", "serve", "--config", str(self.folder / "gateway.toml"), *options]
         self.gateway = Subprocess(self.folder, "gateway", arguments, environ=environ).started()
@@ -103,24 +103,23 @@ upload.graph_version = "v16.0"
         return dict(self.status()["ledger"])
 
     def arrived(self, event_set: str = EVENT_SET) -> list[JsonObject]:
-        """Events that the stand-in took for an event set."""
-        found = get(f"{self.meta}/_sandbox/events?event_set={event_set}&limit=10000")
-        return list(found["events"])
+        """Events of an event set that the sandbox accepted."""
+        return list(get(f"{self.meta}/_sandbox/events?event_set={event_set}&limit=10000")["events"])
 
     def faults(self, *faults: JsonObject) -> None:
-        """What the stand-in shall do wrong from now on; none: it is well again."""
+        """Replace the faults that the sandbox injects; without arguments, it injects none."""
         request = urllib.request.Request(f"{self.meta}/_sandbox/faults", method="DELETE")
         urllib.request.urlopen(request).close()
         for fault in faults:
             post(f"{self.meta}/_sandbox/faults", fault)
 
     def track(self, *events: JsonObject) -> tuple[int, JsonObject]:
-        """Send a batch as a shop; status and answer."""
+        """Send a batch with the write key of the source; status and response."""
         return post(f"{self.url}/v1/batch", {"batch": list(events), "writeKey": WRITE_KEY})
 
 
 def sale(number: int, **changes: Any) -> JsonObject:
-    """A good purchase of a customer of its own."""
+    """A valid purchase. Each number has its own customer, order and message ID."""
     return {
         "type": "track",
         "event": "Order Completed",
@@ -133,24 +132,24 @@ def sale(number: int, **changes: Any) -> JsonObject:
     }
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something that another process does."""
+def until(condition: Callable[[], bool], expected: str) -> None:
+    """Wait until a condition on another process is true. `expected` describes it for the failure message."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
-        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
+        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {expected}"
         time.sleep(0.02)
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+        return json.load(response)
 
 
 def post(url: str, body: Any, headers: Mapping[str, str] | None = None) -> tuple[int, JsonObject]:
     request = urllib.request.Request(url, json.dumps(body).encode(), dict(headers or {}), method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
-            return answer.status, json.load(answer)
+        with urllib.request.urlopen(request, timeout=DEADLINE) as response:
+            return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)

@@ -1,4 +1,4 @@
-"""A proxy that refuses the first requests, as a gateway does that is full or stopping, and passes the rest on."""
+"""A proxy that refuses the first requests, as an overloaded or stopping gateway does, and forwards the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 
 
 class Proxy:
-    """Answers `status` so many times, then whatever the gateway answers."""
+    """Responds to the first `times` requests with `status`, and forwards the others to the gateway."""
 
     def __init__(self, gateway: str, status: int, times: int) -> None:
         self.refused = 0
@@ -22,19 +22,19 @@ class Proxy:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if outer.refused < times:
                     outer.refused += 1
-                    self._answer(status, b'{"code":"overloaded","message":"Send again."}')
+                    self._respond(status, b'{"code":"overloaded","message":"Send again."}')
                     return
-                kept = ("Authorization", "Content-Type", "Content-Encoding")
-                headers = {name: self.headers[name] for name in kept if self.headers[name]}
+                forwarded = ("Authorization", "Content-Type", "Content-Encoding")
+                headers = {name: self.headers[name] for name in forwarded if self.headers[name]}
                 request = urllib.request.Request(gateway + self.path, body, headers)
                 try:
-                    with urllib.request.urlopen(request, timeout=20) as answer:
-                        self._answer(answer.status, answer.read())
+                    with urllib.request.urlopen(request, timeout=20) as response:
+                        self._respond(response.status, response.read())
                 except urllib.error.HTTPError as error:
                     with error:
-                        self._answer(error.code, error.read())
+                        self._respond(error.code, error.read())
 
-            def _answer(self, status: int, body: bytes) -> None:
+            def _respond(self, status: int, body: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -1,4 +1,4 @@
-"""Rubbish gets its documented answer, within bounded memory and time, and the process goes on."""
+"""Invalid requests get their documented response, within limits of memory and time, and the gateway keeps running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTHORIZATION = "Basic " + b64encode(f"{WRITE_KEY}:".encode()).decode()
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    with Environment(tmp_path_factory.mktemp("house"), server="read_timeout = 1.0") as env, env.start():
+    with Environment(tmp_path_factory.mktemp("environment"), server="read_timeout = 1.0") as env, env.start():
         yield env
 
 
@@ -37,8 +37,8 @@ def post(
         env.url + path, body, {"Authorization": AUTHORIZATION, **(headers or {})}, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.load(answer), dict(answer.headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.load(response), dict(response.headers)
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error), dict(error.headers)
@@ -48,8 +48,8 @@ def batch(*events: object) -> bytes:
     return json.dumps({"batch": events}).encode()
 
 
-def resident(env: Environment) -> int:
-    """Bytes of the gateway's memory."""
+def resident_bytes(env: Environment) -> int:
+    """Resident memory of the gateway."""
     assert env.gateway is not None
     pages = Path(f"/proc/{env.gateway.process.pid}/statm").read_text().split()[1]
     return int(pages) * 4096
@@ -87,32 +87,32 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_rubbish_gets_its_documented_answer(
+def test_an_invalid_request_gets_its_documented_response(
     env: Environment, body: bytes, path: str, headers: Mapping[str, str], status: int, code: str
 ) -> None:
-    before, begun = resident(env), time.monotonic()
+    bytes_before, started_at = resident_bytes(env), time.monotonic()
     try:
-        answered, told, _ = post(env, body, path, headers)
+        response_status, response, _ = post(env, body, path, headers)
     except urllib.error.URLError:
-        # The gateway need not read 50 MB to refuse them; a sender that insists finds the connection closed.
+        # The gateway may refuse 50 MB without reading them, and close the connection while the sender still writes.
         assert len(body) > 4 * 2**20
     else:
-        assert (answered, told["code"]) == (status, code)
-        assert told["message"]
-    assert time.monotonic() - begun < 5
-    assert resident(env) - before < 64 * 2**20
+        assert (response_status, response["code"]) == (status, code)
+        assert response["message"]
+    assert time.monotonic() - started_at < 5
+    assert resident_bytes(env) - bytes_before < 64 * 2**20
     assert post(env, batch({"type": "identify"}))[0] == 200
 
 
-def test_a_wrong_method_and_a_missing_key_are_told(env: Environment) -> None:
-    assert post(env, batch(sale(1)), method="PUT")[0:2][0] == 405
+def test_a_wrong_method_and_a_missing_write_key_are_refused(env: Environment) -> None:
+    assert post(env, batch(sale(1)), method="PUT")[0] == 405
     request = urllib.request.Request(env.url + "/v1/batch", batch(sale(1)))
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert (refused.value.code, json.load(refused.value)["code"]) == (401, "no_write_key")
 
 
-def test_a_bad_event_costs_itself_and_is_named_by_its_index(env: Environment) -> None:
+def test_each_invalid_event_of_a_batch_is_rejected_by_index_and_the_others_are_accepted(env: Environment) -> None:
     events: list[object] = [
         sale(1000),
         [],
@@ -126,9 +126,9 @@ def test_a_bad_event_costs_itself_and_is_named_by_its_index(env: Environment) ->
         {"type": "page"},
         sale(1010),
     ]
-    status, answer, _ = post(env, batch(*events))
-    assert (status, answer["accepted"], answer["ignored"]) == (200, 2, 1)
-    assert [(one["index"], one["code"]) for one in answer["rejected"]] == [
+    status, response, _ = post(env, batch(*events))
+    assert (status, response["accepted"], response["ignored"]) == (200, 2, 1)
+    assert [(event["index"], event["code"]) for event in response["rejected"]] == [
         (1, "not_an_object"),
         (2, "not_an_object"),
         (3, "not_an_object"),
@@ -138,13 +138,13 @@ def test_a_bad_event_costs_itself_and_is_named_by_its_index(env: Environment) ->
         (7, "missing_event_name"),
         (8, "event_time_invalid"),
     ]
-    assert answer["rejected"][3]["message_id"] == "m-4"
+    assert response["rejected"][3]["message_id"] == "m-4"
 
 
 def test_a_single_track_that_is_rejected_gets_400_with_its_code(env: Environment) -> None:
-    status, answer, _ = post(env, json.dumps(sale(1, event="Nobody Mapped This")).encode(), "/v1/track")
-    assert (status, answer["code"]) == (400, "unmapped_event")
-    assert answer["message"]
+    status, response, _ = post(env, json.dumps(sale(1, event="Not Mapped")).encode(), "/v1/track")
+    assert (status, response["code"]) == (400, "unmapped_event")
+    assert response["message"]
 
 
 @pytest.mark.parametrize(
@@ -158,33 +158,35 @@ def test_a_single_track_that_is_rejected_gets_400_with_its_code(env: Environment
         b'{"batch":[],"batch":[%s]}',
         b'{"batch":[%s],"x":"\\ud800"}',
     ],
-    ids=["plain", "byte order mark", "NaN", "beyond 64 bits", "beyond a float", "duplicate keys", "half a character"],
+    ids=["plain", "byte order mark", "NaN", "beyond 64 bits", "beyond a float", "duplicate keys", "unpaired surrogate"],
 )
-def test_odd_json_that_senders_write_is_taken(env: Environment, text: bytes) -> None:
-    one = sale(2000 + len(text), properties={"order_id": "x", "total": 3, "note": "\ud800", "big": 10**30})
-    status, answer, _ = post(env, text % json.dumps(one).encode())
-    assert (status, answer["accepted"]) == (200, 1)
+def test_nonstandard_json_that_senders_write_is_accepted(env: Environment, text: bytes) -> None:
+    event = sale(2000 + len(text), properties={"order_id": "x", "total": 3, "note": "\ud800", "big": 10**30})
+    status, response, _ = post(env, text % json.dumps(event).encode())
+    assert (status, response["accepted"]) == (200, 1)
 
 
-def test_a_form_content_type_is_not_looked_at_and_gzip_is_taken(env: Environment) -> None:
+def test_the_content_type_is_not_checked_and_gzip_is_accepted(env: Environment) -> None:
     headers = {**GZIP, "Content-Type": "application/x-www-form-urlencoded"}
-    status, answer, _ = post(env, gzip.compress(batch(sale(3000))), headers=headers)
-    assert (status, answer["accepted"]) == (200, 1)
+    status, response, _ = post(env, gzip.compress(batch(sale(3000))), headers=headers)
+    assert (status, response["accepted"]) == (200, 1)
 
 
-def test_the_write_key_may_stand_in_the_body_and_context_on_the_envelope(env: Environment) -> None:
+def test_the_write_key_may_be_in_the_body_and_the_context_in_the_batch(env: Environment) -> None:
     event = sale(3100)
-    traits = event.pop("context")
-    body = json.dumps({"batch": [event], "writeKey": WRITE_KEY, "context": traits}).encode()
+    context = event.pop("context")
+    body = json.dumps({"batch": [event], "writeKey": WRITE_KEY, "context": context}).encode()
     request = urllib.request.Request(env.url + "/v1/batch", body)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert json.load(answer)["accepted"] == 1
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert json.load(response)["accepted"] == 1
 
 
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /v1/track HTTP/1.1\r\nHost: x\r\n", None], ids=["nothing", "head", "body"]
 )
-def test_a_sender_that_never_ends_its_request_is_let_go(env: Environment, sent: bytes | None) -> None:
+def test_the_connection_of_a_sender_that_does_not_complete_its_request_is_closed(
+    env: Environment, sent: bytes | None
+) -> None:
     if sent is None:
         sent = (
             f"POST /v1/track HTTP/1.1\r\nHost: x\r\nAuthorization: {AUTHORIZATION}\r\nContent-Length: 1000\r\n\r\n{{"
@@ -192,15 +194,15 @@ def test_a_sender_that_never_ends_its_request_is_let_go(env: Environment, sent: 
     port = int(env.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=15) as sender:
         sender.sendall(sent)
-        begun = time.monotonic()
-        answer = b""
-        while piece := sender.recv(4096):
-            answer += piece
-        assert time.monotonic() - begun < 6
-    assert answer == b"" or b"408" in answer.partition(b"\r\n")[0]
+        started_at = time.monotonic()
+        response = b""
+        while received := sender.recv(4096):
+            response += received
+        assert time.monotonic() - started_at < 6
+    assert response == b"" or b"408" in response.partition(b"\r\n")[0]
 
 
-def test_after_all_this_the_account_still_adds_up(env: Environment) -> None:
+def test_the_counts_add_up_after_all_these_requests(env: Environment) -> None:
     assert post(env, batch(sale(4000)))[1]["accepted"] == 1
     until(lambda: env.ledger()["waiting"] == 0, "the backlog to drain")
     ledger = env.ledger()

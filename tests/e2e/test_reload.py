@@ -1,4 +1,4 @@
-"""Settings that change while a real gateway runs: nothing is lost or repeated, and a faulty file changes nothing."""
+"""Reload of the settings of a running gateway: no event is lost or repeated, and invalid settings change nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.test_guarantees import orders
 from tests.e2e.test_operators import gateway, rewrite
 
 
-def hang_up(env: Environment) -> None:
+def send_sighup(env: Environment) -> None:
     assert env.gateway is not None
     env.gateway.process.send_signal(signal.SIGHUP)
 
@@ -27,11 +27,11 @@ def read_at(env: Environment) -> float:
 
 def reloaded(env: Environment) -> None:
     before = read_at(env)
-    hang_up(env)
+    send_sighup(env)
     until(lambda: read_at(env) > before, "the settings to be read again")
 
 
-def test_a_new_token_and_a_new_destination_come_without_a_restart_and_nothing_is_lost_or_repeated(
+def test_a_new_token_and_a_new_destination_take_effect_without_loss_or_repetition(
     tmp_path: Path,
 ) -> None:
     with Environment(tmp_path) as env, env.start() as running:
@@ -39,7 +39,7 @@ def test_a_new_token_and_a_new_destination_come_without_a_restart_and_nothing_is
         reloaded(env)
         for number in range(50):
             assert env.track(sale(number))[0] == 200
-        until(lambda: any(lane["blocked"] == "token" for lane in env.status()["lanes"]), "the old token's refusal")
+        until(lambda: any(lane["blocked"] == "token" for lane in env.status()["lanes"]), "Meta to refuse the old token")
         assert orders(env) == []
 
         rewrite(env, 'access_token = "old"\nstandard', 'access_token = { env = "TEST_META_TOKEN" }\nstandard')
@@ -59,29 +59,32 @@ def test_a_new_token_and_a_new_destination_come_without_a_restart_and_nothing_is
         running.stop()
 
 
-def test_a_faulty_file_is_refused_whole_and_said_and_the_old_settings_stay(tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_and_the_previous_ones_stay_in_use(tmp_path: Path) -> None:
     with Environment(tmp_path) as env, env.start() as running:
         path = env.folder / "gateway.toml"
-        good = path.read_text()
+        valid = path.read_text()
         before = read_at(env)
-        for fault, said in (
-            ("[destinations.store", "is not TOML"),
-            (good.replace("limited_data_usage = true", "limited_data_usage = 7", 1).replace(WRITE_KEY, "x"), "limited"),
-            (good.replace('api = "offline"', 'api = "conversions"').replace("v16.0", "v25.0"), "legacy.api: cannot"),
+        for invalid, error in (
+            ("[destinations.store", "invalid TOML"),
+            (
+                valid.replace("limited_data_usage = true", "limited_data_usage = 7", 1).replace(WRITE_KEY, "x"),
+                "limited",
+            ),
+            (valid.replace('api = "offline"', 'api = "conversions"').replace("v16.0", "v25.0"), "legacy.api: cannot"),
         ):
-            path.write_text(fault)
-            hang_up(env)
-            until(lambda said=said: said in str(env.status()["settings"]["errors"]), said)  # type: ignore[misc]
+            path.write_text(invalid)
+            send_sighup(env)
+            until(lambda error=error: error in str(env.status()["settings"]["errors"]), error)  # type: ignore[misc]
             assert env.track(sale(1))[0] == 200
         assert read_at(env) == before
         assert "still using the previous settings" in running.log.read_text()
-        path.write_text(good)
+        path.write_text(valid)
         reloaded(env)
         assert env.status()["settings"]["errors"] == []
         running.stop()
 
 
-def test_a_write_key_that_is_taken_away_is_refused_from_the_next_request_on(tmp_path: Path) -> None:
+def test_a_removed_write_key_is_refused_from_the_next_request_on(tmp_path: Path) -> None:
     with Environment(tmp_path) as env, env.start() as running:
         assert env.track(sale(1))[0] == 200
         rewrite(env, WRITE_KEY, "another-key")
@@ -90,7 +93,7 @@ def test_a_write_key_that_is_taken_away_is_refused_from_the_next_request_on(tmp_
         running.stop()
 
 
-def test_with_watch_a_changed_file_is_read_by_itself(tmp_path: Path) -> None:
+def test_with_watch_a_changed_file_is_reloaded_without_a_signal(tmp_path: Path) -> None:
     with Environment(tmp_path) as env, env.start("--watch") as running:
         before = read_at(env)
         rewrite(env, WRITE_KEY, "another-key")
@@ -100,18 +103,18 @@ def test_with_watch_a_changed_file_is_read_by_itself(tmp_path: Path) -> None:
 
 
 class Webhook:
-    """Keeps what is posted to it."""
+    """An HTTP server that records the bodies of POST requests. `statuses`: of the first responses, before 200."""
 
     def __init__(self, statuses: list[int]) -> None:
-        self.got: list[JsonObject] = []
-        hook = self
+        self.received: list[JsonObject] = []
+        outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status = statuses.pop(0) if statuses else 200
                 if status == 200:
-                    hook.got.append(body)
+                    outer.received.append(body)
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -131,35 +134,36 @@ class Webhook:
         self.server.server_close()
 
 
-def test_a_blocked_lane_calls_the_webhook_and_is_resumed_by_hand(tmp_path: Path) -> None:
+def test_a_blocked_lane_calls_the_webhook_and_the_resume_command_retries_at_once(tmp_path: Path) -> None:
     with (
-        Webhook([503]) as hook,
-        Environment(tmp_path, settings=f'[alerts]\nwebhook = "{hook.url}"') as env,
+        Webhook([503]) as webhook,
+        Environment(tmp_path, settings=f'[alerts]\nwebhook = "{webhook.url}"') as env,
         env.start() as running,
     ):
         env.faults({"status": 400, "code": 100, "subcode": 33, "event_set": EVENT_SET})
         for number in range(3):
             env.track(sale(number))
-        until(lambda: len(hook.got) == 1, "the alert, after the webhook's first refusal")
-        alert = hook.got[0]
+        until(lambda: len(webhook.received) == 1, "the alert, after the webhook's first refusal")
+        alert = webhook.received[0]
         assert (alert["event"], alert["kind"], alert["code"]) == ("lane_blocked", "object", "meta_100_33")
         assert (alert["destination"], alert["event_set"]) == ("store", EVENT_SET)
-        assert EVENT_SET in alert["text"]
+        assert alert["text"].startswith(f'uploads stopped for destination "store", dataset {EVENT_SET}, upload tag')
         assert env.status()["ledger"]["waiting"] >= 3
 
         env.faults()
-        begun = time.monotonic()
+        started_at = time.monotonic()
         resumed = gateway(env, "resume", "--url", env.admin, "--destination", "store")
-        assert "1 blocked lanes try now" in resumed.stdout, resumed.stderr
-        until(lambda: sorted(orders(env)) == ["order-0", "order-1", "order-2"], "what had waited")
-        assert time.monotonic() - begun < 14, "a probe would have done it"
-        until(lambda: len(hook.got) == 2, "the second alert")
-        assert hook.got[1]["event"] == "lane_resumed"
+        assert "retrying 1 blocked lanes" in resumed.stdout, resumed.stderr
+        until(lambda: sorted(orders(env)) == ["order-0", "order-1", "order-2"], "the waiting events")
+        assert time.monotonic() - started_at < 14, "as late as the first regular probe"
+        until(lambda: len(webhook.received) == 2, "the second alert")
+        assert webhook.received[1]["event"] == "lane_resumed"
+        assert webhook.received[1]["text"].startswith('uploads resumed for destination "store"')
         assert "secret-part" not in running.log.read_text()
         running.stop()
 
 
-def test_a_warning_about_the_version_is_logged_once_and_shown(tmp_path: Path) -> None:
+def test_a_warning_about_the_graph_version_is_logged_once_and_shown_in_the_status(tmp_path: Path) -> None:
     with Environment(tmp_path) as env, env.start() as running:
         text = "The call has been auto-upgraded to v26.0"
         env.faults({"count": 1, "event_set": EVENT_SET, "headers": {"X-Ad-Api-Version-Warning": text}})

@@ -1,4 +1,4 @@
-"""The official Python SDKs, unmodified: their events arrive, also when the gateway refuses for a while in between."""
+"""The official Python SDKs, unmodified: their events arrive, even if the gateway refuses some requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.proxy import Proxy
 from tests.e2e.test_guarantees import orders
 
 EVENTS = 230
-"""More than two of the SDKs' batches."""
+"""More than two batches of the SDKs."""
 
 RUDDERSTACK = """
 import rudderstack.analytics as sdk

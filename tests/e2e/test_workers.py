@@ -1,4 +1,4 @@
-"""Several processes as one gateway: counted as one, started again, inherited from, stopped and reloaded together."""
+"""A gateway of several processes: common counts, restarts, takeover of spool files, common stop and reload."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.e2e.test_reload import reloaded
 AUTHORIZATION = {"Authorization": "Basic " + b64encode(f"{WRITE_KEY}:".encode()).decode()}
 
 
-def house_of(folder: Path, workers: int, **parts: str) -> Environment:
+def environment_of(folder: Path, workers: int, **parts: str) -> Environment:
     return Environment(folder, server=f"workers = {workers}\n" + parts.pop("server", ""), **parts)
 
 
@@ -32,22 +32,22 @@ def workers_of(env: Environment) -> list[int]:
     """Process IDs of the workers."""
     assert env.gateway is not None
     parent = env.gateway.process.pid
-    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(one) for one in found]
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children]
 
 
 def spread(env: Environment, events: Sequence[JsonObject]) -> None:
-    """Each event on a connection of its own, which the kernel spreads over the workers."""
+    """Send each event over a connection of its own. The kernel distributes the connections over the workers."""
     for event in events:
         address = env.url.removeprefix("http://")
         with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
             connection.request("POST", "/v1/track", json.dumps(event).encode(), AUTHORIZATION)
-            answer = connection.getresponse()
-            assert (answer.status, json.load(answer)["accepted"]) == (200, 1)
+            response = connection.getresponse()
+            assert (response.status, json.load(response)["accepted"]) == (200, 1)
 
 
-def test_two_workers_are_told_as_one_gateway_and_stop_as_one(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as env, env.start() as running:
+def test_two_workers_have_one_status_and_stop_together(tmp_path: Path) -> None:
+    with environment_of(tmp_path, 2) as env, env.start() as running:
         assert len(workers_of(env)) == 2
         spread(env, [sale(number) for number in range(60)])
         until(lambda: env.ledger()["waiting"] == 0, "everything to be delivered")
@@ -58,12 +58,12 @@ def test_two_workers_are_told_as_one_gateway_and_stop_as_one(tmp_path: Path) -> 
         assert len(status["lanes"]) == 2
         assert all((env.folder / "spool" / name).stat().st_size for name in ("spool.sqlite", "spool-1.sqlite"))
         assert running.stop() == 0
-        spent = [line for line in running.log.read_text().splitlines() if '"stopped"' in line]
-        assert len(spent) == 3, "each worker and the supervisor"
+        stopped = [line for line in running.log.read_text().splitlines() if '"stopped"' in line]
+        assert len(stopped) == 3, "each worker and the supervisor"
 
 
 def test_dead_letters_of_all_workers_are_listed_in_pages_and_replayed(tmp_path: Path) -> None:
-    with house_of(tmp_path, 3) as env, env.start() as running:
+    with environment_of(tmp_path, 3) as env, env.start() as running:
         for number in range(40):
             status, _ = post(f"{env.url}/v1/track", sale(number, event="Store Purchase"), AUTHORIZATION)
             assert status == 400
@@ -72,7 +72,7 @@ def test_dead_letters_of_all_workers_are_listed_in_pages_and_replayed(tmp_path: 
             seen += [letter["number"] for letter in page]
         assert len(seen) == len(set(seen)) == 80
         assert seen == sorted(seen)
-        assert len({number % 1024 for number in seen}) > 1, "letters of more than one worker"
+        assert len({number % 1024 for number in seen}) > 1, "dead letters of more than one worker"
 
         rewrite(
             env,
@@ -81,23 +81,23 @@ def test_dead_letters_of_all_workers_are_listed_in_pages_and_replayed(tmp_path: 
         )
         reloaded(env)
         done = gateway(env, "dead-letters", "replay", "--destination", "store", "--url", env.admin)
-        assert "replayed 40 dead letters as 40 events; 0 stay" in done.stdout, done.stderr
+        assert "replayed 40 dead letters as 40 events; 0 not replayed" in done.stdout, done.stderr
         until(lambda: len(orders(env)) == 40, "the replayed sales")
         running.stop()
 
-        # Stopped, the files of all workers are looked at.
+        # When the gateway is stopped, the command reads the spool files of all workers.
         assert gateway(env, "dead-letters", "list").stdout.count("unmapped_event") == 40
         discarded = gateway(env, "dead-letters", "discard", "--all")
         assert "40" in discarded.stdout, discarded.stderr
 
 
-def test_a_killed_worker_is_started_again_and_loses_nothing(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as env, env.start() as running:
+def test_a_killed_worker_is_restarted_without_loss(tmp_path: Path) -> None:
+    with environment_of(tmp_path, 2) as env, env.start() as running:
         spread(env, [sale(number) for number in range(20)])
         victim, other = workers_of(env)
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(workers_of(env)) == 2 and victim not in workers_of(env), "a new worker")
-        # Connections that the kernel gives to the new one wait until it takes them.
+        # Connections to the new worker wait in the queue of its socket until it accepts them.
         spread(env, [sale(number) for number in range(20, 60)])
         until(lambda: env.ledger()["waiting"] == 0 and env.status()["ready"], "everything to be delivered")
         assert set(orders(env)) == {f"order-{number}" for number in range(60)}
@@ -106,22 +106,22 @@ def test_a_killed_worker_is_started_again_and_loses_nothing(tmp_path: Path) -> N
         assert running.stop() == 0
 
 
-def test_workers_end_with_a_supervisor_that_is_killed_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as env:
+def test_workers_end_when_the_supervisor_is_killed_and_the_next_start_delivers_their_events(tmp_path: Path) -> None:
+    with environment_of(tmp_path, 2) as env:
         running = env.start()
         env.faults({"status": 500})
         spread(env, [sale(number) for number in range(30)])
         orphans = workers_of(env)
         running.kill()
-        until(lambda: not any(Path(f"/proc/{one}/cmdline").exists() for one in orphans), "the workers to end")
+        until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in orphans), "the workers to end")
         env.faults()
         with env.start() as running:
-            until(lambda: len(set(orders(env))) == 30, "what had waited")
+            until(lambda: len(set(orders(env))) == 30, "the waiting events")
             assert running.stop() == 0
 
 
-def test_what_workers_left_that_are_no_more_is_delivered_and_their_files_go(tmp_path: Path) -> None:
-    with house_of(tmp_path, 3) as env:
+def test_events_of_workers_that_were_removed_are_delivered_and_their_files_deleted(tmp_path: Path) -> None:
+    with environment_of(tmp_path, 3) as env:
         env.faults({"status": 500})
         with env.start() as running:
             rewrite(env, "drain_delay = 0", "drain_delay = 0\ndrain_timeout = 0.5")
@@ -132,15 +132,15 @@ def test_what_workers_left_that_are_no_more_is_delivered_and_their_files_go(tmp_
         rewrite(env, "workers = 3", "workers = 1")
         env.faults()
         with env.start() as running:
-            until(lambda: len(set(orders(env))) == 60, "what all three had left")
-            until(lambda: not list((env.folder / "spool").glob("spool-*.sqlite")), "the files to go")
+            until(lambda: len(set(orders(env))) == 60, "the events of all three workers")
+            until(lambda: not list((env.folder / "spool").glob("spool-*.sqlite")), "the files to be deleted")
             assert env.status()["ledger"]["waiting"] == 0
             assert running.stop() == 0
 
 
-def test_a_reload_reaches_every_worker_and_a_faulty_one_reaches_none(tmp_path: Path) -> None:
-    with house_of(tmp_path, 2) as env, env.start() as running:
-        good = (env.folder / "gateway.toml").read_text()
+def test_a_reload_applies_to_every_worker_and_a_failed_one_to_none(tmp_path: Path) -> None:
+    with environment_of(tmp_path, 2) as env, env.start() as running:
+        valid = (env.folder / "gateway.toml").read_text()
         rewrite(env, WRITE_KEY, "another-key")
         reloaded(env)
         for number in range(20):
@@ -148,18 +148,18 @@ def test_a_reload_reaches_every_worker_and_a_faulty_one_reaches_none(tmp_path: P
         (env.folder / "gateway.toml").write_text("[")
         assert env.gateway is not None
         env.gateway.process.send_signal(signal.SIGHUP)
-        until(lambda: bool(env.status()["settings"]["errors"]), "the refusal")
+        until(lambda: bool(env.status()["settings"]["errors"]), "the reload to fail")
         for number in range(20):
             assert post(f"{env.url}/v1/track", sale(number), AUTHORIZATION)[0] == 401
-        (env.folder / "gateway.toml").write_text(good)
+        (env.folder / "gateway.toml").write_text(valid)
         reloaded(env)
         spread(env, [sale(number) for number in range(20)])
         assert running.stop() == 0
 
 
-def test_a_unix_socket_is_served_by_all_workers(tmp_path: Path) -> None:
+def test_all_workers_accept_from_the_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with house_of(tmp_path, 2, server=f'unix_socket = "{path}"') as env, env.start() as running:
+    with environment_of(tmp_path, 2, server=f'unix_socket = "{path}"') as env, env.start() as running:
         for number in range(20):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(path))
@@ -172,8 +172,8 @@ def test_a_unix_socket_is_served_by_all_workers(tmp_path: Path) -> None:
         assert not path.exists()
 
 
-def test_a_worker_that_cannot_start_is_said_and_ends_the_start(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported_and_the_gateway_exits(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "spool-1.sqlite").mkdir()
-    with house_of(tmp_path, 2) as env, pytest.raises(Exception, match="worker 1 could not start"):
+    with environment_of(tmp_path, 2) as env, pytest.raises(Exception, match="worker 1 could not start"):
         env.start()

@@ -1,4 +1,4 @@
-"""FairScheduler on the loop: how much runs in one round, in which order, and that nobody waits for ever."""
+"""FairScheduler: events for each iteration of the event loop, the order of turns, and progress of every request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 from gateway.ingest.fair_scheduler import FairScheduler
 
 
-class Rounds:
-    """Counts the rounds of the loop while something runs."""
+class IterationCounter:
+    """Counts the iterations of the event loop."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -20,35 +20,35 @@ class Rounds:
         self._loop.call_soon(self._next)
 
 
-async def test_what_is_ready_at_once_is_spread_over_rounds_in_the_order_in_which_it_came() -> None:
-    turns, rounds = FairScheduler(100), Rounds()
+async def test_requests_that_are_ready_at_once_run_in_several_iterations_in_order_of_arrival() -> None:
+    scheduler, iterations = FairScheduler(100), IterationCounter()
     ran: list[tuple[int, int]] = []
 
     async def request(number: int) -> None:
-        if turn := turns.acquire(50):
+        if turn := scheduler.acquire(50):
             await turn
-        ran.append((rounds.number, number))
+        ran.append((iterations.number, number))
 
     await asyncio.gather(*(request(number) for number in range(11)))
 
     assert [number for _, number in ran] == list(range(11))
-    in_rounds = [round_ for round_, _ in ran]
-    assert max(in_rounds.count(round_) for round_ in in_rounds) == 2
-    assert in_rounds[-1] - in_rounds[0] <= 6  # no round goes by without one, but for the first wait
+    ran_in = [iteration for iteration, _ in ran]
+    assert max(ran_in.count(iteration) for iteration in ran_in) == 2
+    assert ran_in[-1] - ran_in[0] <= 6  # no iteration is left unused, except the first
 
 
-async def test_one_that_is_larger_than_a_round_gets_its_turn() -> None:
-    turns = FairScheduler(10)
-    assert turns.acquire(1000) is None
-    assert turns.acquire(1000) is not None
+async def test_a_turn_larger_than_the_limit_is_granted() -> None:
+    scheduler = FairScheduler(10)
+    assert scheduler.acquire(1000) is None
+    assert scheduler.acquire(1000) is not None
 
 
-async def test_who_comes_later_does_not_pass_who_waits() -> None:
-    turns = FairScheduler(10)
-    turns.acquire(10)
-    first = turns.acquire(10)
-    await asyncio.sleep(0)  # the round of the first
-    second = turns.acquire(1)
+async def test_a_new_request_does_not_overtake_a_waiting_one() -> None:
+    scheduler = FairScheduler(10)
+    scheduler.acquire(10)
+    first = scheduler.acquire(10)
+    await asyncio.sleep(0)  # the iteration in which the first is granted
+    second = scheduler.acquire(1)
     assert first is not None
     assert first.done()
     assert second is not None
@@ -56,22 +56,22 @@ async def test_who_comes_later_does_not_pass_who_waits() -> None:
     await second
 
 
-async def test_one_that_gave_up_costs_no_turn() -> None:
-    turns = FairScheduler(1)
-    turns.acquire(1)
-    gone, stays = turns.acquire(1), turns.acquire(1)
-    assert gone is not None
-    assert stays is not None
-    gone.cancel()
+async def test_a_cancelled_request_does_not_use_up_a_turn() -> None:
+    scheduler = FairScheduler(1)
+    scheduler.acquire(1)
+    cancelled, waiting = scheduler.acquire(1), scheduler.acquire(1)
+    assert cancelled is not None
+    assert waiting is not None
+    cancelled.cancel()
     await asyncio.sleep(0)
-    assert stays.done()
+    assert waiting.done()
 
 
-async def test_an_idle_loop_is_left_alone() -> None:
-    turns = FairScheduler(10)
-    turns.acquire(3)
+async def test_the_scheduler_schedules_no_callbacks_while_it_is_idle() -> None:
+    scheduler = FairScheduler(10)
+    scheduler.acquire(3)
     for _ in range(3):
         await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
-    assert not loop._ready  # type: ignore[attr-defined] # the default loop's own list
-    assert turns.acquire(10) is None
+    assert not loop._ready  # type: ignore[attr-defined] # the queue of the default loop
+    assert scheduler.acquire(10) is None

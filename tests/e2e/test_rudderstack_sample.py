@@ -1,4 +1,4 @@
-"""The sample call of RudderStack's page on this destination, posted with curl, arrives whole in both dialects."""
+"""The sample call of RudderStack's documentation, sent with curl, arrives in both dialects with all fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.e2e.environment import EVENT_SET, WRITE_KEY, Environment, until
 SAMPLE = Path(__file__).parent / "data" / "sample.json"
 
 
-def h(text: str) -> str:
+def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
-def test_the_sample_arrives_with_every_field_that_the_table_promises(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_sample_arrives_with_every_field_of_the_mapping_table(tmp_path: Path) -> None:
     with Environment(tmp_path) as env, env.start():
         done = subprocess.run(
             ["curl", "-sS", "-u", f"{WRITE_KEY}:", f"{env.url}/v1/track", "-d", f"@{SAMPLE}"],
@@ -30,7 +30,7 @@ def test_the_sample_arrives_with_every_field_that_the_table_promises(tmp_path: P
         )
         assert done.stdout == '{"status":"ok","accepted":1,"ignored":0,"rejected":[]}'
         until(lambda: bool(env.arrived() and env.arrived(EVENT_SET + "00")), "both dialects")
-        (today,), (legacy,) = env.arrived(), env.arrived(EVENT_SET + "00")
+        (conversions,), (offline,) = env.arrived(), env.arrived(EVENT_SET + "00")
 
     options = {
         "data_processing_options": ["LDU"],
@@ -45,21 +45,21 @@ def test_the_sample_arrives_with_every_field_that_the_table_promises(tmp_path: P
         "st": "la",
         "country": "us",
     }
-    assert legacy["match_keys"] == {
-        "email": [h("alex@example.com")],
-        "phone": [h("12025550146")],
-        "gen": h("m"),
-        "doby": h("1997"),
-        "dobm": h("02"),
-        "dobd": h("16"),
-        **{key: h(text) for key, text in shared.items() if key != "ge"},
-        "zip": h("90009"),
+    assert offline["match_keys"] == {
+        "email": [digest("alex@example.com")],
+        "phone": [digest("12025550146")],
+        "gen": digest("m"),
+        "doby": digest("1997"),
+        "dobm": digest("02"),
+        "dobd": digest("16"),
+        **{key: digest(text) for key, text in shared.items() if key != "ge"},
+        "zip": digest("90009"),
         "extern_id": "user@1",
     }
     product = {"id": "1", "quantity": 1, "brand": "Hasbro", "category": "Games"}
-    assert legacy.pop("event_time") > 1_700_000_000
-    legacy.pop("match_keys")
-    assert legacy == {
+    assert offline.pop("event_time") > 1_700_000_000
+    offline.pop("match_keys")
+    assert offline == {
         "event_name": "AddToCart",
         "value": 18.99,
         "currency": "USD",
@@ -69,17 +69,17 @@ def test_the_sample_arrives_with_every_field_that_the_table_promises(tmp_path: P
         **options,
     }
 
-    assert today["user_data"] == {
-        "em": [h("alex@example.com")],
-        "ph": [h("12025550146")],
-        "db": h("19970216"),
-        **{key: h(text) for key, text in shared.items()},
-        "zp": h("90009"),
-        "external_id": [h("user@1")],
+    assert conversions["user_data"] == {
+        "em": [digest("alex@example.com")],
+        "ph": [digest("12025550146")],
+        "db": digest("19970216"),
+        **{key: digest(text) for key, text in shared.items()},
+        "zp": digest("90009"),
+        "external_id": [digest("user@1")],
     }
-    assert today.pop("event_time") > 1_700_000_000
-    today.pop("user_data")
-    assert today == {
+    assert conversions.pop("event_time") > 1_700_000_000
+    conversions.pop("user_data")
+    assert conversions == {
         "event_name": "AddToCart",
         "action_source": "physical_store",
         "custom_data": {
