@@ -280,9 +280,9 @@ def metrics_page() -> str:
             GENERATED,
             (
                 "To monitor a gateway, let Prometheus scrape `/metrics` on the admin port. The values are collected "
-                "when they are scraped; processing an event updates plain counters only. Apart from the upload tag, no "
-                f"label has a value that a sender chose. At most {MAX_LANE_SERIES} lanes, those with the most waiting "
-                "events, have their own time series; the others are added up in the series `other`."
+                "when they are scraped; processing an event updates plain counters only. No label has a value that a "
+                f"sender chose: `tag_hash` replaces the upload tag. At most {MAX_LANE_SERIES} lanes, those with the "
+                "most waiting events, have their own time series; the others are added up in the series `other`."
             ),
             (
                 "Events are counted as mapped events. For their counts this invariant holds: "

@@ -1,10 +1,12 @@
-"""From a source event to what Meta takes: one compiled function for each destination. No I/O, no clock, no HTTP.
+"""Mapping of source events to Meta's events, by one compiled function for each destination. No I/O, no clock.
 
-`compile_mapper` is the way in. `fields` is the table that everything here is made of.
+`compile_mapper` is the entry point. `fields` is the registry from which the compiled functions, the documentation and
+`explain` are derived.
 """
 
 from gateway.mapping.dialects import expires_at
-from gateway.mapping.mapper import Mapper, compile_mapper, make_encodable
+from gateway.mapping.encodable import make_encodable
+from gateway.mapping.mapper import Mapper, compile_mapper
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import Route, routes_of
 

@@ -1,4 +1,4 @@
-"""Products as Meta's `contents`: the five keys that go on, and nothing else."""
+"""Products in the form of Meta's `contents`: the keys that are passed on, and no others."""
 
 from __future__ import annotations
 
@@ -9,36 +9,49 @@ from gateway.mapping.json_path import number_of, text_of
 from gateway.mapping.memo import MemoCache
 from gateway.mapping.normalise import MAX_TEXT
 
+ID_SOURCES = ("product_id", "id", "sku")
+CONTENT_KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("id", ID_SOURCES),
+    ("quantity", ("quantity",)),
+    ("brand", ("brand",)),
+    ("category", ("category",)),
+    ("price", ("price",)),
+)
+"""The keys of an entry and the keys of the product from which they come. `price` is `item_price` in `conversions`."""
+
 
 def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any], list[dict[str, Any]]]:
-    """A function from `products` (a list, or a single object) to `contents`. Runs once an event that has products."""
+    """Make the function from `products` (a list, or a single object) to `contents`.
+
+    The function runs once for each event with products. It calls `without_id` for each product that it leaves out.
+    """
     texts: MemoCache[str, str | None] = MemoCache(_trimmed, 4096)
 
     def contents(products: Any) -> list[dict[str, Any]]:
-        made = []
+        entries = []
         for product in products if products.__class__ is list else (products,):
             if product.__class__ is not dict:
                 if product is not None:
                     without_id()
                 continue
             get = product.get
-            number = get("product_id")
-            if number is None:
-                number = get("id")
-            if number.__class__ is int:
-                number = str(number) if -(10**18) < number < 10**18 else _id_of(product)
+            identifier = get("product_id")
+            if identifier is None:
+                identifier = get("id")
+            if identifier.__class__ is int:
+                identifier = str(identifier) if -(10**18) < identifier < 10**18 else _id_of(product)
             else:
-                number = number.strip() if number.__class__ is str and len(number) <= MAX_TEXT else None
-                if not number:
-                    number = _id_of(product)
-            if number is None:
+                identifier = identifier.strip() if identifier.__class__ is str and len(identifier) <= MAX_TEXT else None
+                if not identifier:
+                    identifier = _id_of(product)
+            if identifier is None:
                 without_id()
                 continue
             quantity = get("quantity", 1)
             if quantity.__class__ is not int or not 0 < quantity < 2**63:
                 quantity = number_of(quantity)
                 quantity = quantity if quantity is not None and quantity > 0 else 1
-            entry = {"id": number, "quantity": quantity}
+            entry = {"id": identifier, "quantity": quantity}
             brand = get("brand")
             if brand is not None:
                 brand = texts[brand] if brand.__class__ is str else text_of(brand)
@@ -55,15 +68,15 @@ def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any
                     price = number_of(price)
                 if price is not None:
                     entry[price_key] = price
-            made.append(entry)
-        return made
+            entries.append(entry)
+        return entries
 
     return contents
 
 
 def _id_of(product: dict[str, Any]) -> str | None:
-    """The first ID that can be used, as a text."""
-    for key in ("product_id", "id", "sku"):
+    """The first usable ID, as a text."""
+    for key in ID_SOURCES:
         text = text_of(product.get(key))
         if text is not None and len(text) <= MAX_TEXT:
             return text.strip()
@@ -71,5 +84,5 @@ def _id_of(product: dict[str, Any]) -> str | None:
 
 
 def _trimmed(text: str) -> str | None:
-    found = text_of(text)
-    return found.strip() if found is not None else None
+    usable = text_of(text)
+    return usable.strip() if usable is not None else None

@@ -1,7 +1,7 @@
-"""Which properties are passed on in `custom_data`, and what of them.
+"""Selection of the properties that are passed on in `custom_data`.
 
-Never one whose name is an identity's, on any level: that would be unhashed personal data on its way to Meta. Never one
-of a known name with a value of another type: Meta refuses the whole call for it.
+A property with the name of an identity is never passed on, at any depth: it would be unhashed personal data sent to
+Meta. Neither is a property with a name that Meta knows and a value of another type: Meta refuses the whole call for it.
 """
 
 from __future__ import annotations
@@ -9,23 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from gateway.mapping.fields import PERSONAL_NAMES
+from gateway.mapping.fields import CUSTOM
+from gateway.model import Dialect
 
 MAX_DEPTH = 32
-"""Levels of a property beyond which it is cut."""
+"""Levels of a property that are passed on."""
 MAX_CACHED = 1024
-"""PropertyRules, and property names, whose verdict is remembered."""
+"""Entries of each cache: rules by shape (the names of an event's properties), and verdicts by name."""
 MAX_NAMES = 64
+"""Properties of the largest shape that is cached."""
 MAX_NAMES_LENGTH = 1024
-"""Properties, and characters of their names, beyond which a shape is not remembered."""
+"""Characters in the names of the largest shape that is cached."""
 
-MAPPED = frozenset({"currency", "item_number", "order_id", "products", "upload_tag", "value"})
-"""Properties that are never passed on as they stand, since a mapped field is made of them."""
-OURS = frozenset({"contents", "content_type"})
-"""Names that mapped fields have in `custom_data`."""
+NOT_PASSED_ON = frozenset(
+    {
+        *("products", "upload_tag", "content_type"),
+        *(key for field in CUSTOM for dialect in Dialect for key in field.keys(dialect)),
+    }
+)
+"""Properties that are replaced by mapped fields."""
 
 Verdict: TypeAlias = bool | Callable[[Any], bool]
-"""Pass it on, leave it out, or ask about its value."""
+"""Whether a property is passed on, or a function of its value that decides it."""
 
 
 def _is_text(value: Any) -> bool:
@@ -37,7 +42,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_texts(value: Any) -> bool:
-    return value.__class__ is list and all(one.__class__ is str for one in value)
+    return value.__class__ is list and all(entry.__class__ is str for entry in value)
 
 
 _TYPED: dict[str, Callable[[Any], bool]] = {
@@ -53,24 +58,62 @@ _TYPED: dict[str, Callable[[Any], bool]] = {
     "lead_event_source": _is_text,
     "store_data": lambda value: value.__class__ is dict,
 }
-"""Fields of Meta's `custom_data` with a type of their own."""
+"""Fields of Meta's `custom_data` that accept only values of one type."""
+
+PERSONAL_NAMES = frozenset(
+    {
+        "address",
+        "birthdate",
+        "birthday",
+        "city",
+        "customeremail",
+        "customername",
+        "customerphone",
+        "dateofbirth",
+        "dob",
+        "email",
+        "emailaddress",
+        "familyname",
+        "firstname",
+        "fullname",
+        "gender",
+        "givenname",
+        "lastname",
+        "mobile",
+        "mobilephone",
+        "name",
+        "phone",
+        "phonenumber",
+        "postalcode",
+        "postcode",
+        "sex",
+        "state",
+        "street",
+        "surname",
+        "telephone",
+        "zip",
+        "zipcode",
+    }
+)
+"""Names of identities that are never passed on, in lower case without `_`, `-`, `.` and spaces."""
 
 
 def is_personal(name: str) -> bool:
-    """Whether a property's name is an identity's, in any spelling."""
+    """Whether a property has the name of an identity, in any spelling."""
     plain = name.lower().replace("_", "").replace("-", "").replace(" ", "").replace(".", "")
     return plain in PERSONAL_NAMES
 
 
 class PropertyRules(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
-    """What to do with the properties of an event, by their names: senders have few shapes of events.
+    """The names of an event's properties, to those that are passed on, each with its verdict.
 
-    Those that are left out are not in the list. `personal` are more names that are an identity's.
+    Results are cached, because senders have few combinations of names.
     """
 
     def __init__(self, personal: Iterable[str] = ()) -> None:
+        """`personal` are further names that are never passed on."""
         super().__init__()
-        self._left_out = {*MAPPED, *OURS, *personal}
+        self._left_out = {*NOT_PASSED_ON, *personal}
         self._verdicts: dict[str, Verdict] = {}
 
     def __missing__(self, names: tuple[str, ...]) -> Sequence[tuple[str, Verdict]]:
@@ -93,7 +136,7 @@ class PropertyRules(dict[tuple[str, ...], Sequence[tuple[str, Verdict]]]):
 
 
 def remove_path(tree: dict[str, Any], path: Sequence[str]) -> None:
-    """Take out what stands at a path, if something does."""
+    """Remove the value at a path, if there is one."""
     *parents, leaf = path
     for parent in parents:
         inner = tree.get(parent)
@@ -104,7 +147,7 @@ def remove_path(tree: dict[str, Any], path: Sequence[str]) -> None:
 
 
 def scrub(value: Any, depth: int = 1) -> Any:
-    """A list or an object without what is personal in it, on any level; what is too deep becomes null."""
+    """A copy of a list or an object without personal names, at any depth. A value that is too deep becomes null."""
     if depth > MAX_DEPTH:
         return None
     if value.__class__ is dict:
@@ -114,3 +157,8 @@ def scrub(value: Any, depth: int = 1) -> Any:
             if not is_personal(name)
         }
     return [scrub(inner, depth + 1) if inner.__class__ in {dict, list} else inner for inner in value]
+
+
+def scrub_any(value: Any) -> Any:
+    """A copy of any value without personal names in it."""
+    return scrub(value) if value.__class__ in {dict, list} else value

@@ -1,4 +1,4 @@
-"""What the two wire formats demand of an event beyond their keys: windows of time, identities, options."""
+"""Rules of the two wire formats beyond their keys: time windows, identities that are refused, processing options."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gateway.model import Dialect, JsonObject
 
 DAY = 86400
 LONG_WINDOW = 62 * DAY
-"""Seconds that an offline event may be old (Meta: offline events)."""
+"""Maximum age of an offline event, in seconds (Meta: offline events)."""
 SHORT_WINDOW = 7 * DAY
-"""The same for any other source in `conversions` (Meta: using the API)."""
+"""Maximum age of an event of any other source in `conversions`, in seconds (Meta: using the API)."""
 FUTURE_TOLERANCE = 300
-"""Seconds that a sender's clock may be ahead; the time becomes now."""
+"""Seconds that an event may lie in the future, since clocks of senders differ. Its time becomes now."""
 
 ACTION_SOURCES = frozenset(
     {
@@ -29,30 +29,33 @@ ACTION_SOURCES = frozenset(
     }
 )
 
-_TOO_BROAD = (
+_REFUSED_IDENTITIES = (
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
     frozenset({"db", "client_user_agent"}),
     frozenset({"fn", "ge"}),
     frozenset({"ln", "ge"}),
 )
-"""An identity within one of these is refused (Meta: customer information parameters, since Graph v13.0)."""
+"""An identity is refused if all its keys are in one of these (Meta: customer information parameters, Graph v13.0)."""
 
 
 def is_weak(keys: Iterable[str]) -> bool:
-    """Whether Meta refuses an identity of only these keys of `user_data`."""
+    """Whether Meta refuses an identity with only these keys of `user_data`."""
     present = set(keys)
-    return any(present <= broad for broad in _TOO_BROAD)
+    return any(present <= refused for refused in _REFUSED_IDENTITIES)
 
 
 def expires_at(event: JsonObject, dialect: Dialect) -> int:
-    """Unix seconds after which Meta refuses an event as it stands in an upload."""
+    """Unix seconds after which Meta refuses a mapped event."""
     if dialect is Dialect.CONVERSIONS and event.get("action_source") != "physical_store":
         return int(event["event_time"]) + SHORT_WINDOW
     return int(event["event_time"]) + LONG_WINDOW
 
 
 def processing_options(given: Any, count_wrong_type: Callable[[], None]) -> JsonObject | None:
-    """`context.dataProcessingOptions` (`[["LDU"], 1, 1000]`) as the keys of an event."""
+    """The keys of an event for its `context.dataProcessingOptions`, such as `[["LDU"], 1, 1000]`.
+
+    None if there are none, or none that can be read; the latter calls `count_wrong_type`.
+    """
     if given is None:
         return None
     match given:
@@ -61,7 +64,7 @@ def processing_options(given: Any, count_wrong_type: Callable[[], None]) -> Json
         case [["LDU"] | [] as options, int(country), int(state)] if bool not in {type(country), type(state)}:
             pass
         case [["LDU"] | [] as options, _, _]:
-            # A fault in the numbers may not switch the protection off.
+            # An error in the numbers must not switch the protection off: 0 and 0 let Meta locate the person.
             count_wrong_type()
             country, state = 0, 0
         case _:

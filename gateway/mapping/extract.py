@@ -1,44 +1,42 @@
-"""A match key found the patient way: every path walked, and each step remembered.
+"""Extraction of the match keys from a source event: which path has the value, and which value is sent.
 
-The compiled mapper comes here for what its fast path does not read: blanks before a value, lists, numbers, objects.
-`seal` and `explain` come here for everything.
+The slow path, redaction and `explain` use the extractor. The fast path contains the same logic inline, for events in
+which every value has its usual form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from gateway.mapping.fields import BY_NAME, IDENTITY
-from gateway.mapping.json_path import at, candidates, is_blank, text_of
-from gateway.mapping.rules import Birthday, Rules, words_of
-
-EXTERNAL_IDS = ("context.externalId", "externalId")
-BIRTHDAY_KEYS = ("db", "doby", "dobm", "dobd")
-"""Of the object that a sealed event has for a birthday."""
-LAST_RESORT = "context.externalId.0.id"
-"""Where an email is looked for at last; only an address counts there."""
+from gateway.mapping.fields import COUNTRY, EXTERNAL_IDS, FIRST_EXTERNAL_ID, IDENTITY, NAME, MatchKey, Special
+from gateway.mapping.json_path import MAX_LONG_TEXT, at, candidates, is_blank, text_of
+from gateway.mapping.rules import BIRTHDAY_KEYS, Rules, today_of, words_of
+from gateway.model import Dialect, JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    """What became of one match key."""
+class Extraction(NamedTuple):
+    """The result for one match key."""
 
     path: str | None = None
-    """The source path that won; None: nothing present."""
+    """The source path with the value; None if no value is present."""
     raw: Any = None
+    """The value. For a part of `name`, that part."""
     sent: Any = None
-    """What goes into the upload; None: dropped, or absent."""
+    """The value to send; None if it is absent or was dropped. For a birthday, an object of its keys."""
     cause: str | None = None
-    """Why it was dropped."""
+    """The cause for which it was dropped, a key of `coverage.CAUSES`. With a list of values, it may have been one."""
 
 
 ABSENT = Extraction()
 
 
 class Extractor:
-    """Finds the match keys of one destination. `paths` has the settings' extra ones at their end."""
+    """Extracts the match keys for one destination.
+
+    `paths` are the source paths by field, the additional ones of the settings included. `count_wrong_type` is called
+    for each value of the wrong type, `count_dropped` with the field and the cause of each value that was dropped.
+    """
 
     def __init__(
         self,
@@ -46,144 +44,171 @@ class Extractor:
         paths: Mapping[str, Sequence[str]],
         *,
         count_wrong_type: Callable[[], None] = lambda: None,
-        dropped: Callable[[str, str], None] = lambda _field, _cause: None,
+        count_dropped: Callable[[str, str], None] = lambda _field, _cause: None,
     ) -> None:
         self._rules = rules
         self._paths = paths
-        self._wrong = count_wrong_type
-        self._dropped = dropped
+        self._count_wrong_type = count_wrong_type
+        self._count_dropped = count_dropped
+        self._conversions = rules.dialect is Dialect.CONVERSIONS
+        self._sent_fields = [field for field in IDENTITY if field.keys(rules.dialect)]
+        self._keys = {field.name: field.keys(rules.dialect)[0] for field in self._sent_fields}
+        self._readers = {field.name: self._reader(field) for field in IDENTITY}
 
-    def find(self, event: Any, field: str, country: str | None, today: int) -> Extraction:
-        """One match key. `country` is the event's own, as `country` gives it."""
-        found = self._find(event, field, country, today)
-        if found.cause:
-            self._dropped(field, found.cause)
-        return found
-
-    def sent(self, event: Any, field: str, country: str | None, today: int) -> Any:
-        """What goes into the upload, or None."""
-        return self.find(event, field, country, today).sent
-
-    def country(self, event: Any) -> tuple[str | None, str | None]:
-        """What is sent of the country, and its code for the fields that are read with it."""
-        for _, text in self._texts(event, "country"):
-            sent, code = self._rules.country(text) if len(text) <= 256 else (None, None)
+    def identity(self, event: Any, event_time: int, now: int) -> JsonObject:
+        """The match keys of an event as an upload has them: `user_data` or `match_keys`. Times are in unix seconds."""
+        keys: JsonObject = {}
+        for field, found in self.extract(event, self._sent_fields, today_of(now // 86400)):
+            sent = found.sent
+            if sent is None and found.path is None and field.special is Special.CLICK_ID:
+                click = click_id(at(event, "context.page.url"), at(event, "properties.url"))
+                sent = f"fb.1.{event_time * 1000}.{click}" if click is not None else None
             if sent is None:
-                self._dropped("country", self._rules.cause("country", text, None))
-            return sent, code
-        return None, None
+                continue
+            if field.special is Special.BIRTHDAY:
+                keys.update(sent)
+            else:
+                keys[self._keys[field.name]] = [sent] if self._conversions and field.list_in_conversions else sent
+        return keys
 
-    def code(self, event: Any) -> str | None:
-        """The country that other fields are read with, without counting anything."""
-        for path in self._paths["country"]:
-            if (text := text_of(at(event, path))) is not None:
-                return self._rules.country(text)[1] if len(text) <= 256 else None
-        return None
+    def extract(self, event: Any, fields: Iterable[MatchKey], today: int) -> Iterator[tuple[MatchKey, Extraction]]:
+        """Each of the fields with its result, in the order of `IDENTITY`. `today` is the number YYYYMMDD.
 
-    def everything(self, event: Any, today: int) -> dict[str, Extraction]:
-        """Every match key of the event, by field."""
-        country = self.code(event)
-        return {field.name: self.find(event, field.name, country, today) for field in IDENTITY}
+        A derived field needs the field that it is derived from in `fields`.
+        """
+        country_found = self._first(event, COUNTRY, None)
+        country = self._country_code(country_found)
+        sources: dict[str, Extraction] = {}
+        for field in fields:
+            if field is COUNTRY:
+                found = country_found
+            elif field.derived_from is not None:
+                found = self._derived(field, sources[field.derived_from])
+            else:
+                found = sources[field.name] = self._readers[field.name](event, field, country, today)
+            if found.cause:
+                self._count_dropped(field.name, found.cause)
+            yield field, found
 
-    def _find(self, event: Any, field: str, country: str | None, today: int) -> Extraction:
-        match field:
-            case "birthday":
-                return self._birthday(event, today)
-            case "lead_id":
-                return self._lead_id(event)
-            case "first_name" | "last_name":
-                return self._name(event, field)
-            case _ if BY_NAME[field].many:
-                return self._many(event, field, country)
+    def country(self, event: Any) -> str | None:
+        """The event's country, as the code with which other fields are normalised."""
+        return self._country_code(self._first(event, COUNTRY, None))
+
+    def _country_code(self, found: Extraction) -> str | None:
+        text = found.raw
+        return self._rules.countries[text][1] if text is not None and len(text) <= COUNTRY.max_length else None
+
+    def _reader(self, field: MatchKey) -> Callable[[Any, MatchKey, str | None, int], Extraction]:
+        """The method that reads a field. All take event, field, country and today, whether they need them or not."""
+        match field.special:
+            case Special.BIRTHDAY:
+                return self._birthday
+            case Special.LEAD_ID:
+                return self._lead_id
+            case Special.FIRST_WORD | Special.LAST_WORD:
+                return self._word_of_name
+            case Special.EMAIL:
+                return self._email
             case _:
-                return self._one(event, field, country)
+                return self._list if field.many else self._first
 
-    def _texts(self, event: Any, field: str) -> Any:
-        return candidates(event, self._paths[field], text_of, self._wrong)
+    def _texts(self, event: Any, field: str) -> Iterator[tuple[str, str]]:
+        return candidates(event, self._paths[field], text_of, self._count_wrong_type)
 
-    def _one(self, event: Any, field: str, country: str | None) -> Extraction:
-        for path, text in self._texts(event, field):
-            return self._made(field, path, text, country)
+    def _first(self, event: Any, field: MatchKey, country: str | None, _today: int = 0) -> Extraction:
+        for path, text in self._texts(event, field.name):
+            return self._converted(field, path, text, country)
         return ABSENT
 
-    def _made(self, field: str, path: str, text: str, country: str | None) -> Extraction:
-        sent = self._rules.text(field, text, country)
+    def _converted(self, field: MatchKey, path: str, text: str, country: str | None) -> Extraction:
+        sent = self._rules.convert(field, text, country)
         return Extraction(path, text, sent, None if sent is not None else self._rules.cause(field, text, country))
 
-    def _many(self, event: Any, field: str, country: str | None) -> Extraction:
+    def _list(self, event: Any, field: MatchKey, country: str | None, _today: int = 0) -> Extraction:
         def texts(value: Any) -> list[str] | None:
             values = value if value.__class__ is list else [value]
-            return [text for one in values if (text := text_of(one)) is not None] or None
+            return [text for each in values if (text := text_of(each)) is not None] or None
 
-        for path, given in candidates(event, self._paths[field], texts, self._wrong):
+        for path, given in candidates(event, self._paths[field.name], texts, self._count_wrong_type):
             sent = []
             causes = []
             for text in given:
-                one = self._rules.text(field, text, country)
-                if one is None:
+                value = self._rules.convert(field, text, country)
+                if value is None:
                     causes.append(self._rules.cause(field, text, country))
-                elif one not in sent:
-                    sent.append(one)
+                elif value not in sent:
+                    sent.append(value)
             return Extraction(path, given, sent or None, causes[0] if causes else None)
-        if field == "email" and (text := self._last_resort(event)) is not None:
-            return Extraction(LAST_RESORT, text, [self._rules.email(text)])
         return ABSENT
 
-    def _last_resort(self, event: Any) -> str | None:
+    def _email(self, event: Any, field: MatchKey, country: str | None, _today: int) -> Extraction:
+        found = self._list(event, field, country)
+        if found.path is not None:
+            return found
         entries = at(event, EXTERNAL_IDS[0])
         if entries.__class__ is list and entries and entries[0].__class__ is dict:
             text = text_of(entries[0].get("id"))
-            if text and "@" in text and len(text) <= 256 and self._rules.email(text):
-                return text
-        return None
-
-    def _name(self, event: Any, field: str) -> Extraction:
-        explicit = self._one(event, field, None)
-        if explicit.path is not None:
-            return explicit
-        for path, text in candidates(event, self._paths["name"], text_of, self._wrong):
-            words = words_of(text)
-            if field == "last_name" and len(words) < 2:
-                return ABSENT if words else Extraction(path, text, None, self._rules.cause(field, text, None))
-            if not words:
-                return Extraction(path, text, None, self._rules.cause(field, text, None))
-            return self._made(field, path, words[0] if field == "first_name" else words[-1], None)
+            if text and "@" in text and (sent := self._rules.convert(field, text, None)):
+                return Extraction(FIRST_EXTERNAL_ID, text, [sent])
         return ABSENT
 
-    def _birthday(self, event: Any, today: int) -> Extraction:
+    def _word_of_name(self, event: Any, field: MatchKey, _country: str | None, _today: int) -> Extraction:
+        explicit = self._first(event, field, None)
+        if explicit.path is not None:
+            return explicit
+        for path, text in self._texts(event, NAME.name):
+            words = words_of(text)
+            if not words:
+                return Extraction(path, text, None, self._rules.cause(field, text, None))
+            if field.special is Special.FIRST_WORD:
+                return self._converted(field, path, words[0], None)
+            return self._converted(field, path, words[1], None) if len(words) > 1 else ABSENT
+        return ABSENT
+
+    def _derived(self, field: MatchKey, source: Extraction) -> Extraction:
+        if source.sent is None:
+            return ABSENT
+        return Extraction(source.path, source.raw, self._rules.convert(field, source.raw, None))
+
+    def _birthday(self, event: Any, field: MatchKey, _country: str | None, today: int) -> Extraction:
         def usable(value: Any) -> Any:
             if value.__class__ is dict:
                 return value if any(key in value for key in BIRTHDAY_KEYS) else None
             return text_of(value)
 
-        for path, value in candidates(event, self._paths["birthday"], usable, self._wrong):
+        for path, value in candidates(event, self._paths[field.name], usable, self._count_wrong_type):
             hashes = self._rules.birthday(value, today)
             if hashes is None:
                 text = value if value.__class__ is str else ""
-                return Extraction(path, value, None, self._rules.cause("birthday", text, None))
-            sent = self.birthday_keys(hashes)
+                return Extraction(path, value, None, self._rules.cause(field, text, None))
+            whole, *parts = hashes
+            keys = zip(field.keys(self._rules.dialect), [whole] if self._conversions else parts, strict=True)
+            sent = {key: part for key, part in keys if part}
             return Extraction(path, value, sent or None, None if sent else "malformed")
         return ABSENT
 
-    def birthday_keys(self, hashes: Birthday) -> dict[str, str]:
-        """The birthday's keys in the dialect, those that are known."""
-        whole, year, month, day = hashes
-        if self._rules.dialect == "conversions":
-            return {"db": whole} if whole else {}
-        return {key: part for key, part in (("doby", year), ("dobm", month), ("dobd", day)) if part}
-
-    def _lead_id(self, event: Any) -> Extraction:
+    def _lead_id(self, event: Any, field: MatchKey, _country: str | None, _today: int) -> Extraction:
         for path in EXTERNAL_IDS:
             entries = at(event, path)
             if entries.__class__ is not list:
                 if not is_blank(entries):
-                    self._wrong()
+                    self._count_wrong_type()
                 continue
             for entry in entries:
                 if entry.__class__ is dict and entry.get("type") == "LeadId":
                     text = text_of(entry.get("id"))
                     if text is not None:
-                        return self._made("lead_id", path, text, None)
-        for path, text in self._texts(event, "lead_id"):
-            return self._made("lead_id", path, text, None)
-        return ABSENT
+                        return self._converted(field, path, text, None)
+        return self._first(event, field, None)
+
+
+def click_id(page_url: Any, property_url: Any) -> str | None:
+    """The `fbclid` in the query of the page's URL, unchanged. The first of the two that is not null is read."""
+    url = page_url if page_url is not None else property_url
+    if url.__class__ is not str or "fbclid=" not in url or len(url) > MAX_LONG_TEXT:
+        return None
+    query = url.partition("?")[2].partition("#")[0]
+    for part in query.split("&"):
+        if part.startswith("fbclid=") and part != "fbclid=":
+            return str(part.removeprefix("fbclid="))
+    return None

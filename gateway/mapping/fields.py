@@ -1,22 +1,35 @@
-"""The one table of fields: where each value comes from, what becomes of it, and where it goes in each dialect.
+"""The registry of fields: one entry for each value that is read from a source event and sent to Meta.
 
-Read it beside RudderStack's page on Facebook Offline Conversions: the paths stand in that page's order, and what this
-project adds follows them. The compiled mapper, `seal`, `explain` and `docs/mapping.md` are all made of it.
+An entry has everything that is particular to its field: source paths, key in each dialect, normaliser, hashing, special
+cases, and the description for the docs. The compiler, the extractor, redaction, `explain`, the counters and
+`docs/mapping.md` are derived from the entries. An incomplete or inconsistent entry is an error at import.
+
+Source paths have the order of RudderStack's page on Facebook Offline Conversions. The paths that this project adds come
+after them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
+from gateway.config.settings import MAPPED_FIELDS
+from gateway.mapping import normalise, shortcuts
+from gateway.mapping.json_path import MAX_LONG_TEXT
+from gateway.mapping.normalise import MAX_TEXT
+from gateway.mapping.shortcuts import Shortcut
 from gateway.model import Dialect
 
-ADDRESSES = ("traits.address", "context.traits.address")
-ZIPS = ("zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_code", "postalCode")
+EXTERNAL_IDS = ("context.externalId", "externalId")
+"""Lists of `{type, id}`. The entry with type `LeadId` has the lead ID."""
+FIRST_EXTERNAL_ID = "context.externalId.0.id"
+"""The last path at which an email is looked for. Any other text than an address counts as absent there."""
 
 
 class Hashing(StrEnum):
-    """Whether a field's normalised value is hashed before it is sent."""
+    """Whether the normalised value is hashed; the values are the words of the docs."""
 
     ALWAYS = "yes"
     NEVER = "no"
@@ -24,74 +37,169 @@ class Hashing(StrEnum):
     OFFLINE = "in `offline` only"
 
 
-@dataclass(frozen=True, slots=True)
+class Special(Enum):
+    """Fields that need code of their own. A field without one of these marks is handled by the common code."""
+
+    # Identity: `extract` and `compiler.fast_path`.
+    COUNTRY = auto()
+    """Read before the others, which may be normalised with its code."""
+    EMAIL = auto()
+    """Falls back to `FIRST_EXTERNAL_ID`."""
+    BIRTHDAY = auto()
+    """One value for several keys. The value may be an object of its parts, or of their hashes."""
+    FIRST_WORD = auto()
+    """Falls back to the first word of `name`."""
+    LAST_WORD = auto()
+    """Falls back to the last word of `name`."""
+    LEAD_ID = auto()
+    """Read from `EXTERNAL_IDS` before its paths. An integer in `conversions`."""
+    CLICK_ID = auto()
+    """Falls back to `fbclid` in the query of the page's URL."""
+    # The event: `compiler.routing` and `compiler.encode`.
+    EVENT_TIME = auto()
+    ACTION_SOURCE = auto()
+    PAGE_URL = auto()
+    UPLOAD_TAG = auto()
+    """Sent with the call and not with the event: it is part of the lane."""
+    # The sale: `compiler.custom_data`.
+    VALUE = auto()
+    CURRENCY = auto()
+    CONTENTS = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One row of the table."""
+    """One field. This class is for fields of the event and of the sale; an identity field is a `MatchKey`."""
 
     name: str
-    """Its name here: in `extra_fields`, in the counters, in `explain`."""
-    paths: tuple[str, ...]
-    """Where it is looked for in the source event; the first value that is present wins."""
-    normaliser: str
-    """The rule that makes of it what is hashed or sent."""
-    offline: str | None
-    """Its key in `match_keys` (identity) or in the event; None: not sent."""
-    conversions: str | None
-    """Its key in `user_data` (identity), in `custom_data`, or in the event; None: not sent."""
-    hashing: Hashing = Hashing.NEVER
+    """The name in the settings (`extra_fields`), the counters and `explain`."""
+    description: str = ""
+    """The rule for its value, as a phrase for `docs/mapping.md`."""
+    paths: tuple[str, ...] = ()
+    """Where it is read from in the source event. The first value that is present wins."""
+    offline: str | tuple[str, ...] = ()
+    """Key in the dialect `offline`; no key: not sent."""
+    conversions: str | tuple[str, ...] = ()
+    """Key in the dialect `conversions`; no key: not sent."""
+    max_length: int = MAX_LONG_TEXT
+    """Characters of the longest text that is read as a value."""
+    special: Special | None = None
+
+    def keys(self, dialect: Dialect) -> tuple[str, ...]:
+        """Its keys in a dialect; empty if it is not sent."""
+        keys = self.conversions if dialect is Dialect.CONVERSIONS else self.offline
+        return (keys,) if isinstance(keys, str) else keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchKey(Field):
+    """A field that says who the customer is: a key of `match_keys` or `user_data`."""
+
+    normalise: Callable[[str], str | None] | None = None
+    normalise_by_country: Callable[[str, str | None], str | None] | None = None
+    """Set instead of `normalise` where the result depends on the customer's country."""
+    hashing: Hashing | None = None
+    max_length: int = MAX_TEXT
     many: bool = False
-    """Whether a list of values is taken, and sent."""
+    """Whether the source value may be a list. Every usable value is sent, as a list."""
+    list_in_conversions: bool = False
+    """Whether the one value is sent as a list in `conversions`."""
+    cached: bool = False
+    """Whether values repeat so often that results are cached."""
+    often_a_number: bool = False
+    """Whether senders often send a number, which the fast path then has to read."""
+    accepts_md5: bool = False
+    """Whether a value in the form of an MD5 is a value like any other. Elsewhere it is dropped."""
+    shortcut: Shortcut | None = None
+    """Speeds up the fast path; the result does not depend on it."""
+    derived_from: str | None = None
+    """Name of the field from whose text the value is calculated, instead of paths of its own.
 
-    def key(self, dialect: Dialect) -> str | None:
-        """Its key in a dialect."""
-        return self.conversions if dialect is Dialect.CONVERSIONS else self.offline
+    A derived field is absent when that field is absent, is dropped, or came as a hash. It is not a field of
+    `extra_fields`, and a redacted event does not contain it.
+    """
+
+    @property
+    def is_verbatim(self) -> bool:
+        """Whether it is sent unchanged, but for white space around it."""
+        return self.normalise is normalise.trimmed and self.hashing is Hashing.NEVER
+
+    @property
+    def redacted_path(self) -> str:
+        """Where a redacted event has the value to send: the path at which mapping looks first."""
+        return EXTERNAL_IDS[0] if self.special is Special.LEAD_ID else self.paths[0]
 
 
-def _both(*leaves: str) -> tuple[str, ...]:
-    """Each leaf in the traits, then each in the context's traits."""
-    return tuple(f"{place}.{leaf}" for place in ("traits", "context.traits") for leaf in leaves)
+def _traits(*names: str) -> tuple[str, ...]:
+    """Each name in the traits, then each in the context's traits."""
+    return tuple(f"{holder}.{name}" for holder in ("traits", "context.traits") for name in names)
 
 
-def _address(*leaves: str) -> tuple[str, ...]:
-    return tuple(f"{place}.{leaf}" for place in ADDRESSES for leaf in leaves)
+def _address(*names: str) -> tuple[str, ...]:
+    """Each name in the traits' address, then each in the address of the context's traits."""
+    return tuple(f"{holder}.address.{name}" for holder in ("traits", "context.traits") for name in names)
 
 
-def _seed_then(seed: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(seed + more))
+def _merged(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths of all groups, each once."""
+    return tuple(dict.fromkeys(path for group in groups for path in group))
 
 
-COUNTRY = Field(
-    "country",
-    _seed_then(("traits.country", "context.traits.country"), _address("country")),
-    "country",
-    offline="country",
-    conversions="country",
-    hashing=Hashing.ALWAYS,
-)
+def _first_letters(count: int) -> Callable[[str], str | None]:
+    """Normalise a name and keep its first letters. Spaces do not count (Meta: offline conversion uploader)."""
 
-IDENTITY: tuple[Field, ...] = (
-    Field(
-        "email",
-        ("traits.email", "context.traits.email", "properties.email"),
-        "email",
+    def normaliser(text: str) -> str | None:
+        name = normalise.name(text)
+        return name.replace(" ", "")[:count] if name else None
+
+    return normaliser
+
+
+_ZIP_NAMES = ("zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_code", "postalCode")
+
+IDENTITY: tuple[MatchKey, ...] = (
+    MatchKey(
+        name="email",
+        description="trimmed, lower case; must have the form of an address. May be a list. The last path is "
+        f"`{FIRST_EXTERNAL_ID}`, for an address only",
+        paths=("traits.email", "context.traits.email", "properties.email"),
         offline="email",
         conversions="em",
+        normalise=normalise.email,
         hashing=Hashing.ALWAYS,
         many=True,
+        shortcut=shortcuts.EMAIL,
+        special=Special.EMAIL,
     ),
-    Field(
-        "phone",
-        ("traits.phone", "context.traits.phone", "properties.phone"),
-        "phone",
+    MatchKey(
+        name="phone",
+        description="digits with the calling code. A number without one is read as one of the event's country, else of "
+        "`default_country`, else it is dropped. May be a list",
+        paths=("traits.phone", "context.traits.phone", "properties.phone"),
         offline="phone",
         conversions="ph",
+        normalise_by_country=normalise.phone,
         hashing=Hashing.ALWAYS,
         many=True,
+        often_a_number=True,
+        shortcut=shortcuts.PHONE,
     ),
-    Field("gender", _both("gender"), "gender", offline="gen", conversions="ge", hashing=Hashing.ALWAYS),
-    Field(
-        "birthday",
-        (
+    MatchKey(
+        name="gender",
+        description="`f` or `m`, from female, woman, male, man and their first letters; any other value is dropped",
+        paths=_traits("gender"),
+        offline="gen",
+        conversions="ge",
+        normalise=normalise.gender,
+        hashing=Hashing.ALWAYS,
+        cached=True,
+    ),
+    MatchKey(
+        name="birthday",
+        description="`DD, MM, YYYY` with a comma, space, `/`, `-` or `.` as separator; `YYYY-MM-DD` and ISO times; "
+        "`YYYYMMDD`. Impossible and future dates and years before 1900 are dropped. `MM/DD/YYYY` cannot be "
+        "distinguished from `DD/MM/YYYY`: the day is read first, and a month above 12 drops the key",
+        paths=(
             "traits.birthday",
             "context.traits.birthday",
             "traits.dateOfBirth",
@@ -104,175 +212,359 @@ IDENTITY: tuple[Field, ...] = (
             "context.traits.DOB",
             "context.traits.dateofbirth",
         ),
-        "birthday",
-        offline="doby, dobm, dobd",
+        offline=("doby", "dobm", "dobd"),
         conversions="db",
         hashing=Hashing.ALWAYS,
+        special=Special.BIRTHDAY,
     ),
-    Field(
-        "first_name",
-        _both("firstName", "firstname", "first_name"),
-        "name",
+    MatchKey(
+        name="first_name",
+        description="lower case, no punctuation, single spaces; else the first word of `name`",
+        paths=_traits("firstName", "firstname", "first_name"),
         offline="fn",
         conversions="fn",
+        normalise=normalise.name,
         hashing=Hashing.ALWAYS,
+        cached=True,
+        shortcut=shortcuts.WORD,
+        special=Special.FIRST_WORD,
     ),
-    Field(
-        "last_name",
-        _both("lastName", "lastname", "last_name"),
-        "name",
+    MatchKey(
+        name="first_initial",
+        description="the first letter of the normalised `first_name`. Absent if the name came as a hash, and in the "
+        "upload of a replayed dead letter, which has only the hash",
+        derived_from="first_name",
+        offline="fi",
+        normalise=_first_letters(1),
+        hashing=Hashing.ALWAYS,
+        cached=True,
+    ),
+    MatchKey(
+        name="first_name_start",
+        description="the first five letters of the normalised `first_name`. Absent in the cases of `first_initial`",
+        derived_from="first_name",
+        offline="f5first",
+        normalise=_first_letters(5),
+        hashing=Hashing.ALWAYS,
+        cached=True,
+    ),
+    MatchKey(
+        name="last_name",
+        description="lower case, no punctuation, single spaces; else the last word of `name`",
+        paths=_traits("lastName", "lastname", "last_name"),
         offline="ln",
         conversions="ln",
+        normalise=normalise.name,
         hashing=Hashing.ALWAYS,
+        cached=True,
+        shortcut=shortcuts.WORD,
+        special=Special.LAST_WORD,
     ),
-    Field(
-        "city",
-        _seed_then(_address("city"), _both("city")),
-        "city",
+    MatchKey(
+        name="last_name_start",
+        description="the first five letters of the normalised `last_name`. Absent in the cases of `first_initial`",
+        derived_from="last_name",
+        offline="f5last",
+        normalise=_first_letters(5),
+        hashing=Hashing.ALWAYS,
+        cached=True,
+    ),
+    MatchKey(
+        name="city",
+        description="lower case, letters and digits only",
+        paths=_merged(_address("city"), _traits("city")),
         offline="ct",
         conversions="ct",
+        normalise=normalise.city,
         hashing=Hashing.ALWAYS,
+        cached=True,
     ),
-    Field(
-        "state",
-        _seed_then(_both("state"), _address("state")),
-        "state",
+    MatchKey(
+        name="state",
+        description="the two-letter code in the USA, also for an American state without a country; elsewhere as a city",
+        paths=_merged(_traits("state"), _address("state")),
         offline="st",
         conversions="st",
+        normalise_by_country=normalise.state,
         hashing=Hashing.ALWAYS,
+        cached=True,
     ),
-    Field(
-        "zip",
-        _seed_then(
-            (*(f"traits.{leaf}" for leaf in ZIPS), "traits.address.zipcode", "traits.address.zip_code"),
-            (*(f"context.traits.{leaf}" for leaf in ZIPS), *_address(*ZIPS)),
+    MatchKey(
+        name="zip",
+        description="lower case without spaces and dashes; in the USA the first five digits",
+        paths=_merged(
+            (*(f"traits.{name}" for name in _ZIP_NAMES), "traits.address.zipcode", "traits.address.zip_code"),
+            (*(f"context.traits.{name}" for name in _ZIP_NAMES), *_address(*_ZIP_NAMES)),
         ),
-        "zip",
         offline="zip",
         conversions="zp",
+        normalise_by_country=normalise.zip_code,
         hashing=Hashing.ALWAYS,
+        cached=True,
+        often_a_number=True,
     ),
-    COUNTRY,
-    Field(
-        "external_id",
-        ("userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id", "anonymousId"),
-        "external_id",
+    MatchKey(
+        name="country",
+        description="two letters (ISO 3166-1), from two or three letters or a name",
+        paths=_merged(_traits("country"), _address("country")),
+        offline="country",
+        conversions="country",
+        normalise=normalise.country,
+        hashing=Hashing.ALWAYS,
+        special=Special.COUNTRY,
+    ),
+    MatchKey(
+        name="external_id",
+        description="trimmed",
+        paths=("userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id", "anonymousId"),
         offline="extern_id",
         conversions="external_id",
+        normalise=normalise.trimmed,
         hashing=Hashing.AS_SET,
+        list_in_conversions=True,
+        often_a_number=True,
+        accepts_md5=True,
+        shortcut=shortcuts.TRIMMED,
     ),
-    Field(
-        "madid",
-        ("context.device.advertisingId",),
-        "madid",
+    MatchKey(
+        name="madid",
+        description="lower case with hyphens; an ID of zeros is dropped",
+        paths=("context.device.advertisingId",),
         offline="madid",
         conversions="madid",
+        normalise=normalise.madid,
         hashing=Hashing.OFFLINE,
     ),
-    Field("lead_id", (), "lead_id", offline="lead_id", conversions="lead_id"),
-    Field(
-        "client_user_agent",
-        ("context.userAgent",),
-        "as it is",
+    MatchKey(
+        name="lead_id",
+        description="the `id` of the entry with type `LeadId` in "
+        f"{' or '.join(f'`{path}`' for path in EXTERNAL_IDS)}: digits, without the prefix `l:` of an export",
+        offline="lead_id",
+        conversions="lead_id",
+        normalise=normalise.lead_id,
+        hashing=Hashing.NEVER,
+        special=Special.LEAD_ID,
+    ),
+    MatchKey(
+        name="client_user_agent",
+        description="trimmed",
+        paths=("context.userAgent",),
         offline="client_user_agent",
         conversions="client_user_agent",
+        normalise=normalise.trimmed,
+        hashing=Hashing.NEVER,
+        max_length=MAX_LONG_TEXT,
     ),
-    Field("fbc", ("context.fbc",), "as it is", offline="fbc", conversions="fbc"),
-    Field("fbp", ("context.fbp",), "as it is", offline="fbp", conversions="fbp"),
-    Field("client_ip_address", ("context.ip",), "ip", offline=None, conversions="client_ip_address"),
+    MatchKey(
+        name="fbc",
+        description="trimmed; else made from `fbclid` in the query of the page's URL: "
+        "`fb.1.<event time in milliseconds>.<fbclid>`",
+        paths=("context.fbc",),
+        offline="fbc",
+        conversions="fbc",
+        normalise=normalise.trimmed,
+        hashing=Hashing.NEVER,
+        max_length=MAX_LONG_TEXT,
+        special=Special.CLICK_ID,
+    ),
+    MatchKey(
+        name="fbp",
+        description="trimmed",
+        paths=("context.fbp",),
+        offline="fbp",
+        conversions="fbp",
+        normalise=normalise.trimmed,
+        hashing=Hashing.NEVER,
+        max_length=MAX_LONG_TEXT,
+    ),
+    MatchKey(
+        name="client_ip_address",
+        description="a valid IPv4 or IPv6 address",
+        paths=("context.ip",),
+        conversions="client_ip_address",
+        normalise=normalise.ip_address,
+        hashing=Hashing.NEVER,
+    ),
 )
-"""Match keys, in the order in which they stand in an upload. `lead_id` is found in `externalId`, by its type."""
+"""Match keys, in the order in which an upload has them."""
 
-NAME = Field("name", _both("name"), "split into first and last name", offline=None, conversions=None)
-"""Fills `first_name` and `last_name` where they are absent."""
+NAME = Field(
+    name="name",
+    description="split at white space: the first word is the first name, the last word the last name; a single word is "
+    "the first name",
+    paths=_traits("name"),
+)
+"""Not sent itself. It fills `first_name` and `last_name` where they are absent."""
 
 EVENT: tuple[Field, ...] = (
-    Field("event_time", ("originalTimestamp", "timestamp"), "time", offline="event_time", conversions="event_time"),
     Field(
-        "action_source",
-        ("traits.action_source", "context.traits.action_source", "properties.action_source"),
-        "action_source",
+        name="event_time",
+        description="ISO 8601 (UTC when it has no offset), unix seconds or milliseconds; without one, the time of "
+        "arrival",
+        paths=("originalTimestamp", "timestamp"),
+        offline="event_time",
+        conversions="event_time",
+        special=Special.EVENT_TIME,
+    ),
+    Field(
+        name="action_source",
+        description="one of Meta's values; else the setting `action_source`",
+        paths=("traits.action_source", "context.traits.action_source", "properties.action_source"),
         offline="action_source",
         conversions="action_source",
+        special=Special.ACTION_SOURCE,
     ),
     Field(
-        "event_source_url",
-        ("context.page.url", "properties.url"),
-        "url",
+        name="event_source_url",
+        description="absolute http or https address",
+        paths=("context.page.url", "properties.url"),
         offline="event_source_url",
         conversions="event_source_url",
+        special=Special.PAGE_URL,
     ),
-    Field("event_id", ("messageId",), "as it is", offline=None, conversions="event_id"),
-    Field("upload_tag", ("properties.upload_tag",), "as it is", offline="upload_tag", conversions="upload_tag"),
+    Field(
+        name="event_id",
+        description="trimmed",
+        paths=("messageId",),
+        conversions="event_id",
+        max_length=MAX_TEXT,
+    ),
+    Field(
+        name="upload_tag",
+        description="trimmed",
+        paths=("properties.upload_tag",),
+        offline="upload_tag",
+        conversions="upload_tag",
+        special=Special.UPLOAD_TAG,
+    ),
 )
-"""What stands on the event itself. `upload_tag` stands on the call: it is part of the lane."""
+"""Fields of the event itself."""
 
 CUSTOM: tuple[Field, ...] = (
     Field(
-        "value",
-        ("properties.total", "properties.price", "properties.value", "properties.revenue"),
-        "number",
+        name="value",
+        description="a number, or a text that contains one; else `default_value`",
+        paths=("properties.total", "properties.price", "properties.value", "properties.revenue"),
         offline="value",
         conversions="value",
+        special=Special.VALUE,
     ),
-    Field("currency", ("properties.currency",), "currency", offline="currency", conversions="currency"),
     Field(
-        "order_id",
-        ("properties.order_id", "properties.orderId"),
-        "as it is",
+        name="currency",
+        description="three letters, upper case; else `default_currency`",
+        paths=("properties.currency",),
+        offline="currency",
+        conversions="currency",
+        special=Special.CURRENCY,
+    ),
+    Field(
+        name="order_id",
+        description="trimmed",
+        paths=("properties.order_id", "properties.orderId"),
         offline="order_id",
         conversions="order_id",
+        max_length=MAX_TEXT,
     ),
-    Field("item_number", ("properties.item_number",), "as it is", offline="item_number", conversions="item_number"),
-    Field("contents", ("properties.products",), "contents", offline="contents", conversions="contents"),
+    Field(
+        name="item_number",
+        description="trimmed",
+        paths=("properties.item_number",),
+        offline="item_number",
+        conversions="item_number",
+        max_length=MAX_TEXT,
+    ),
+    Field(
+        name="contents",
+        description="the products, see below",
+        paths=("properties.products",),
+        offline="contents",
+        conversions="contents",
+        special=Special.CONTENTS,
+    ),
 )
-"""What stands on the event in `offline` and in `custom_data` in `conversions`; `content_type` follows `contents`."""
+"""Fields of the sale: on the event in `offline`, in `custom_data` in `conversions`."""
 
-FIELDS = (*IDENTITY, *EVENT, *CUSTOM)
-BY_NAME = {field.name: field for field in (*FIELDS, NAME)}
+FIELDS: tuple[Field, ...] = (*IDENTITY, NAME, *EVENT, *CUSTOM)
+COUNTRY = next(field for field in IDENTITY if field.special is Special.COUNTRY)
 
-CONTENT_KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("id", ("product_id", "id", "sku")),
-    ("quantity", ("quantity",)),
-    ("brand", ("brand",)),
-    ("category", ("category",)),
-    ("price", ("price",)),
-)
-"""What goes on of a product, and its sources. `price` is `item_price` in `conversions`."""
 
-PERSONAL_NAMES = frozenset(
-    {
-        "address",
-        "birthdate",
-        "birthday",
-        "city",
-        "customeremail",
-        "customername",
-        "customerphone",
-        "dateofbirth",
-        "dob",
-        "email",
-        "emailaddress",
-        "familyname",
-        "firstname",
-        "fullname",
-        "gender",
-        "givenname",
-        "lastname",
-        "mobile",
-        "mobilephone",
-        "name",
-        "phone",
-        "phonenumber",
-        "postalcode",
-        "postcode",
-        "sex",
-        "state",
-        "street",
-        "surname",
-        "telephone",
-        "zip",
-        "zipcode",
-    }
-)
-"""Property names that are never passed on in `custom_data`, in lower case without `_`, `-`, `.` and spaces."""
+def is_derived(field: Field) -> bool:
+    """Whether a field is calculated from another one and has no source paths of its own."""
+    return isinstance(field, MatchKey) and field.derived_from is not None
+
+
+BY_NAME = {field.name: field for field in FIELDS if not is_derived(field)}
+"""Fields that are read from paths. `extra_fields` may add paths to each of them."""
+
+
+def check_registry(sent: Sequence[Field], unsent: Sequence[Field], extensible: Collection[str]) -> None:
+    """Raise `ValueError` with a line for each mistake in the entries.
+
+    `extensible` are the names that the settings accept in `extra_fields`.
+    """
+    mistakes = [f"field {field.name!r} {problem}" for field in (*sent, *unsent) for problem in _problems(field)]
+    mistakes += [f"field {field.name!r} has no key in any dialect" for field in sent if not _keys(field)]
+    mistakes += _duplicates("name", [field.name for field in (*sent, *unsent)])
+    mistakes += _duplicates("special case", [field.special.name for field in sent if field.special])
+    for dialect in Dialect:
+        keys = [key for field in sent if isinstance(field, MatchKey) for key in field.keys(dialect)]
+        mistakes += _duplicates(f"match key in {dialect}", keys)
+    mistakes += [f"field {field.name!r} {problem}" for field in sent for problem in _source_problems(field, sent)]
+    names = [field.name for field in (*sent, *unsent) if not is_derived(field)]
+    place = "MAPPED_FIELDS of gateway/config/settings.py"
+    mistakes += [
+        f"field {name!r} has source paths and is not listed in {place}" for name in names if name not in extensible
+    ]
+    mistakes += [f"field {name!r} is listed in {place} and has no entry" for name in extensible if name not in names]
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+
+
+def _problems(field: Field) -> Iterator[str]:
+    """What is missing or inconsistent in an entry by itself."""
+    if not field.description:
+        yield "has no description"
+    if not field.paths and not is_derived(field) and field.special is not Special.LEAD_ID:
+        yield "has no source paths"
+    if not isinstance(field, MatchKey):
+        return
+    normalisers = (field.normalise is not None) + (field.normalise_by_country is not None)
+    if not normalisers and field.special is not Special.BIRTHDAY:
+        yield "has no normaliser"
+    if normalisers > 1:
+        yield "has two normalisers"
+    if field.hashing is None:
+        yield "does not say whether it is hashed"
+    if field.shortcut and field.hashing is Hashing.NEVER:
+        yield "has a shortcut, which only hashed fields can have"
+    if field.paths and is_derived(field):
+        yield "is derived and has source paths of its own"
+
+
+def _source_problems(field: Field, sent: Sequence[Field]) -> Iterator[str]:
+    """What is inconsistent between a derived field and the field that it is derived from."""
+    if not isinstance(field, MatchKey) or field.derived_from is None:
+        return
+    earlier = {other.name: other for other in sent[: sent.index(field)]}
+    source = earlier.get(field.derived_from)
+    if source is None:
+        yield f"is derived from {field.derived_from!r}, which is no earlier field"
+        return
+    if source.special not in {Special.FIRST_WORD, Special.LAST_WORD}:
+        yield f"is derived from {source.name!r}; only the first and last name can be a source"
+    if field.hashing is not Hashing.ALWAYS or field.many or field.normalise is None:
+        yield "is derived and must be one hashed value that does not depend on the country"
+    for dialect in Dialect:
+        if field.keys(dialect) and not source.keys(dialect):
+            yield f"is sent in {dialect}, and its source {source.name!r} is not"
+
+
+def _keys(field: Field) -> list[str]:
+    return [key for dialect in Dialect for key in field.keys(dialect)]
+
+
+def _duplicates(what: str, values: Sequence[str]) -> list[str]:
+    return [f"{what} {value!r} is used by {count} fields" for value, count in Counter(values).items() if count > 1]
+
+
+check_registry((*IDENTITY, *EVENT, *CUSTOM), (NAME,), MAPPED_FIELDS)

@@ -1,6 +1,7 @@
-"""The patient way to a value: walk the listed paths one by one.
+"""Values at paths of a source event, and their conversion to texts, numbers and times.
 
-The compiled mapper takes it for what is unusual; `seal` and `explain` take it always.
+The slow path, redaction and `explain` use these functions. The fast path contains the same logic inline, for values in
+their usual form only.
 """
 
 from __future__ import annotations
@@ -9,26 +10,32 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+MAX_LONG_TEXT = 4096
+"""Characters of the longest text that is read at all. A longer one counts as of the wrong type."""
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII).fullmatch
-MOST_TEXT = 4096
-"""Characters beyond which a text counts as of the wrong type, whatever its field."""
 
 
 def at(event: Any, path: str) -> Any:
     """The value at a dotted path; None where a step is not an object."""
-    for step in path.split("."):
+    for step in _steps(path):
         if event.__class__ is not dict:
             return None
         event = event.get(step)
     return event
 
 
+@lru_cache(1024)
+def _steps(path: str) -> Sequence[str]:
+    return tuple(path.split("."))
+
+
 def text_of(value: Any) -> str | None:
-    """A text as it stands, a number written out; None for anything else and for blanks."""
+    """A text unchanged, a number as text; None for blank texts and other types."""
     if value.__class__ is str:
-        return value if len(value) <= MOST_TEXT and not value.isspace() and value else None
+        return value if len(value) <= MAX_LONG_TEXT and not value.isspace() and value else None
     if value.__class__ is int:
         return str(value) if -(10**30) < value < 10**30 else None
     if value.__class__ is float and math.isfinite(value):
@@ -37,7 +44,7 @@ def text_of(value: Any) -> str | None:
 
 
 def number_of(value: Any) -> int | float | None:
-    """A finite number, or a text that is one; no booleans."""
+    """A finite number, or the number that a text contains; None for booleans and everything else."""
     if value.__class__ is int:
         return value if -(2**63) <= value < 2**63 else float(value) if abs(value) < 10**300 else None
     if value.__class__ is str and len(value) <= 64 and _NUMBER(value.strip()):
@@ -50,35 +57,38 @@ def number_of(value: Any) -> int | float | None:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a value counts as absent without being of the wrong type."""
+    """Whether a value counts as absent and not as one of the wrong type: null, or an empty or blank text."""
     return value is None or (value.__class__ is str and (not value or value.isspace()))
 
 
 def candidates(
     event: Any, paths: Sequence[str], usable: Callable[[Any], Any], count_wrong_type: Callable[[], None]
 ) -> Iterator[tuple[str, Any]]:
-    """The paths with what is usable of their values, in order; values of the wrong type are told to `wrong`."""
+    """Each path whose value is usable, in order, with the result of `usable`.
+
+    `usable` returns None for a value of the wrong type, for which `count_wrong_type` is called.
+    """
     for path in paths:
         value = at(event, path)
-        if is_blank(value):
+        if value is None:
             continue
-        found = usable(value)
-        if found is None:
+        result = usable(value)
+        if result is not None:
+            yield path, result
+        elif not is_blank(value):
             count_wrong_type()
-        else:
-            yield path, found
 
 
 def unix_seconds(value: Any) -> int | None:
-    """A time as whole unix seconds: ISO 8601 (UTC without an offset), or a number, scaled when in milliseconds."""
+    """A time in whole unix seconds, from ISO 8601 (UTC without an offset) or a number of seconds or milliseconds."""
     if value.__class__ is str and len(value) > 8 and value.strip().isdecimal():
-        value = number_of(value)  # `fromisoformat` would see a date in milliseconds
+        value = number_of(value)  # `fromisoformat` would read some numbers of milliseconds as dates
     if value.__class__ is str:
         try:
             moment = datetime.fromisoformat(value.strip())
         except ValueError:
             if value.upper() != value and len(value) <= 64:
-                return unix_seconds(value.upper())  # RFC 3339 lets `t` and `z` be small
+                return unix_seconds(value.upper())  # RFC 3339 allows `t` and `z` in lower case
             value = number_of(value)
         else:
             if moment.tzinfo is None:

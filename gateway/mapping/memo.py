@@ -1,4 +1,4 @@
-"""What a pure function gave, for values that repeat: bounded, and one lookup where it is known."""
+"""A bounded cache of the results of a pure function."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 MAX_KEY = 64
-"""Characters of a text beyond which its result is not kept."""
+"""Characters of the longest text whose result is stored."""
 
 
 class MemoCache(dict[Key, Value], Generic[Key, Value]):
-    """`remembered[key]` is `make(key)`. When it is full it starts afresh, which costs less than an order of use.
+    """`cache[key]` is `make(key)`. A stored result costs one lookup.
 
-    A key is a text, or a tuple that begins with one.
+    A key is a text, or a tuple that begins with one. A full cache is cleared: this is cheaper than to keep the entries
+    in the order of their use.
     """
 
     __slots__ = ("_make", "_maximum")

@@ -1,4 +1,4 @@
-"""Countries, American states and calling codes as plain dictionaries. The libraries are loaded when first asked for."""
+"""Countries, American states and calling codes as dictionaries. They are built from the libraries at the first use."""
 
 from __future__ import annotations
 
@@ -38,33 +38,33 @@ _MORE_COUNTRIES = {
     "suisse": "CH",
     "italia": "IT",
 }
-"""What people write and ISO 3166 does not list."""
+"""Common names of countries that ISO 3166 does not list, as `letters` gives them."""
 
 
 def letters(text: str) -> str:
-    """Lower-case base letters only, accents and all else cut: how names are looked up, never how they are hashed."""
+    """Lower-case base letters, without accents and all other characters. For lookups; this form is never hashed."""
     return "".join(char for char in unicodedata.normalize("NFKD", text).lower() if char.isalpha())
 
 
 @cache
 def countries() -> Mapping[str, str]:
     """Alpha-2, alpha-3 and names, as `letters` gives them, to the alpha-2 code in upper case (ISO 3166-1)."""
-    import pycountry  # noqa: PLC0415 (44 ms that `--help` need not pay)
+    import pycountry  # noqa: PLC0415 (takes 44 ms; most commands do not need it)
 
-    found = dict(_MORE_COUNTRIES)
+    codes = dict(_MORE_COUNTRIES)
     for country in pycountry.countries:
         code = country.alpha_2
         for attribute in ("name", "official_name", "common_name"):
             if name := getattr(country, attribute, None):
-                found.setdefault(letters(name), code)
-                found.setdefault(letters(name.partition(",")[0]), code)
+                codes.setdefault(letters(name), code)
+                codes.setdefault(letters(name.partition(",")[0]), code)
     for country in pycountry.countries:
-        # Codes come last and win: `in` is India, whatever some name's first word is.
-        found[country.alpha_2.lower()] = found[country.alpha_3.lower()] = country.alpha_2
-    found["uk"] = "GB"
-    for vague in ("korea", "virginislands", "congo"):
-        found.pop(vague, None)
-    return found
+        # Codes overwrite names: `in` is India, also if it is the first word of some name.
+        codes[country.alpha_2.lower()] = codes[country.alpha_3.lower()] = country.alpha_2
+    codes["uk"] = "GB"
+    for ambiguous in ("korea", "virginislands", "congo"):
+        codes.pop(ambiguous, None)
+    return codes
 
 
 @cache
@@ -72,11 +72,11 @@ def us_states() -> Mapping[str, str]:
     """Names and codes of American states, as `letters` gives them, to the two-letter code in lower case (ANSI)."""
     import pycountry  # noqa: PLC0415
 
-    found = {"washingtondc": "dc", "districtofcolumbia": "dc", "virginislands": "vi"}
+    codes = {"washingtondc": "dc", "districtofcolumbia": "dc", "virginislands": "vi"}
     for state in pycountry.subdivisions.get(country_code="US"):  # type: ignore[no-untyped-call]
         code = state.code.removeprefix("US-").lower()
-        found[code] = found[letters(state.name)] = code
-    return found
+        codes[code] = codes[letters(state.name)] = code
+    return codes
 
 
 @cache
@@ -88,7 +88,7 @@ def calling_codes() -> Mapping[str, str]:
 
 
 def load() -> None:
-    """Load all of them now, so that no event waits for it."""
+    """Build all of them now, so that this does not delay the first events."""
     countries()
     us_states()
     calling_codes()

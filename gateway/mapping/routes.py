@@ -1,4 +1,4 @@
-"""From an event's name to the event sets that get it."""
+"""Routes: the standard events and the event sets for each event name."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ BUILT_IN: Mapping[str, str] = {
     "Payment Info Entered": "AddPaymentInfo",
     "Order Completed": "Purchase",
 }
-"""The e-commerce events that need no setting."""
+"""The e-commerce events that are mapped without a setting, and their standard events."""
 
 DEFAULT_STANDARD_EVENT = "Other"
-"""The standard event of a name that is nowhere listed."""
+"""The standard event of every other event name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where one name goes as one standard event."""
+    """The event sets that receive the events of one name as one standard event."""
 
     event: str
     standard: str
     event_sets: Sequence[str]
-    """Empty: the events would never arrive."""
+    """If it is empty, no event set receives them."""
     configured: bool
-    """From the settings, not from the built-in table."""
+    """Whether the settings map the name; else `BUILT_IN` does."""
 
     @property
     def group_without_products(self) -> bool:
-        """Whether `content_type` is `product_group` when the event brings no products.
+        """Whether `content_type` is `product_group` when the event has no products.
 
-        The source event's name counts first, then whatever became ViewContent (RudderStack: content_type).
+        The name of the source event decides first, then the standard event (RudderStack: content_type).
         """
         if self.event == "Product List Viewed":
             return True
@@ -48,22 +48,25 @@ class Route:
 
 
 def routes_of(destination: DestinationSettings) -> Mapping[str, Sequence[Route]]:
-    """Every name that is listed, in the settings or built in, with its routes; `Other` stands for all other names."""
+    """The routes of every event name in the settings and in `BUILT_IN`, and of `Other`, for all other names."""
     sets = destination.standard_to_event_sets
-    found: dict[str, Sequence[Route]] = {}
+    routes: dict[str, Sequence[Route]] = {}
     for name, standards in destination.events_to_standard.items():
-        found[name] = [Route(name, one, tuple(sets.get(one, ())), configured=True) for one in dict.fromkeys(standards)]
+        routes[name] = [
+            Route(name, standard, tuple(sets.get(standard, ())), configured=True)
+            for standard in dict.fromkeys(standards)
+        ]
     for name, standard in {**BUILT_IN, DEFAULT_STANDARD_EVENT: DEFAULT_STANDARD_EVENT}.items():
-        if name not in found:
-            found[name] = [Route(name, standard, tuple(sets.get(standard, ())), configured=False)]
-    return found
+        if name not in routes:
+            routes[name] = [Route(name, standard, tuple(sets.get(standard, ())), configured=False)]
+    return routes
 
 
 def similar_name(name: str, known: Sequence[str]) -> str | None:
-    """A listed name that differs only in case or spaces."""
+    """The first known name that differs from a name only in case or spaces."""
 
     def plain(text: str) -> str:
         return "".join(text.lower().split())
 
     wanted = plain(name)
-    return next((one for one in known if one != name and plain(one) == wanted), None)
+    return next((other for other in known if other != name and plain(other) == wanted), None)

@@ -1,7 +1,6 @@
-"""What one destination makes of a field's text: normalised, then hashed or not, as its settings say.
+"""Conversion of a text to the value that one destination sends: normalised, then hashed where its settings say so.
 
-Every function here takes a text (or what its field may be) and gives what is sent, or None. Values that repeat come
-from bounded caches of what was sent for them.
+The functions return None for a text that has no usable value. Results for values that repeat come from bounded caches.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ from typing import Any
 
 from gateway.config import DestinationSettings
 from gateway.mapping import normalise
-from gateway.mapping.fields import BY_NAME, Hashing
+from gateway.mapping.fields import IDENTITY, Hashing, MatchKey, Special
 from gateway.mapping.json_path import text_of
 from gateway.mapping.memo import MemoCache
-from gateway.mapping.normalise import MAX_TEXT, given_hash, looks_like_md5
+from gateway.mapping.normalise import EMPTY_HASH, MAX_TEXT, given_hash, looks_like_md5
 from gateway.model import Dialect
 
 CACHED = 16384
-"""Values in each cache of hashes."""
+"""Entries of each cache."""
 
 LONG_PAST = 20100101
-"""A day, as YYYYMMDD, before which every birthday is in the past, whatever the time is now."""
+"""A day as YYYYMMDD. A birthday before it is in the past whatever the time is, so the result can be cached."""
 
 NEVER = 99991231
-"""A day before which every birthday lies."""
+"""A day as YYYYMMDD that is after every birthday."""
+
+BIRTHDAY_KEYS = ("db", "doby", "dobm", "dobd")
+"""Keys of a birthday that is an object: of its parts (all but `db`), or of their hashes, as in a redacted event."""
 
 Birthday = tuple[str, str, str, str]
-"""What is sent of a birthday: hashes of YYYYMMDD, YYYY, MM, DD; "" where one is not known."""
+"""Hashes of YYYYMMDD, YYYY, MM and DD; "" where one is not known."""
 
 
 def digest(text: str) -> str:
@@ -39,7 +41,7 @@ def digest(text: str) -> str:
 
 
 class Rules:
-    """The functions of one destination, by field. They are pure; only their caches remember."""
+    """The conversions of one destination. They are pure functions; the only state is their caches."""
 
     def __init__(self, destination: DestinationSettings) -> None:
         self.hashing = destination.hashing
@@ -53,88 +55,54 @@ class Rules:
             Hashing.AS_SET: hash_external_id,
             Hashing.OFFLINE: not conversions,
         }
-        self.email = self._email()
-        self.external_id = self._external_id()
-        self.madid = self._plain("madid", normalise.madid)
-        self.phone = self._phone()
-        self.lead_id = self._lead_id
-        # What repeats, and the functions that look there.
-        state, zip_code = self._by_country("state", normalise.state), self._by_country("zip", normalise.zip_code)
-        self.genders = MemoCache(self._plain("gender", normalise.gender), CACHED)
-        self.first_names = MemoCache(self._plain("first_name", normalise.name), CACHED)
-        self.last_names = MemoCache(self._plain("last_name", normalise.name), CACHED)
-        self.cities = MemoCache(self._plain("city", normalise.city), CACHED)
         self.countries = MemoCache(self._country, CACHED)
-        self.states = MemoCache[tuple[str, str | None], str | None](lambda key: state(*key), CACHED)
-        self.zips = MemoCache[tuple[str, str | None], str | None](lambda key: zip_code(*key), CACHED)
+        """Text to the value to send and to the code with which other fields are normalised."""
         self.birthdays = MemoCache(self._long_past_birthday, CACHED)
-        self.gender = self.genders.__getitem__
-        self.first_name = self.first_names.__getitem__
-        self.last_name = self.last_names.__getitem__
-        self.city = self.cities.__getitem__
-        self.country = self.countries.__getitem__
-        self.state = lambda text, country: self.states[text, country]
-        self.zip = lambda text, country: self.zips[text, country]
+        """Text of a birthday before `LONG_PAST` to the value to send: one hash, or those of year, month and day."""
+        self.caches: dict[str, MemoCache[Any, Any]] = {}
+        """Field to its cache. The key is the text, or text and country."""
+        self.functions: dict[str, Callable[..., Any]] = {}
+        """Field to its conversion, a function of the text, or of text and country. The birthday has none."""
+        for field in IDENTITY:
+            if field.special is not Special.BIRTHDAY:
+                self.functions[field.name] = self._cached(field) if field.cached else self._conversion(field)
 
-    def is_hashed(self, field: str) -> bool:
-        """Whether what is sent of a field is a hash."""
-        return self._is_hashed[BY_NAME[field].hashing]
+    def is_hashed(self, field: MatchKey) -> bool:
+        """Whether the value to send is a hash."""
+        return field.hashing is not None and self._is_hashed[field.hashing]
 
-    def text(self, field: str, text: str, country: str | None) -> Any:
-        """What is sent of a text, whatever the field; the patient way, and the one that has no fast path."""
-        if len(text) > MAX_TEXT and field not in UNCHANGED:
+    def convert(self, field: MatchKey, text: str, country: str | None) -> Any:
+        """The value to send for a text. `country` is the event's own code."""
+        if len(text) > field.max_length:
             return None
-        match field:
-            case "phone" | "state" | "zip":
-                return getattr(self, field)(text, country or self.default_country)
-            case "country":
-                return self._country(text)[0]
-            case "client_ip_address":
-                return normalise.ip_address(text)
-            case "lead_id":
-                return self._lead_id(text)
-            case _ if field in UNCHANGED:
-                return text.strip() or None
-            case _:
-                return getattr(self, field)(text)
+        if field.normalise_by_country is not None:
+            return self.functions[field.name](text, country or self.default_country)
+        return self.functions[field.name](text)
 
-    def normalised(self, field: str, text: str, country: str | None) -> str | None:
-        """The text before it is hashed, for whoever explains; a hash that was given is its own."""
+    def normalised(self, field: MatchKey, text: str, country: str | None) -> str | None:
+        """The normalised text before it is hashed, for `explain`. For a hash, the hash itself."""
         if given := given_hash(text):
             return given
-        if field == "birthday":
-            parts = normalise.birthday(text, NEVER)
-            return "".join(parts) if parts else None
-        plain: dict[str, Callable[[str], str | None]] = {
-            "email": normalise.email,
-            "first_name": normalise.name,
-            "last_name": normalise.name,
-            "gender": normalise.gender,
-            "city": normalise.city,
-            "country": normalise.country,
-            "external_id": normalise.external_id,
-            "madid": normalise.madid,
-            "lead_id": normalise.lead_id,
-            "client_ip_address": normalise.ip_address,
-        }
-        by_country = {"phone": normalise.phone, "state": normalise.state, "zip": normalise.zip_code}
-        if field in by_country:
-            return by_country[field](text, country or self.default_country)
-        return plain.get(field, str.strip)(text)
+        if field.normalise_by_country is not None:
+            return field.normalise_by_country(text, country or self.default_country)
+        if field.normalise is not None:
+            return field.normalise(text)
+        parts = normalise.birthday(text, NEVER)
+        return "".join(parts) if parts else None
 
-    def cause(self, field: str, text: str, country: str | None) -> str:
-        """Why a text gave nothing to send."""
-        if text.strip().lower() == normalise.EMPTY_HASH:
+    def cause(self, field: MatchKey, text: str, country: str | None) -> str:
+        """The cause for which a text has no usable value: a key of `coverage.CAUSES`."""
+        if text.strip().lower() == EMPTY_HASH:
             return "empty_hash"
-        if field != "external_id" and looks_like_md5(text):
+        if not field.accepts_md5 and looks_like_md5(text):
             return "md5"
-        if len(text) > MAX_TEXT:
+        if len(text) > field.max_length:
             return "too_long"
         if not self.hashing and self.is_hashed(field):
             return "not_hashed"
-        no_country = country is None and self.default_country is None
-        if field == "phone" and no_country and normalise.phone(text, "US"):
-            return "no_country"
+        if field.normalise_by_country is not None and country is None and self.default_country is None:
+            # Would it be usable if the country were known? Only a phone number can be refused for the lack of one.
+            return "no_country" if field.normalise_by_country(text, "US") else "malformed"
         return "malformed"
 
     def birthday(self, value: Any, today: int) -> Birthday | None:
@@ -150,7 +118,7 @@ class Rules:
         return _birthday_hashes(*parts) if parts else None
 
     def _birthday_parts(self, value: dict[str, Any], today: int) -> Birthday | None:
-        texts = [text_of(value.get(key)) or "" for key in ("db", "doby", "dobm", "dobd")]
+        texts = [text_of(value.get(key)) or "" for key in BIRTHDAY_KEYS]
         given = [given_hash(text) or "" for text in texts]
         if any(given):
             return given[0], given[1], given[2], given[3]
@@ -158,60 +126,7 @@ class Rules:
         parts = normalise.birthday(f"{year}-{month}-{day}", today) if self.hashing else None
         return _birthday_hashes(*parts) if parts else None
 
-    def _plain(self, field: str, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
-        if not self.is_hashed(field):
-            return rule
-        if not self.hashing:
-            return given_hash
-
-        def hashed(text: str) -> str | None:
-            if len(text) >= 32:
-                if len(text) > MAX_TEXT:
-                    return None
-                if given := given_hash(text):
-                    return given
-                if looks_like_md5(text) or text.strip().lower() == normalise.EMPTY_HASH:
-                    return None
-            normal = rule(text)
-            return sha256(normal.encode()).hexdigest() if normal is not None else None
-
-        return hashed
-
-    def _phone(self) -> Callable[[str, str | None], str | None]:
-        thorough = self._by_country("phone", normalise.phone)
-        if not self.hashing:
-            return thorough
-        complete = MemoCache[tuple[str, int], Any](lambda key: normalise.completeness(*key), CACHED)
-
-        def hashed(text: str, country: str | None) -> str | None:
-            if text[:1] == "+" and len(text) < 24 and text.isascii() and "(0" not in text:
-                digits = text[1:].encode().translate(None, normalise.PHONE_NOISE)
-                if digits.isdigit():
-                    verdict = complete[digits[:4].decode(), len(digits)]
-                    if verdict is True or (verdict is not False and not verdict(digits.decode())):
-                        return sha256(digits).hexdigest()
-            if len(text) >= 32:
-                return thorough(text, country)  # it may be a hash
-            normal = normalise.phone(text, country)
-            return sha256(normal.encode()).hexdigest() if normal is not None else None
-
-        return hashed
-
-    def _email(self) -> Callable[[str], str | None]:
-        thorough = self._plain("email", normalise.email)
-        if not self.hashing:
-            return thorough
-
-        def hashed(text: str) -> str | None:
-            if "@" not in text:
-                return thorough(text)  # it may be a hash
-            normal = normalise.email(text) if len(text) <= MAX_TEXT else None
-            return sha256(normal.encode()).hexdigest() if normal is not None else None
-
-        return hashed
-
     def _long_past_birthday(self, text: str) -> str | tuple[str, str, str] | None:
-        """What is sent of a birthday before `LONG_PAST`, as the dialect has it: one hash, or year, month and day."""
         parts = normalise.birthday(text, LONG_PAST) if self.hashing else None
         if parts is None:
             return None
@@ -220,46 +135,7 @@ class Rules:
         year, month, day = parts
         return _part(year), _part(month), _part(day)
 
-    def _by_country(
-        self, field: str, rule: Callable[[str, str | None], str | None]
-    ) -> Callable[[str, str | None], str | None]:
-        def hashed(text: str, country: str | None) -> str | None:
-            if len(text) >= 32:
-                if len(text) > MAX_TEXT:
-                    return None
-                if given := given_hash(text):
-                    return given
-                if looks_like_md5(text) or text.strip().lower() == normalise.EMPTY_HASH:
-                    return None
-            normal = rule(text, country)
-            return sha256(normal.encode()).hexdigest() if normal is not None else None
-
-        def given(text: str, country: str | None) -> str | None:  # noqa: ARG001 (the same shape as the other)
-            return given_hash(text)
-
-        return hashed if self.hashing and self.is_hashed(field) else given
-
-    def _external_id(self) -> Callable[[str], str | None]:
-        if not self.is_hashed("external_id"):
-            return _raw_external_id
-        if not self.hashing:
-            return given_hash
-
-        def hashed(text: str) -> str | None:
-            if len(text) >= 64:
-                if len(text) > MAX_TEXT:
-                    return None
-                if given := given_hash(text):
-                    return given
-                if text.strip().lower() == normalise.EMPTY_HASH:
-                    return None
-            text = text.strip()
-            return sha256(text.encode()).hexdigest() if text else None
-
-        return hashed
-
     def _country(self, text: str) -> tuple[str | None, str | None]:
-        """What is sent, and the code that other fields are read with."""
         if given := given_hash(text):
             return given, None
         code = normalise.country_code(text)
@@ -269,16 +145,88 @@ class Rules:
         digits = normalise.lead_id(text)
         return int(digits) if digits and self.dialect is Dialect.CONVERSIONS else digits
 
+    def _cached(self, field: MatchKey) -> Callable[..., Any]:
+        conversion = self._conversion(field)
+        if field.normalise_by_country is None:
+            self.caches[field.name] = MemoCache(conversion, CACHED)
+            return self.caches[field.name].__getitem__
+        cache = MemoCache[tuple[str, str | None], Any](lambda key: conversion(*key), CACHED)
+        self.caches[field.name] = cache
+        return lambda text, country: cache[text, country]
 
-UNCHANGED = frozenset({"client_user_agent", "fbc", "fbp"})
-"""Fields that are sent as they are, trimmed."""
+    def _conversion(self, field: MatchKey) -> Callable[..., Any]:
+        if field.special is Special.COUNTRY:
+            return lambda text: self.countries[text][0]
+        if field.special is Special.LEAD_ID:
+            return self._lead_id
+        if field.normalise_by_country is not None:
+            return self._by_country(field, field.normalise_by_country)
+        if field.normalise is None:
+            raise ValueError(f"field {field.name!r} has no normaliser")  # `check_registry` excludes it
+        if field.derived_from is not None:
+            return self._derived(field, field.normalise)
+        if self.is_hashed(field):
+            return self._hashed(field, field.normalise)
+        return self._optional_hash(field, field.normalise) if field.hashing is Hashing.AS_SET else field.normalise
 
+    def _hashed(self, field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
+        if not self.hashing:
+            return given_hash
+        max_length, accepts_md5 = field.max_length, field.accepts_md5
 
-def _raw_external_id(text: str) -> str | None:
-    if given := given_hash(text):
-        return given
-    text = text.strip() if len(text) <= MAX_TEXT else ""
-    return text if text and text.lower() != normalise.EMPTY_HASH else None
+        def convert(text: str) -> str | None:
+            if len(text) >= 32:
+                if len(text) > max_length:
+                    return None
+                if given := given_hash(text):
+                    return given
+                if (looks_like_md5(text) and not accepts_md5) or text.strip().lower() == EMPTY_HASH:
+                    return None
+            normal = rule(text)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
+
+        return convert
+
+    def _by_country(
+        self, field: MatchKey, rule: Callable[[str, str | None], str | None]
+    ) -> Callable[[str, str | None], str | None]:
+        max_length, accepts_md5 = field.max_length, field.accepts_md5
+
+        def given(text: str, country: str | None) -> str | None:  # noqa: ARG001 (the same signature as `convert`)
+            return given_hash(text)
+
+        def convert(text: str, country: str | None) -> str | None:
+            if len(text) >= 32:
+                if len(text) > max_length:
+                    return None
+                if hashed := given_hash(text):
+                    return hashed
+                if (looks_like_md5(text) and not accepts_md5) or text.strip().lower() == EMPTY_HASH:
+                    return None
+            normal = rule(text, country)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
+
+        if not self.is_hashed(field):
+            return rule
+        return convert if self.hashing else given
+
+    @staticmethod
+    def _optional_hash(field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
+        """For a value that is sent as a hash or as it is: a hash is written in lower case."""
+        max_length = field.max_length
+
+        def convert(text: str) -> str | None:
+            if given := given_hash(text):
+                return given
+            normal = rule(text) if len(text) <= max_length else None
+            return normal if normal and normal.lower() != EMPTY_HASH else None
+
+        return convert
+
+    def _derived(self, field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
+        """For a value that can only be calculated from a plain text: None for a hash."""
+        convert = self._hashed(field, rule)
+        return lambda text: convert(text) if self.hashing and not given_hash(text) else None
 
 
 @lru_cache(CACHED)
@@ -297,7 +245,7 @@ def today_of(day: int) -> int:
 
 
 def words_of(name: Any) -> Sequence[str]:
-    """First and last word of a whole name; empty where it is none, or a hash that cannot be taken apart."""
+    """First and last word of a whole name. Empty for an unusable name and for a hash, which cannot be split."""
     text = text_of(name)
     if text is None or len(text) > MAX_TEXT or given_hash(text) or looks_like_md5(text):
         return ()

@@ -1,4 +1,4 @@
-"""Destinations and events with defaults, for the mapping's tests."""
+"""Builders of destinations, mappers and events, with defaults, and of the results of mapping an event."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STANDARD_EVENTS = (
 
 def destination(api: str = "conversions", **settings: Any) -> DestinationSettings:
     """A destination in which every standard event has an event set."""
-    listed = {standard: ["1001"] for standard in STANDARD_EVENTS}
+    event_sets = {standard: ["1001"] for standard in STANDARD_EVENTS}
     return DestinationSettings.model_validate(
-        {"api": api, "access_token": "token", "standard_to_event_sets": listed} | settings
+        {"api": api, "access_token": "token", "standard_to_event_sets": event_sets} | settings
     )
 
 
@@ -31,33 +31,33 @@ def mapper(api: str = "conversions", **settings: Any) -> Mapper:
 
 
 def sale(**changes: Any) -> JsonObject:
-    """A track call of a known customer; a change to None takes the key away."""
+    """A track call with a user ID. A change to None removes the key."""
     event: JsonObject = {"type": "track", "event": "Order Completed", "userId": "u-1", "messageId": "m-1"}
     return {key: value for key, value in (event | changes).items() if value is not None}
 
 
 def bodies(mapper: Mapper, event: Any, now: int = NOW) -> list[JsonObject]:
-    """The decoded uploads of an event that must map."""
+    """The decoded bodies of an event that must be mapped."""
     mapped = mapper.map(event, now)
     assert isinstance(mapped, list), mapped
-    return [orjson.loads(one.body) for one in mapped]
+    return [orjson.loads(each.body) for each in mapped]
 
 
 def body(mapper: Mapper, event: Any, now: int = NOW) -> JsonObject:
-    """The one upload of an event that must map to one."""
+    """The decoded body of an event that must be mapped for one event set."""
     [only] = bodies(mapper, event, now)
     return only
 
 
 def identity(mapper: Mapper, event: Any, now: int = NOW) -> JsonObject:
-    """`user_data` or `match_keys` of the one upload."""
+    """`user_data` or `match_keys` of the one body."""
     upload = body(mapper, event, now)
-    found: JsonObject = upload.get("user_data") or upload["match_keys"]
-    return found
+    keys: JsonObject = upload.get("user_data") or upload["match_keys"]
+    return keys
 
 
 def code(mapper: Mapper, event: Any, now: int = NOW) -> str:
-    """The code of an event that must be rejected."""
+    """The rejection code of an event that must be rejected."""
     mapped = mapper.map(event, now)
     assert isinstance(mapped, Rejection), mapped
     return mapped.code

@@ -1,4 +1,4 @@
-"""Who the customer is: what the reference mapper puts into `user_data` and `match_keys`."""
+"""The identity part of the reference mapper: `user_data` and `match_keys`."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from typing import Any
 from gateway.model import JsonObject
 from tests.mapping import reference_normalise as normalise
 from tests.mapping.reference_reading import Reading
-from tests.mapping.reference_tables import IDENTITY_KEYS, NEVER_HASHED, PATHS
+from tests.mapping.reference_tables import IDENTITY_KEYS, NAME_STARTS, NEVER_HASHED, PATHS
 from tests.mapping.reference_values import LONGEST_TEXT, LONGEST_VALUE, as_text, at, make_encodable
 
 
 class Identity(Reading):
-    """A reading that knows how every identity is normalised and whether it is hashed."""
+    """Reads the identity fields of one event."""
 
     def identity(self, event_time: int) -> JsonObject:
-        known = self.country() or (self.destination.default_country or "").lower() or None
+        country = self.country() or (self.destination.default_country or "").lower() or None
         keys: JsonObject = self.birthday()
         for field, (conversions, offline) in IDENTITY_KEYS.items():
             key = conversions if self.conversions else offline
-            sent = self.sent(field, known, event_time) if key else None
+            sent = self.sent(field, country, event_time) if key else None
             if key and sent is not None:
                 keys[key] = sent
         return keys
 
     def country(self) -> str | None:
-        """The event's country in two letters, lower case."""
-        found = self.first("country", as_text)
-        return normalise.country(found) if found is not None else None
+        """The event's country as a two-letter code in lower case."""
+        text = self.first("country", as_text)
+        return normalise.country(text) if text is not None else None
 
-    def sent(self, field: str, known_country: str | None, event_time: int) -> Any:
-        """What the upload carries for a field."""
+    def sent(self, field: str, country: str | None, event_time: int) -> Any:
+        """The value to send for a field."""
         if field in {"email", "phone"}:
-            addresses = self.addresses(field)
-            sent = [one for one in (self.one_sent(field, each, known_country) for each in addresses) if one is not None]
-            return list(dict.fromkeys(sent)) or None
+            converted = [self.converted(field, value, country) for value in self.values(field)]
+            return list(dict.fromkeys(value for value in converted if value is not None)) or None
         if field == "lead_id":
             return self.lead_id()
-        found = self.first(field, lambda value: value if as_text(value) else None)
-        if found is None and field in {"first_name", "last_name"}:
-            found = self.part_of_name(field)
-        if found is None and field == "fbc":
-            found = self.click(event_time)
-        if found is None:
+        if field in NAME_STARTS:
+            return self.start_of_name(*NAME_STARTS[field])
+        value = self.first(field, lambda value: value if as_text(value) else None)
+        if value is None and field in {"first_name", "last_name"}:
+            value = self.part_of_name(field)
+        if value is None and field == "fbc":
+            value = self.click(event_time)
+        if value is None:
             return None
-        sent_one = self.one_sent(field, found, known_country)
-        return [sent_one] if sent_one is not None and field == "external_id" and self.conversions else sent_one
+        sent = self.converted(field, value, country)
+        return [sent] if sent is not None and field == "external_id" and self.conversions else sent
 
-    def one_sent(self, field: str, value: Any, known_country: str | None) -> str | None:
+    def converted(self, field: str, value: Any, country: str | None) -> str | None:
         text = as_text(value) or ""
         hashed = self.is_hashed(field)
         if len(text) > LONGEST_VALUE and field not in {"client_user_agent", "fbc", "fbp"}:
@@ -56,30 +57,30 @@ class Identity(Reading):
         if field not in NEVER_HASHED and (hashed or field != "madid"):
             word = text.strip().lower()
             if normalise.HASH.fullmatch(word):
-                return None if word == normalise.HASH_OF_NOTHING else word
+                return None if word == normalise.EMPTY_HASH else word
             if normalise.MD5.fullmatch(word) and field != "external_id":
                 return None
         if hashed and not self.destination.hashing:
             return None
-        normalised = make_encodable(self.normalised(field, text, known_country) or "")
+        normalised = make_encodable(self.normalised(field, text, country) or "")
         if not normalised:
             return None
         return normalise.sha256(normalised) if hashed else normalised
 
     def is_hashed(self, field: str) -> bool:
         if field == "external_id":
-            chosen = self.destination.hash_external_id
-            return self.conversions if chosen is None else chosen
+            setting = self.destination.hash_external_id
+            return self.conversions if setting is None else setting
         if field == "madid":
             return not self.conversions
         return field not in NEVER_HASHED
 
-    def normalised(self, field: str, text: str, known_country: str | None) -> str | None:
+    def normalised(self, field: str, text: str, country: str | None) -> str | None:
         match field:
             case "email":
                 return normalise.email(text)
             case "phone":
-                return normalise.phone(text, known_country)
+                return normalise.phone(text, country)
             case "gender":
                 return normalise.gender(text)
             case "first_name" | "last_name":
@@ -87,9 +88,9 @@ class Identity(Reading):
             case "city":
                 return normalise.city(text)
             case "state":
-                return normalise.state(text, known_country)
+                return normalise.state(text, country)
             case "zip":
-                return normalise.zip_code(text, known_country)
+                return normalise.zip_code(text, country)
             case "country":
                 return normalise.country(text)
             case "madid":
@@ -99,20 +100,20 @@ class Identity(Reading):
             case _:
                 return text.strip()
 
-    def addresses(self, field: str) -> list[Any]:
-        """The usable texts of an email or a phone: of the first place that has any, one or a list of them."""
+    def values(self, field: str) -> list[Any]:
+        """The usable values of an email or a phone, at the first path that has any."""
 
-        def some(value: Any) -> list[Any] | None:
-            many = value if isinstance(value, list) else [value]
-            return [one for one in many if as_text(one) is not None] or None
+        def usable(value: Any) -> list[Any] | None:
+            values = value if isinstance(value, list) else [value]
+            return [each for each in values if as_text(each) is not None] or None
 
-        found = self.first(field, some)
-        if found is None and field == "email":
-            last_resort = at(self.event, "context.externalId")
-            if isinstance(last_resort, list) and last_resort and isinstance(last_resort[0], dict):
-                text = as_text(last_resort[0].get("id"))
-                found = [text] if text is not None and normalise.email(text) else None
-        return found or []
+        values = self.first(field, usable)
+        if values is None and field == "email":
+            external_ids = at(self.event, "context.externalId")
+            if isinstance(external_ids, list) and external_ids and isinstance(external_ids[0], dict):
+                text = as_text(external_ids[0].get("id"))
+                values = [text] if text is not None and normalise.email(text) else None
+        return values or []
 
     def lead_id(self) -> int | str | None:
         for path in ("context.externalId", "externalId"):
@@ -120,8 +121,8 @@ class Identity(Reading):
             for entry in entries if isinstance(entries, list) else []:
                 if isinstance(entry, dict) and entry.get("type") == "LeadId" and as_text(entry.get("id")) is not None:
                     return self.lead_sent(str(as_text(entry["id"])))
-        found = self.first("lead_id", as_text)
-        return self.lead_sent(found) if found is not None else None
+        text = self.first("lead_id", as_text)
+        return self.lead_sent(text) if text is not None else None
 
     def lead_sent(self, text: str) -> int | str | None:
         digits = normalise.lead_id(text)
@@ -133,9 +134,16 @@ class Identity(Reading):
             return words[0] if words else None
         return words[-1] if len(words) > 1 else None
 
+    def start_of_name(self, field: str, letters: int) -> str | None:
+        """The hash of the first letters of a first or last name that is sent and did not come as a hash."""
+        name = as_text(self.first(field, as_text) or self.part_of_name(field)) or ""
+        if normalise.HASH.fullmatch(name.strip().lower()) or self.converted(field, name, None) is None:
+            return None
+        return normalise.sha256((normalise.name(name) or "").replace(" ", "")[:letters])
+
     def click(self, event_time: int) -> str | None:
-        places = (at(self.event, path) for path in PATHS["event_source_url"])
-        url = next((place for place in places if place is not None), None)
+        urls = (at(self.event, path) for path in PATHS["event_source_url"])
+        url = next((url for url in urls if url is not None), None)
         query = url.partition("?")[2].partition("#")[0] if isinstance(url, str) and len(url) <= LONGEST_TEXT else ""
         clicks = [part.removeprefix("fbclid=") for part in query.split("&") if part.startswith("fbclid=")]
         first = next(filter(None, clicks), None)
@@ -149,20 +157,20 @@ class Identity(Reading):
                 return value if {"db", "doby", "dobm", "dobd"} & value.keys() else None
             return value if as_text(value) is not None else None
 
-        found = self.first("birthday", usable)
-        if found is None:
+        value = self.first("birthday", usable)
+        if value is None:
             return {}
-        if isinstance(found, dict):
-            given = {part: str(found.get(part)).strip().lower() for part in parts}
+        if isinstance(value, dict):
+            given = {part: str(value.get(part)).strip().lower() for part in parts}
             return {
-                part: one
-                for part, one in given.items()
-                if normalise.HASH.fullmatch(one) and one != normalise.HASH_OF_NOTHING
+                part: text
+                for part, text in given.items()
+                if normalise.HASH.fullmatch(text) and text != normalise.EMPTY_HASH
             }
-        text = str(as_text(found))
+        text = str(as_text(value))
         word = text.strip().lower()
         if normalise.HASH.fullmatch(word):
-            return {"db": word} if self.conversions and word != normalise.HASH_OF_NOTHING else {}
+            return {"db": word} if self.conversions and word != normalise.EMPTY_HASH else {}
         today = dt.datetime.fromtimestamp(self.now, dt.UTC).date()
         date = normalise.birthday(text, today)
         if date is None or not self.destination.hashing:

@@ -1,7 +1,7 @@
-"""The mapper once more: slow, plain, walking a table with the settings asked at every step.
+"""The reference mapper: a slow and plain implementation of the same mapping, without code generation.
 
-Written from the mapping rules and not from the generated mapper, so that where the two differ one of them is wrong. It
-shares with the gateway only the words of `gateway.model` and the settings' types.
+It is written from the mapping rules and not from the compiled mapper: where the two differ, one of them is wrong. It
+shares with the gateway only the types of `gateway.model` and of the settings.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from tests.mapping.reference_values import (
     as_number,
     as_text,
     at,
-    fit_to_send,
+    has_accepted_type,
     make_encodable,
+    passed_on,
     remove_path,
     seconds_of,
-    typed_as_meta_wants,
     without_fraction,
 )
 
 DAY = 86_400
 TOLERANCE = 300
-"""Seconds that an event may lie ahead; its time becomes now."""
+"""Seconds that an event may lie in the future. Its time becomes now."""
 
 
 class RejectedEvent(Exception):
-    """The event is rejected with this code."""
+    """The event is rejected; the argument is the code."""
 
 
 def map_event(
     name: str, destination: DestinationSettings, event: Any, now: int, max_event_bytes: int = 32768
 ) -> Mapped:
-    """What the event becomes in one destination; messages of rejections are not the reference's matter."""
+    """Map an event for one destination. The message of a rejection is empty."""
     if not isinstance(event, dict):
         return Rejection("not_an_object", "")
     try:
         return MappedReading(name, destination, event, now).mapped(max_event_bytes)
-    except RejectedEvent as refused:
-        return Rejection(str(refused), "")
+    except RejectedEvent as rejected:
+        return Rejection(str(rejected), "")
 
 
-def switched_off(event: JsonObject) -> bool:
+def is_excluded(event: JsonObject) -> bool:
     integrations = event.get("integrations")
     if not isinstance(integrations, dict):
         return False
@@ -64,13 +64,13 @@ def switched_off(event: JsonObject) -> bool:
 
 
 class MappedReading(Identity):
-    """A reading that ends in uploads."""
+    """Maps one event for one destination."""
 
     def mapped(self, max_event_bytes: int) -> Mapped:
         source_name = make_encodable(as_text(self.event.get("event")) or "") or None
         if source_name is None:
             raise RejectedEvent("missing_event_name")
-        if switched_off(self.event):
+        if is_excluded(self.event):
             return None
         routes = [
             (standard, event_set)
@@ -90,7 +90,7 @@ class MappedReading(Identity):
         if self.conversions and any(identity.keys() <= combination for combination in TOO_BROAD):
             raise RejectedEvent("weak_match_keys")
         value = self.value()
-        unpaid = value is None
+        without_value = value is None
         if value is None:
             value = without_fraction(self.destination.default_value)
         tag = self.text("upload_tag")
@@ -105,7 +105,7 @@ class MappedReading(Identity):
         custom = self.custom_data()
         results = []
         for standard, event_set in routes:
-            if unpaid and standard == "Purchase" and self.destination.purchase_without_value == "reject":
+            if without_value and standard == "Purchase" and self.destination.purchase_without_value == "reject":
                 raise RejectedEvent("purchase_without_value")
             sold = sale | {"content_type": self.content_type(source_name, standard)}
             if self.conversions:
@@ -127,7 +127,7 @@ class MappedReading(Identity):
         return (BUILT_IN.get(source_name, "Other"),)
 
     def action_source(self) -> str | None:
-        given = (self.text("action_source", fit=lambda text: text.lower() in ACTION_SOURCES) or "").lower()
+        given = (self.text("action_source", accepts=lambda text: text.lower() in ACTION_SOURCES) or "").lower()
         return given or self.destination.action_source or ("physical_store" if self.conversions else None)
 
     def event_time(self) -> int:
@@ -142,7 +142,7 @@ class MappedReading(Identity):
         return min(seconds, self.now)
 
     def page_url(self) -> str | None:
-        return self.text("event_source_url", fit=lambda url: bool(re.match(r"https?://[^/?#]", url, re.IGNORECASE)))
+        return self.text("event_source_url", accepts=lambda url: bool(re.match(r"https?://[^/?#]", url, re.IGNORECASE)))
 
     def data_processing(self) -> JsonObject:
         options = at(self.event, "context.dataProcessingOptions")
@@ -179,11 +179,11 @@ class MappedReading(Identity):
         return {key: one for key, one in sale.items() if one is not None}
 
     def products(self) -> list[Any]:
-        """What stands in `products`."""
+        """The value of `products` as a list."""
 
         def usable(value: Any) -> list[Any] | None:
-            many = [value] if isinstance(value, dict) else value
-            return many if isinstance(many, list) and many else None
+            values = [value] if isinstance(value, dict) else value
+            return values if isinstance(values, list) and values else None
 
         return self.first("contents", usable) or []
 
@@ -192,7 +192,9 @@ class MappedReading(Identity):
         if products:
             return [
                 entry
-                for entry in (self.entry(one, ("product_id", "id", "sku")) for one in products if isinstance(one, dict))
+                for entry in (
+                    self.entry(each, ("product_id", "id", "sku")) for each in products if isinstance(each, dict)
+                )
                 if entry
             ]
         properties = self.event.get("properties")
@@ -229,7 +231,7 @@ class MappedReading(Identity):
         products = self.products()
         for category in [
             at(self.event, "properties.category"),
-            *[one.get("category") for one in products[:1] if isinstance(one, dict)],
+            *[product.get("category") for product in products[:1] if isinstance(product, dict)],
         ]:
             text = as_text(category)
             if text is not None and text.strip() in self.destination.category_to_content_type:
@@ -245,8 +247,8 @@ class MappedReading(Identity):
             return {}
         for field in (*IDENTITY_KEYS, "birthday", "name"):
             for path in self.destination.extra_fields.get(field, ()):
-                self.use(path)  # whether it was needed or not: it is personal
+                self.use(path)  # also if the field has its value from another path: the property is personal
         for path_used in [*self.used, *((name,) for name in MAPPED_NAMES)]:
             properties = remove_path(properties, path_used)
-        typed = {key: one for key, one in properties.items() if typed_as_meta_wants(key, one)}
-        return dict(fit_to_send(typed))
+        typed = {key: one for key, one in properties.items() if has_accepted_type(key, one)}
+        return dict(passed_on(typed))

@@ -1,7 +1,7 @@
-"""How each field's value is normalised, for the reference mapper: one plain function a field, nothing cached.
+"""Normalisation for the reference mapper: one plain function for each field, without caches.
 
-Written from Meta's page of customer information parameters and the gateway's mapping rules, with the libraries asked
-directly at every call. A function gives the text to hash (or to send), or None for a value that is of no use.
+The functions are written from Meta's page of customer information parameters and from the mapping rules of the gateway,
+and call the libraries at every call. They return the text to hash (or to send), or None for an unusable value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pycountry
 
 HASH = re.compile(r"[0-9a-f]{64}")
 MD5 = re.compile(r"[0-9a-f]{32}")
-HASH_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 OTHER_COUNTRY_NAMES = {"uk": "gb"}
 OTHER_STATE_NAMES = {"washingtondc": "dc", "virginislands": "vi"}
 
@@ -29,12 +29,12 @@ def sha256(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Full-width forms and composition made one, no outer white space, lower case."""
+    """NFKC, without white space around it, lower case."""
     return unicodedata.normalize("NFKC", text).strip().lower()
 
 
 def compact(text: str) -> str:
-    """Letters (with their marks) and digits only."""
+    """Only letters, with their combining marks, and digits."""
     return "".join(char for char in folded(text) if unicodedata.category(char)[0] in "LMN")
 
 

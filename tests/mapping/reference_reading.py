@@ -1,4 +1,4 @@
-"""One event on its way through one destination, and how the reference mapper looks things up in it."""
+"""Lookup of values in a source event, for the reference mapper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.mapping.reference_values import LONGEST_VALUE, as_text, at, make_enco
 
 
 class Reading:
-    """One event on its way through one destination."""
+    """Reads one event for one destination."""
 
     def __init__(self, name: str, destination: DestinationSettings, event: JsonObject, now: int) -> None:
         self.name = name
@@ -21,37 +21,37 @@ class Reading:
         self.now = now
         self.conversions = destination.api is Dialect.CONVERSIONS
         self.used: set[tuple[str, ...]] = set()
-        """Paths below `properties` that a field took its value from."""
+        """Paths below `properties` from which a field has its value."""
 
-    def found(self, field: str, usable: Callable[[Any], Any]) -> tuple[str, Any]:
-        """The first path with a value that is present, and the value as `usable` reads it."""
+    def find(self, field: str, usable: Callable[[Any], Any]) -> tuple[str, Any]:
+        """The first path with a value that is present, and the result of `usable` for the value."""
         for path in [*PATHS[field], *self.destination.extra_fields.get(field, ())]:
             value = at(self.event, path)
             if isinstance(value, str) and make_encodable(value) is None and field != "event_time":
                 continue
-            read = usable(value)
-            if field in IDS and isinstance(read, str) and len(read) > LONGEST_VALUE:
+            result = usable(value)
+            if field in IDS and isinstance(result, str) and len(result) > LONGEST_VALUE:
                 continue
-            if read is not None:
-                return path, read
+            if result is not None:
+                return path, result
         return "", None
 
     def first(self, field: str, usable: Callable[[Any], Any]) -> Any:
-        """The first value that is present. If it is a property, it has been used."""
-        path, read = self.found(field, usable)
+        """The first value that is present. If it is a property, the property is marked as used."""
+        path, value = self.find(field, usable)
         self.use(path)
-        return read
+        return value
 
     def use(self, path: str) -> None:
         top, _, rest = path.partition(".")
         if top == "properties" and rest:
             self.used.add(tuple(rest.split(".")))
 
-    def text(self, field: str, fit: Callable[[str], bool] = bool) -> str | None:
-        """The field's text, trimmed; None where it is absent, is not `fit`, or cannot be written as UTF-8."""
-        path, value = self.found(field, as_text)
+    def text(self, field: str, accepts: Callable[[str], bool] = bool) -> str | None:
+        """The field's text, trimmed. None if it is absent, is not accepted, or cannot be encoded as UTF-8."""
+        path, value = self.find(field, as_text)
         text = make_encodable((value or "").strip())
-        if text is None or not fit(text):
+        if text is None or not accepts(text):
             return None
         self.use(path)
         return text

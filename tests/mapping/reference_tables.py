@@ -1,4 +1,4 @@
-"""What the reference mapper walks: every field with its source paths in order, and the words of both dialects."""
+"""Tables of the reference mapper: source paths and keys of every field, and the constants of both dialects."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PATHS: Mapping[str, list[str]] = {
     "item_number": ["properties.item_number"],
     "contents": ["properties.products"],
 }
-IDENTITY_KEYS: Mapping[str, tuple[str, str | None]] = {
+IDENTITY_KEYS: Mapping[str, tuple[str | None, str | None]] = {
     "email": ("em", "email"),
     "phone": ("ph", "phone"),
     "gender": ("ge", "gen"),
@@ -68,8 +68,17 @@ IDENTITY_KEYS: Mapping[str, tuple[str, str | None]] = {
     "fbc": ("fbc", "fbc"),
     "fbp": ("fbp", "fbp"),
     "client_ip_address": ("client_ip_address", None),
+    "first_initial": (None, "fi"),
+    "first_name_start": (None, "f5first"),
+    "last_name_start": (None, "f5last"),
 }
-"""Field to its key in `conversions` and in `offline`; the birthday stands apart, it has three in `offline`."""
+"""Field to its key in `conversions` and in `offline`. The birthday is missing: it has three keys in `offline`."""
+NAME_STARTS = {
+    "first_initial": ("first_name", 1),
+    "first_name_start": ("first_name", 5),
+    "last_name_start": ("last_name", 5),
+}
+"""Field to the name from which it is calculated, and its number of letters."""
 NEVER_HASHED = {"lead_id", "fbc", "fbp", "client_user_agent", "client_ip_address"}
 
 BUILT_IN = {
@@ -101,6 +110,6 @@ PERSONAL_NAMES = {
 }
 TEXTS = {"content_name", "content_category", "search_string", "status", "lead_event_source"}
 NUMBERS = {"num_items", "predicted_ltv", "net_revenue"}
-"""Properties that Meta knows and refuses, with the whole call, when they are of another type."""
+"""Properties of Meta's `custom_data` that must be texts and numbers. Meta refuses a whole call for another type."""
 IDS = {"event_id", "order_id", "item_number"}
-"""Fields for which a text that is too long counts as absent."""
+"""Fields whose texts count as absent when they are too long."""

@@ -1,4 +1,4 @@
-"""How the reference mapper reads JSON values: what is present, what is a number, a time, or fit to be sent on."""
+"""Conversion of JSON values to texts, numbers, times and properties to pass on, for the reference mapper."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from tests.mapping.reference_tables import NUMBERS, PERSONAL_NAMES, TEXTS
 
 MILLISECONDS = 10**11
-"""A time from here on counts smaller units than seconds: as seconds it would be the year 5138."""
+"""From this number on, a time is in a smaller unit than seconds: in seconds it would be the year 5138."""
 LONGEST_TEXT = 4096
-"""Characters of a text that is read at all."""
+"""Characters of the longest text that is read at all."""
 LONGEST_VALUE = 256
-"""Characters of an identity that is hashed, and of an ID."""
+"""Characters of the longest identity and of the longest ID."""
 DEEPEST = 32
-"""Levels of `properties` that are passed on."""
+"""Levels of a property that are passed on."""
 
 
 def at(event: Any, path: str) -> Any:
-    """What stands at a path of names; None where there is nothing."""
+    """The value at a path of names; None if there is none."""
     for part in path.split("."):
         if not isinstance(event, dict):
             return None
@@ -29,7 +29,7 @@ def at(event: Any, path: str) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """A text that is not blank, a number written out, or None: absent."""
+    """A text that is not blank, or a number as text; None for other values, which are absent."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float) and math.isfinite(value):
@@ -66,25 +66,25 @@ def seconds_of(text: str) -> int | None:
 
 
 def remove_path(value: Any, path: tuple[str, ...]) -> Any:
-    """The value without what stands at a path of names."""
+    """The value without the one at a path of names."""
     if not isinstance(value, dict):
         return value
     first, *rest = path
     if not rest:
-        return {key: one for key, one in value.items() if key != first}
-    return {key: remove_path(one, tuple(rest)) if key == first else one for key, one in value.items()}
+        return {key: inner for key, inner in value.items() if key != first}
+    return {key: remove_path(inner, tuple(rest)) if key == first else inner for key, inner in value.items()}
 
 
-def fit_to_send(value: Any, depth: int = 0) -> Any:
-    """The value without what is named like an identity, on any level; null for what JSON or UTF-8 cannot carry."""
+def passed_on(value: Any, depth: int = 0) -> Any:
+    """The value without names of identities at any depth. A value that cannot be encoded becomes null."""
     if depth > DEEPEST:
         return None
     match value:
         case dict():
-            kept = {key: one for key, one in value.items() if make_encodable(key) is not None}
-            return {key: fit_to_send(one, depth + 1) for key, one in kept.items() if plain(key) not in PERSONAL_NAMES}
+            kept = {key: inner for key, inner in value.items() if make_encodable(key) is not None}
+            return {key: passed_on(inner, depth + 1) for key, inner in kept.items() if plain(key) not in PERSONAL_NAMES}
         case list():
-            return [fit_to_send(one, depth + 1) for one in value]
+            return [passed_on(inner, depth + 1) for inner in value]
         case str():
             return make_encodable(value)
         case int():
@@ -101,14 +101,14 @@ def plain(key: str) -> str:
     return re.sub(r"[_\-\s.]", "", key.lower())
 
 
-def typed_as_meta_wants(name: str, value: Any) -> bool:
-    """Whether a property of a name that Meta knows has the type that goes with it; others may be anything."""
+def has_accepted_type(name: str, value: Any) -> bool:
+    """Whether Meta accepts the type of a property's value. Only the names that Meta knows have a required type."""
     if name in TEXTS:
         return isinstance(value, str)
     if name in NUMBERS:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if name == "content_ids":
-        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if name == "delivery_category":
         return isinstance(value, str) and value in {"in_store", "curbside", "home_delivery"}
     return name != "store_data" or isinstance(value, dict)

@@ -1,4 +1,4 @@
-"""The quick way to read a phone number agrees with the library, for every region and every way of writing one."""
+"""The mapper's own reading of phone numbers has the same results as phonenumbers, for every region and spelling."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from phonenumbers import PhoneNumberFormat
 
 from gateway.mapping import normalise
 from tests.mapping.builders import identity, mapper, sale
-from tests.mapping.values import example_phones, phone_spellings
+from tests.mapping.value_generator import example_phones, phone_spellings
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 NEIGHBOURS = 6
-"""Numbers made of each of the library's examples, by other last digits."""
+"""Numbers that are made from each example of the library by changing its last digits."""
 
 
 def by_the_library(text: str, region: str | None) -> str | None:
-    """E.164 without the plus; None for what is no possible number."""
+    """E.164 without the plus; None if it is not a possible number."""
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -35,15 +35,15 @@ def by_the_library(text: str, region: str | None) -> str | None:
 def numbers() -> list[tuple[str, phonenumbers.PhoneNumber]]:
     """A few thousand valid numbers, each with its region."""
     rng = random.Random(1)
-    made = list(example_phones())
+    numbers = list(example_phones())
     for region, number in example_phones():
         for _ in range(NEIGHBOURS):
             other = phonenumbers.PhoneNumber()
             other.merge_from(number)
             other.national_number = (number.national_number or 0) // 1000 * 1000 + rng.randrange(1000)
             if phonenumbers.is_valid_number_for_region(other, region):
-                made.append((region, other))
-    return made
+                numbers.append((region, other))
+    return numbers
 
 
 NUMBERS = numbers()
@@ -54,7 +54,7 @@ def test_there_are_thousands_of_numbers_of_every_region() -> None:
     assert {region for region, _ in NUMBERS} == set(REGIONS)
 
 
-def test_an_international_spelling_gives_what_the_library_gives() -> None:
+def test_an_international_spelling_is_read_as_by_the_library() -> None:
     for region, number in NUMBERS:
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         for spelling in phone_spellings(number)[:3]:
@@ -65,13 +65,13 @@ def test_an_international_spelling_gives_what_the_library_gives() -> None:
 
 
 @pytest.mark.parametrize("api", ["conversions", "offline"])
-def test_the_whole_mapper_sends_the_hash_of_what_the_library_gives(api: str) -> None:
-    one = mapper(api)
+def test_the_mapper_sends_the_hash_of_the_librarys_result(api: str) -> None:
+    store = mapper(api)
     key = "ph" if api == "conversions" else "phone"
     for region, number in NUMBERS:
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         for spelling in phone_spellings(number)[:4]:
-            sent = identity(one, sale(traits={"phone": spelling}))
+            sent = identity(store, sale(traits={"phone": spelling}))
             assert sent[key] == [normalised_hash(e164)], (region, spelling)
 
 
@@ -79,13 +79,13 @@ def normalised_hash(e164: str) -> str:
     return hashlib.sha256(e164.removeprefix("+").encode()).hexdigest()
 
 
-def test_two_zeros_stand_for_the_plus() -> None:
+def test_two_zeros_are_read_as_a_plus() -> None:
     for region, number in NUMBERS:
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         assert normalise.phone(e164.replace("+", "00"), None) == e164.removeprefix("+"), region
 
 
-def test_a_national_spelling_takes_the_country_as_the_library_does() -> None:
+def test_a_national_spelling_is_read_as_by_the_library() -> None:
     for region, number in NUMBERS:
         national = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
         for spelling in (national, "".join(filter(str.isdigit, national))):
@@ -93,14 +93,14 @@ def test_a_national_spelling_takes_the_country_as_the_library_does() -> None:
             assert normalise.phone(spelling, region) == expected, (region, spelling)
 
 
-def test_a_national_spelling_without_a_country_is_dropped_where_it_cannot_be_international() -> None:
+def test_a_national_spelling_that_begins_with_zero_is_dropped_without_a_country() -> None:
     for region, number in NUMBERS:
         national = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
         if national.startswith("0") and not national.startswith("00"):
             assert normalise.phone(national, None) is None, (region, national)
 
 
-TYPED = [
+SPELLINGS = [
     ("GB", "+44 (0)20 7946 0958"),
     ("IT", "+39 06 1234 5678"),
     ("IT", "06 1234 5678"),
@@ -121,13 +121,13 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize(("region", "text"), TYPED)
-def test_a_spelling_that_was_once_trouble_gives_what_the_library_gives(region: str | None, text: str) -> None:
+@pytest.mark.parametrize(("region", "text"), SPELLINGS)
+def test_a_spelling_that_was_read_wrongly_before_is_read_as_by_the_library(region: str | None, text: str) -> None:
     assert normalise.phone(text, region) == by_the_library(text, region)
 
 
-def typed(rng: random.Random) -> str:
-    """Some digits with what people put between them, and now and then an extension."""
+def random_spelling(rng: random.Random) -> str:
+    """Random digits with separators, sometimes with an extension."""
     digits = [str(rng.randrange(10)) for _ in range(rng.randrange(5, 15))]
     between = [rng.choice(("", "", "", " ", "-", ".", "/", " (", ") ")) for _ in digits]
     extension = rng.choice(("", "", "", " ext 89", "x12", " ext. 1234"))
@@ -136,12 +136,12 @@ def typed(rng: random.Random) -> str:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**48))
-def test_whatever_is_typed_gives_what_the_library_gives(seed: int) -> None:
+def test_random_digits_are_read_as_by_the_library(seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(60):
-        region, text = rng.choice((None, "US", "GB", "DE", *REGIONS)), typed(rng)
+        region, text = rng.choice((None, "US", "GB", "DE", *REGIONS)), random_spelling(rng)
         if re.match(r"[^1-9]*0[^1-9]*0|\+[^1-9]*0", text) or (region is None and not text.startswith("+")):
-            continue  # zeros before the country's code, and digits with neither code nor country: see below
+            continue  # the tests below check zeros before the calling code, and digits with neither code nor country
         assert normalise.phone(text, region) == by_the_library(text, region), (seed, text, region)
 
 
@@ -168,14 +168,14 @@ def test_bare_digits_without_a_country_count_as_international_only_if_valid(text
     ],
 )
 @pytest.mark.parametrize("country", [None, "US", "GB"])
-def test_zeros_before_the_countrys_code_are_taken_off(text: str, country: str | None) -> None:
+def test_zeros_before_the_calling_code_are_removed(text: str, country: str | None) -> None:
     assert normalise.phone(text, country) == "442079460958"
 
 
-def test_whatever_digits_are_dialled_within_a_country_the_short_way_gives_what_the_library_gives() -> None:
+def test_random_national_digits_are_read_as_by_the_library() -> None:
     rng = random.Random(2)
-    examples = {region: [number for one, number in NUMBERS if one == region] for region in REGIONS}
-    short = 0
+    examples = {region: [number for other, number in NUMBERS if other == region] for region in REGIONS}
+    matched = 0
     for region in REGIONS:
         for _ in range(60):
             digits = list(str(rng.choice(examples[region]).national_number))
@@ -185,6 +185,6 @@ def test_whatever_digits_are_dialled_within_a_country_the_short_way_gives_what_t
             text = beginning + "".join(digits) + rng.choice(["", "", rng.choice("0123456789")])
             at = rng.randrange(len(text) + 1)
             spelling = text[:at] + rng.choice(["", " ", "-", ".", "/"]) + text[at:]
-            assert normalise.phone(spelling, region) == normalise._unusual_phone(spelling, region), (region, spelling)
-            short += normalise._national(region)(text) is not None
-    assert short > 1000
+            assert normalise.phone(spelling, region) == normalise._parse_phone(spelling, region), (region, spelling)
+            matched += normalise._national_pattern(region)(text) is not None
+    assert matched > 1000

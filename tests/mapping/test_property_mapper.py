@@ -1,4 +1,4 @@
-"""The generated mapper agrees with the reference on every event, and takes whatever JSON there is."""
+"""Properties of the compiled mapper: the same results as the reference mapper, and no exception for any JSON value."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.model import Rejection
-from tests.mapping import strategies
+from tests.mapping import event_generator
 from tests.mapping.builders import NOW, mapper, sale
-from tests.mapping.comparison import EVENTS, EVENTS_A_SEED, SECONDS, canonical, case, property_settings, seen, smallest
+from tests.mapping.comparison import (
+    EVENTS,
+    EVENTS_A_SEED,
+    SECONDS,
+    canonical,
+    case,
+    outcome,
+    property_settings,
+    smallest,
+)
 
 pytestmark = pytest.mark.timeout(SECONDS)
 SEEDS = st.integers(0, 2**48)
@@ -30,47 +39,49 @@ json_values = st.recursive(
 
 @property_settings()
 @given(SEEDS)
-@example(819861204)  # an action source that is too long to be one, before a good one
-@example(441326639)  # a currency that is too long to be read
-def test_the_generated_mapper_agrees_with_the_reference(seed: int) -> None:
-    made = case(seed)
+@example(819861204)  # an action source that is too long, before a valid one
+@example(441326639)  # a currency that is too long
+def test_the_compiled_mapper_agrees_with_the_reference_mapper(seed: int) -> None:
+    generated = case(seed)
 
     def differs(event: Any) -> bool:
-        return seen(made.mapper.map(event, NOW)) != seen(made.reference(event))
+        return outcome(generated.mapper.map(event, NOW)) != outcome(generated.reference(event))
 
-    for event in made.events:
+    for event in generated.events:
         if differs(event):
             least = smallest(event, differs)
-            got, expected = seen(made.mapper.map(least, NOW)), seen(made.reference(least))
-            pytest.fail(f"seed {seed}\nsettings {made.tree}\nevent {least}\nexpected {expected}\ngot      {got}")
+            actual, expected = outcome(generated.mapper.map(least, NOW)), outcome(generated.reference(least))
+            pytest.fail(
+                f"seed {seed}\nsettings {generated.tree}\nevent {least}\nexpected {expected}\nactual   {actual}"
+            )
 
 
-def test_the_generated_events_reach_every_end_an_event_can_have() -> None:
-    ends = {
-        "mapped" if isinstance(end, list) else end
+def test_the_generated_events_have_every_outcome() -> None:
+    outcomes = {
+        "mapped" if isinstance(result, list) else result
         for seed in range(60)
-        for made in [case(seed)]
-        for end in (seen(made.reference(event)) for event in made.events)
+        for generated in [case(seed)]
+        for result in (outcome(generated.reference(event)) for event in generated.events)
     }
 
-    assert ends == {
+    assert outcomes == {
         *(None, "mapped", "not_an_object", "missing_event_name", "unmapped_event", "no_match_key", "weak_match_keys"),
         *("event_time_invalid", "event_time_too_old", "event_time_in_future", "purchase_without_value"),
         "event_too_large",
     }
 
 
-@property_settings(EVENTS * EVENTS_A_SEED // 16)  # one event an example
+@property_settings(EVENTS * EVENTS_A_SEED // 16)  # one event in each example
 @given(SEEDS, st.lists(json_values, min_size=1, max_size=3))
-def test_whatever_stands_anywhere_nothing_raises(seed: int, values: list[Any]) -> None:
+def test_no_json_value_at_any_path_raises_an_exception(seed: int, values: list[Any]) -> None:
     rng = random.Random(seed)
-    event = strategies.event(rng)
+    event = event_generator.event(rng)
     for value in values:
         event = with_one_replaced(rng, event, value)
 
-    for one in MAPPERS:
-        mapped = one.map(event, NOW)
-        redacted = one.redact(event)
+    for store in MAPPERS:
+        mapped = store.map(event, NOW)
+        redacted = store.redact(event)
         for upload in mapped if isinstance(mapped, list) else []:
             canonical(upload.body)
         if isinstance(mapped, Rejection):
@@ -82,7 +93,7 @@ def test_whatever_stands_anywhere_nothing_raises(seed: int, values: list[Any]) -
 
 
 def with_one_replaced(rng: random.Random, event: Any, value: Any) -> Any:
-    """The event with the value in a place chosen at random, or added under a new key."""
+    """The event with the value at a random path, or under a new key."""
     if not isinstance(event, dict | list) or not event or rng.random() < 0.1:
         return value if rng.random() < 0.5 or not isinstance(event, dict) else event | {"another": value}
     if isinstance(event, list):
@@ -106,13 +117,13 @@ HUGE = [
     pytest.param(" " * 2**20 + "x", id="white space of 1 MiB"),
     pytest.param("https://x/?" + "fbclid=&" * 2**17, id="a query of 1 MiB"),
     pytest.param("0" * 2**20, id="zeros of 1 MiB"),
-    pytest.param("\ufdfa" * 2**16, id="text that grows eighteenfold when it is folded"),
+    pytest.param("\ufdfa" * 2**16, id="a text that becomes eighteen times longer when it is normalised"),
     pytest.param(10**5000, id="a number of five thousand digits"),
     pytest.param(nested(5000), id="five thousand levels"),
     pytest.param(["a@b.de"] * 10**4, id="ten thousand entries"),
     pytest.param({str(n): n for n in range(10**4)}, id="ten thousand names"),
 ]
-PLACES = [
+PATHS = [
     *("event", "userId", "timestamp", "messageId", "traits", "context", "properties", "integrations", "externalId"),
     *("traits.email", "traits.phone", "traits.birthday", "traits.name", "traits.firstName", "traits.gender"),
     *("traits.zip", "traits.state", "traits.country", "traits.address", "traits.city", "context.page.url"),
@@ -123,16 +134,16 @@ PLACES = [
 
 
 @pytest.mark.parametrize("value", HUGE)
-def test_what_is_huge_or_deep_is_taken_in_every_place(value: Any) -> None:
-    for place in PLACES:
+def test_a_huge_or_deep_value_at_any_path_raises_no_exception(value: Any) -> None:
+    for path in PATHS:
         event: Any = sale(event="Order Completed", userId="u-1")
-        *holders, key = place.split(".")
+        *holders, key = path.split(".")
         holder = event
         for name in holders:
             holder = holder.setdefault(name, {})
         holder[key] = value
-        for one in MAPPERS:
-            mapped = one.map(event, NOW)
-            assert isinstance(mapped, list | Rejection), place
-            assert not isinstance(mapped, Rejection) or mapped.code != "not_an_object", place
-            assert orjson.loads(one.redact(event) or b"null"), place
+        for store in MAPPERS:
+            mapped = store.map(event, NOW)
+            assert isinstance(mapped, list | Rejection), path
+            assert not isinstance(mapped, Rejection) or mapped.code != "not_an_object", path
+            assert orjson.loads(store.redact(event) or b"null"), path

@@ -1,4 +1,4 @@
-"""A sealed event maps as its original does, holds nothing personal, and is not changed by sealing it again."""
+"""Properties of redacted events: mapped like the original, no personal values, unchanged by a second redaction."""
 
 from __future__ import annotations
 
@@ -10,77 +10,93 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mapping.builders import NOW, mapper, sale
-from tests.mapping.comparison import EVENTS, SECONDS, case, property_settings, seen, smallest
-from tests.mapping.reference_tables import PATHS
+from tests.mapping.comparison import EVENTS, SECONDS, Outcome, canonical, case, outcome, property_settings, smallest
+from tests.mapping.reference_tables import IDENTITY_KEYS, NAME_STARTS, PATHS
 
 pytestmark = pytest.mark.timeout(SECONDS)
 SEEDS = st.integers(0, 2**48)
-TELLTALES = (
+PERSONAL_TEXTS = (
     *("John_Smith", "jürgen", "ｊｏｈｎ", "a.b+c", "o'neil", "Ann@example.com", "650 555", "555-1212", "20 7946"),
     *("Valéry", "O'Brien", "Jean-Luc", "Mary", "İpek", "Groß", "ＳＭＩＴＨ", "Keener", "Souza", "Tolkien", "정"),
     *("Paris", "New York", "São Paulo", "Saint-Jean", "القاهرة", "John's", "California", "Bayern", "carolina"),
     *("94035-1234", "M1 1AE", "K1A 0B1", "100-0001"),
 )
-"""BatchSplitter of the personal values that `strategies` makes, and of nothing else in it."""
+"""Parts of the generated personal values. No other generated value contains them."""
 
 
-FREE = {"customer_mail", "who", "given", "store"}
-"""Properties that hold an email, a name or a city under names that do not say so."""
+FREE_TEXT_PROPERTIES = {"customer_mail", "who", "given", "store"}
+"""Properties that contain an email, a name or a city, and whose names do not show it."""
 
 
 def without_free_properties(event: Any) -> Any:
     properties = event.get("properties") if isinstance(event, dict) else None
     if not isinstance(properties, dict):
         return event
-    return event | {"properties": {key: one for key, one in properties.items() if key not in FREE}}
+    return event | {"properties": {key: value for key, value in properties.items() if key not in FREE_TEXT_PROPERTIES}}
+
+
+def without_name_starts(original: Outcome) -> Outcome:
+    """The outcome without the keys that are calculated from plain names: a redacted event has only their hashes."""
+    if not isinstance(original, list):
+        return original
+    bodies = [(lane, expires_at, orjson.loads(body)) for lane, expires_at, body in original]
+    for _, _, body in bodies:
+        for field in NAME_STARTS:
+            body.get("match_keys", {}).pop(IDENTITY_KEYS[field][1], None)
+    return [(lane, expires_at, canonical(orjson.dumps(body))) for lane, expires_at, body in bodies]
 
 
 @property_settings(EVENTS // 2)
 @given(SEEDS)
-def test_a_sealed_event_gives_the_upload_that_the_original_gives(seed: int) -> None:
-    made = case(seed)
+def test_a_redacted_event_is_mapped_like_the_original(seed: int) -> None:
+    generated = case(seed)
 
     def differs(event: Any) -> bool:
-        redacted = made.mapper.redact(event, NOW)
-        return redacted is not None and seen(made.mapper.map(orjson.loads(redacted), NOW)) != seen(
-            made.mapper.map(event, NOW)
-        )
+        redacted = generated.mapper.redact(event, NOW)
+        expected = without_name_starts(outcome(generated.mapper.map(event, NOW)))
+        if redacted is None or expected == "event_too_large":  # a redacted event may be smaller
+            return False
+        return outcome(generated.mapper.map(orjson.loads(redacted), NOW)) != expected
 
-    for event in made.events:
+    for event in generated.events:
         if differs(event):
             least = smallest(event, differs)
-            redacted = made.mapper.redact(least, NOW)
-            expected = seen(made.mapper.map(least, NOW))
-            got = seen(made.mapper.map(orjson.loads(redacted or b""), NOW))
+            redacted = generated.mapper.redact(least, NOW)
+            expected = without_name_starts(outcome(generated.mapper.map(least, NOW)))
+            actual = outcome(generated.mapper.map(orjson.loads(redacted or b""), NOW))
             pytest.fail(
-                f"seed {seed}\n{made.tree}\nevent  {least}\nsealed {redacted!r}\nexpected {expected}\ngot      {got}"
+                f"seed {seed}\n{generated.tree}\nevent    {least}\nredacted {redacted!r}\n"
+                f"expected {expected}\nactual   {actual}"
             )
 
 
 @property_settings(EVENTS // 4)
 @given(SEEDS)
-def test_sealing_a_sealed_event_changes_nothing(seed: int) -> None:
-    made = case(seed)
+def test_redacting_a_redacted_event_changes_nothing(seed: int) -> None:
+    generated = case(seed)
 
-    for event in made.events:
-        redacted = made.mapper.redact(event, NOW)
+    for event in generated.events:
+        redacted = generated.mapper.redact(event, NOW)
         if redacted is not None:
-            assert made.mapper.redact(orjson.loads(redacted), NOW) == redacted, f"seed {seed}\n{made.tree}\n{event}"
+            assert generated.mapper.redact(orjson.loads(redacted), NOW) == redacted, (
+                f"seed {seed}\n{generated.tree}\n{event}"
+            )
 
 
 @property_settings(EVENTS // 4)
 @given(SEEDS)
-def test_a_sealed_event_holds_nothing_personal(seed: int) -> None:
-    made = case(seed)
+def test_a_redacted_event_has_no_personal_value(seed: int) -> None:
+    generated = case(seed)
 
-    def tells(event: Any) -> bool:
-        text = (made.mapper.redact(event, NOW) or b"").decode()
-        return any(telltale in text for telltale in TELLTALES)
+    def leaks(event: Any) -> bool:
+        text = (generated.mapper.redact(event, NOW) or b"").decode()
+        return any(personal in text for personal in PERSONAL_TEXTS)
 
-    for event in map(without_free_properties, made.events):
-        if tells(event):
-            least = smallest(event, tells)
-            pytest.fail(f"seed {seed}\nsettings {made.tree}\nevent {least}\nsealed {made.mapper.redact(least, NOW)!r}")
+    for event in map(without_free_properties, generated.events):
+        if leaks(event):
+            least = smallest(event, leaks)
+            redacted = generated.mapper.redact(least, NOW)
+            pytest.fail(f"seed {seed}\nsettings {generated.tree}\nevent {least}\nredacted {redacted!r}")
 
 
 PERSONAL_FIELDS = {
@@ -99,19 +115,19 @@ PERSONAL_FIELDS = {
 
 @pytest.mark.parametrize("hashing", [True, False])
 @pytest.mark.parametrize("api", ["conversions", "offline"])
-def test_a_personal_value_is_sealed_at_every_path_of_its_field(api: str, hashing: bool) -> None:
-    sealing = mapper(api, hashing=hashing, default_country="US")
+def test_a_personal_value_is_redacted_at_every_path_of_its_field(api: str, hashing: bool) -> None:
+    store = mapper(api, hashing=hashing, default_country="US")
 
     for field, value in PERSONAL_FIELDS.items():
         for path in PATHS[field]:
-            redacted = sealing.redact(placed(path, value))
+            redacted = store.redact(placed(path, value))
             assert value not in (redacted or b"").decode(), path
 
 
 @pytest.mark.parametrize(
     "name", ["email", "E-Mail", "First Name", "last_name", "phoneNumber", "Birth-Date", "Zip Code"]
 )
-def test_a_property_named_like_an_identity_is_sealed_on_every_level(name: str) -> None:
+def test_a_property_with_the_name_of_an_identity_is_removed_at_any_depth(name: str) -> None:
     event = sale(properties={name: "Quartz", "list": [{"deep": {name: "Quartz", "kept": 1}}]})
 
     for api in ("conversions", "offline"):
@@ -120,25 +136,26 @@ def test_a_property_named_like_an_identity_is_sealed_on_every_level(name: str) -
         assert '"kept":1' in redacted
 
 
-def test_what_the_mapper_never_reads_is_not_kept() -> None:
+def test_values_that_the_mapper_does_not_read_are_removed() -> None:
     event = sale(traits={"diary": "Quartz"}, context={"location": {"street": "Quartz"}}, Note="Quartz")
 
     assert "Quartz" not in (mapper().redact(event) or b"").decode()
 
 
 @pytest.mark.parametrize("api", ["conversions", "offline"])
-def test_a_personal_value_at_an_extra_path_is_sealed(api: str) -> None:
+def test_a_personal_value_at_an_additional_path_is_redacted(api: str) -> None:
     for field, value in PERSONAL_FIELDS.items():
         for path in ("properties.zz", "properties.a.b", "context.custom.zz", "traits.zz", "zz"):
-            sealing = mapper(api, extra_fields={field: [path]}, default_country="US")
+            store = mapper(api, extra_fields={field: [path]}, default_country="US")
             event = placed(path, value)
-            redacted = sealing.redact(event)
+            redacted = store.redact(event)
             assert value not in (redacted or b"").decode(), (field, path)
-            assert seen(sealing.map(orjson.loads(redacted or b""), NOW)) == seen(sealing.map(event, NOW))
+            expected = without_name_starts(outcome(store.map(event, NOW)))
+            assert outcome(store.map(orjson.loads(redacted or b""), NOW)) == expected
 
 
 def placed(path: str, value: Any) -> Any:
-    """A sale with one value at a path."""
+    """A sale with a value at a path."""
     event: Any = sale()
     *holders, key = path.split(".")
     holder = event

@@ -1,13 +1,14 @@
-"""Compiles the settings of a destination and the field table to two specialised Python functions.
+"""Compiles the settings of a destination and the registry of fields to two specialised Python functions.
 
-The source of `map_event(event, now)` is written and compiled at start-up. While an event is mapped, no setting is
-looked up, no path is split and no list of fields is walked: objects are fetched once, and a field is a chain of
-`dict.get`.
+The source of `map_event(event, now)` is generated and compiled at start-up, in two versions.
 
-There are two versions. The *fast path* maps events in which every value has its usual form. When it meets anything
-else it falls back: it has changed and counted nothing, and the *slow path* maps the event from the start. The slow path
-drops unusable values, counts, rejects, and asks `Extractor` for every identity field. Both consist of the same sections
-in the same order: `routing`, identity (`fast_path` or `slow_path`), `custom_data`, `encode`.
+The *fast path* maps events in which every value has its usual form. While it maps an event, no setting is looked up, no
+path is split and no list of fields is iterated: each object is fetched once, and a field is a chain of `dict.get`. When
+it meets any other value it falls back: it has changed and counted nothing, and the *slow path* maps the event from the
+start. The slow path drops unusable values, counts, rejects, and calls `Extractor` for the identity.
+
+Both consist of the same sections in the same order: `routing`, identity (`fast_path` or `slow_path`), `custom_data`,
+`encode`.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
-"""What was sold: value, currency, order, products, and the properties that are passed on."""
+"""Sale section: value, currency, order, products, and the properties that are passed on in `custom_data`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.mapping.compiler.plan import MAX_LONG_TEXT, Plan, max_length
-from gateway.mapping.compiler.routing import text
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.routing import text, text_variable
 from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.contents import contents_of
-from gateway.mapping.custom_properties import MAPPED, PropertyRules, remove_path, scrub
-from gateway.mapping.json_path import candidates, is_blank, number_of, text_of
+from gateway.mapping.custom_properties import NOT_PASSED_ON, PropertyRules, remove_path, scrub
+from gateway.mapping.fields import BY_NAME, CUSTOM, EVENT
+from gateway.mapping.json_path import MAX_LONG_TEXT, candidates, is_blank, number_of, text_of
 from gateway.mapping.memo import MemoCache
 
 SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
-"""Properties that are a product of their own, where there is no list of products."""
+"""Properties that describe one product where there is no list of products."""
 
 
 def write(builder: SourceBuilder, plan: Plan) -> None:
-    """Write this part."""
+    """Write this section. Its results are `custom`, `amount`, `currency`, `contents` and `content_type`."""
     personal = [path.split(".")[1:] for path in plan.personal_paths if path.startswith("properties.")]
     builder.names |= {
         "CATEGORIES": dict(plan.destination.category_to_content_type),
@@ -34,44 +35,51 @@ def write(builder: SourceBuilder, plan: Plan) -> None:
     }
     _custom(builder, [steps for steps in personal if len(steps) > 1])
     consume(builder, plan, "action_source", "own_source")
-    consume(builder, plan, "event_id", "event_id is not None")
+    for field in EVENT:
+        if field.special is None:
+            consume(builder, plan, field.name, f"{text_variable(field)} is not None")
     consume(builder, plan, "event_time", "True")
     _value(builder, plan)
-    for field in ("order_id", "item_number"):
-        text(builder, plan, field)
-        consume(builder, plan, field, f"{field} is not None")
+    for field in CUSTOM:
+        if field.special is None:
+            text(builder, plan, field)
+            consume(builder, plan, field.name, f"{text_variable(field)} is not None")
     _currency(builder, plan)
     _contents(builder, plan)
     _content_type(builder, plan)
 
 
-def consume(builder: SourceBuilder, plan: Plan, field: str, taken: str) -> None:
-    """What a field took from a property is not passed on as well. `taken` is whether it took anything."""
+def consume(builder: SourceBuilder, plan: Plan, field: str, condition: str) -> None:
+    """Remove from `custom` the property from which a field got its value.
+
+    `condition` is the expression of whether the field has a value from the event.
+    """
     paths = plan.paths[field]
-    places = [path.split(".")[1:] for path in paths if path.startswith("properties.")]
-    leaves = dict.fromkeys(steps[0] for steps in places if steps[0] not in MAPPED)
-    if not leaves:
+    properties = [path.split(".")[1:] for path in paths if path.startswith("properties.")]
+    names = dict.fromkeys(steps[0] for steps in properties if steps[0] not in NOT_PASSED_ON)
+    if not names:
         return
 
-    def consumed(event: Any, custom: dict[str, Any]) -> None:
-        for path, found in candidates(event, paths, text_of, lambda: None):
-            if len(found) <= max_length(field):
+    def remove_consumed(event: Any, custom: dict[str, Any]) -> None:
+        for path, value in candidates(event, paths, text_of, lambda: None):
+            if len(value) <= BY_NAME[field].max_length:
                 if path.startswith("properties."):
                     remove_path(custom, path.split(".")[1:])
                 return
 
-    builder.names[f"consume_{field}"] = consumed
-    there = " or ".join(f"{leaf!r} in custom" for leaf in leaves)
-    builder.add(f"if {taken} and ({there}): consume_{field}(event, custom)")
+    builder.names[f"consume_{field}"] = remove_consumed
+    present = " or ".join(f"{name!r} in custom" for name in names)
+    builder.add(f"if {condition} and ({present}): consume_{field}(event, custom)")
 
 
 def currency(text: str) -> str | None:
-    """Three letters, upper case."""
+    """A currency code: three letters, upper case."""
     text = text.strip()
     return text.upper() if len(text) == 3 and text.isascii() and text.isalpha() else None
 
 
-def _custom(builder: SourceBuilder, nested: Sequence[Sequence[str]]) -> None:
+def _custom(builder: SourceBuilder, personal: Sequence[Sequence[str]]) -> None:
+    """Write `custom`, the properties to pass on. `personal` are paths below a property that are removed from it."""
     properties = builder.open("properties")
     builder.add(
         f"""
@@ -82,7 +90,7 @@ for key, verdict in PROPERTY_RULES[tuple({properties})]:
         custom[key] = value if value.__class__ in FLAT else scrub(value)
 """
     )
-    for steps in nested:
+    for steps in personal:
         builder.add(f"remove_path(custom, {list(steps)!r})")
 
 
@@ -133,14 +141,14 @@ def _contents(builder: SourceBuilder, plan: Plan) -> None:
     names = builder.names
 
     def without_id() -> None:
-        names["without_id"]()  # looked up when it is called: the quick function has another
+        names["without_id"]()  # looked up at the call: the fast path replaces it
 
     names["contents_of"] = contents_of("item_price" if plan.is_conversions else "price", without_id)
-    there = "has_products = products.__class__ is dict or (products.__class__ is list and products != [])"
-    builder.add(f"products = {builder.get('properties.products')}\n{there}")
+    is_present = "has_products = products.__class__ is dict or (products.__class__ is list and products != [])"
+    builder.add(f"products = {builder.get('properties.products')}\n{is_present}")
     for path in plan.paths["contents"][1:]:
         with builder.block("if not has_products:"):
-            builder.add(f"products = {builder.get(path)}\n{there}")
+            builder.add(f"products = {builder.get(path)}\n{is_present}")
             if path.startswith("properties."):
                 builder.add(f"if has_products: remove_path(custom, {path.split('.')[1:]!r})")
     properties = builder.open("properties")

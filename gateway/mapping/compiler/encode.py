@@ -1,23 +1,28 @@
-"""The mapped event: its keys in the dialect's places, encoded once for each standard event."""
+"""Encoding section: the mapped event in the form of the dialect, encoded once for each standard event."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import orjson
 
 from gateway.mapping.compiler.custom_data import consume
-from gateway.mapping.compiler.plan import MAX_LONG_TEXT, Plan
+from gateway.mapping.compiler.plan import Plan
+from gateway.mapping.compiler.routing import text_variable
 from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import processing_options
+from gateway.mapping.fields import CUSTOM, EVENT, Field
+from gateway.mapping.json_path import MAX_LONG_TEXT
 from gateway.mapping.normalise import url
 from gateway.model import Lane, MappedEvent
 
 MAX_TAG = 200
+"""Characters of the longest upload tag."""
 
 
 def write(builder: SourceBuilder, plan: Plan) -> None:
-    """Write this part."""
+    """Write this section, the last one: it returns the mapped events."""
     builder.names |= {
         "Lane": lru_cache(1024)(Lane),
         "MappedEvent": MappedEvent,
@@ -58,7 +63,7 @@ if tag is not None:
         tag = find_text(event, "upload_tag")
     if tag is not None:
         tag = tag.strip()
-        tag.encode()  # it stands beside the body, which `dumps` looks at
+        tag.encode()  # raises for a lone surrogate: the tag is not part of the body, which `dumps` checks
         if len(tag) > {MAX_TAG}:
             count_wrong_type()
             tag = None
@@ -68,9 +73,9 @@ if tag is not None:
 
 
 def _conversions(builder: SourceBuilder, plan: Plan) -> str:
-    """The sale stands in `custom_data`."""
+    """Write `body`. The fields of the sale are in its `custom_data`."""
     builder.add('body = {"event_name": None, "event_time": at, "action_source": source}')
-    _optional(builder, "body", "event_id", "event_id")
+    _texts(builder, plan, "body", EVENT)
     _optional(builder, "body", "event_source_url", "page_url")
     _options(builder, plan)
     builder.add(
@@ -81,25 +86,32 @@ custom["value"] = amount
 custom["currency"] = sent_currency
 """
     )
-    _optional(builder, "custom", "order_id", "order_id")
-    _optional(builder, "custom", "item_number", "item_number")
+    _texts(builder, plan, "custom", CUSTOM)
     builder.add('if contents: custom["contents"] = contents')
     return "custom"
 
 
 def _offline(builder: SourceBuilder, plan: Plan) -> str:
-    """The sale stands on the event."""
+    """Write `body`. The fields of the sale are on the event."""
     builder.add(
         'body = {"match_keys": m, "event_name": None, "event_time": at, "value": amount, "currency": sent_currency}'
     )
-    _optional(builder, "body", "order_id", "order_id")
-    _optional(builder, "body", "item_number", "item_number")
+    _texts(builder, plan, "body", CUSTOM)
     builder.add('if contents: body["contents"] = contents')
+    _texts(builder, plan, "body", EVENT)
     _optional(builder, "body", "action_source", "source")
     _optional(builder, "body", "event_source_url", "page_url")
     _options(builder, plan)
     builder.add('if custom: body["custom_data"] = custom')
     return "body"
+
+
+def _texts(builder: SourceBuilder, plan: Plan, holder: str, fields: Sequence[Field]) -> None:
+    """Write the fields that need no code of their own."""
+    for field in fields:
+        if field.special is None:
+            for key in field.keys(plan.dialect):
+                _optional(builder, holder, key, text_variable(field))
 
 
 def _optional(builder: SourceBuilder, holder: str, key: str, variable: str) -> None:
@@ -112,28 +124,31 @@ def _options(builder: SourceBuilder, plan: Plan) -> None:
 
 
 def _encode(builder: SourceBuilder, plan: Plan, holder: str) -> None:
-    rejects = plan.destination.purchase_without_value == "reject"
+    if plan.destination.purchase_without_value == "reject":
+        without_value = 'return rejected("purchase_without_value", "The purchase has no value.")'
+    else:
+        without_value = "without_value = True"
     builder.add(
         f"""
-made = []
-unpaid = False
+mapped = []
+without_value = False
 for standard, groups, targets in routes:
     if not has_value and standard == "Purchase":
-        {'return rejected("purchase_without_value", "The purchase has no value.")' if rejects else "unpaid = True"}
+        {without_value}
     body["event_name"] = standard
     {holder}["content_type"] = content_type or ("product_group" if groups and not has_products else "product")
     encoded = dumps(body)
     if len(encoded) > {plan.max_event_bytes}:
-        return rejected("event_too_large", f"Mapped, the event has {{len(encoded)}} bytes.")
+        return rejected("event_too_large", f"The mapped event has {{len(encoded)}} bytes.")
     for event_set, lane in targets:
         if tag is not None:
             lane = Lane({plan.name!r}, event_set, tag)
-        made.append(new(MappedEvent, (lane, at + window, encoded)))
+        mapped.append(new(MappedEvent, (lane, at + window, encoded)))
 if not has_value: NOTES["default_value_used"] += 1
-if unpaid: NOTES["purchase_without_value"] += 1
+if without_value: NOTES["purchase_without_value"] += 1
 if currency is None: NOTES["default_currency_used"] += 1
 """
     )
     if builder.name == "fast_path":
         builder.add("if dropped: count_dropped(dropped)\nSEEN[tuple(m)] += 1")
-    builder.add("return made")
+    builder.add("return mapped")

@@ -1,4 +1,4 @@
-"""What the parts need to know of a destination, resolved once: rules, paths, routes, counters."""
+"""The plan of one destination: everything that the compiler needs of the settings, resolved once."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from typing import Any
 from gateway.config import DestinationSettings
 from gateway.mapping.coverage import Counters
 from gateway.mapping.extract import Extractor
-from gateway.mapping.fields import BY_NAME, IDENTITY, NAME
+from gateway.mapping.fields import BY_NAME, FIELDS, IDENTITY, NAME
 from gateway.mapping.json_path import candidates, is_blank, text_of
-from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.routes import Route, routes_of
-from gateway.mapping.rules import Rules, today_of
+from gateway.mapping.rules import Rules
 from gateway.model import Dialect, Lane
 
-IDS = frozenset({"event_id", "order_id", "item_number"})
-MAX_LONG_TEXT = 4096
-
 Targets = list[tuple[str, bool, list[tuple[str, Lane]]]]
-"""Routes as the function walks them: standard event, content type rule, event sets with their usual lane."""
-
-
-def max_length(field: str) -> int:
-    """Characters beyond which a text of the field counts as absent."""
-    return MAX_TEXT if field in IDS else MAX_LONG_TEXT
+"""Routes in the form in which the generated code reads them: standard event, whether `content_type` is `product_group`
+without products, and the event sets, each with its lane for events without an upload tag."""
 
 
 class Plan:
@@ -38,18 +30,17 @@ class Plan:
         self.max_event_bytes = max_event_bytes
         self.counters = counters
         self.rules = Rules(destination)
-        self.paths = {
-            field.name: (*field.paths, *destination.extra_fields.get(field.name, ())) for field in BY_NAME.values()
-        }
+        self.paths = {field.name: (*field.paths, *destination.extra_fields.get(field.name, ())) for field in FIELDS}
+        """Source paths by field: those of the registry, then those of the settings."""
         self.paths["value"] = tuple(dict.fromkeys((destination.value_field, *self.paths["value"])))
         self.count_wrong_type = self.counted("wrong_type")
         self.extractor = Extractor(
-            self.rules, self.paths, count_wrong_type=self.count_wrong_type, dropped=self._dropped
+            self.rules, self.paths, count_wrong_type=self.count_wrong_type, count_dropped=self._count_dropped
         )
-        self.targets = {event: self._targets(found) for event, found in routes_of(destination).items()}
+        self.targets = {event: self._targets(routes) for event, routes in routes_of(destination).items()}
 
     def counted(self, note: str) -> Callable[[], None]:
-        """A function that counts one of the notes."""
+        """A function that increments one of the notes."""
         notes = self.counters.notes
 
         def count() -> None:
@@ -58,18 +49,14 @@ class Plan:
         return count
 
     def as_object(self, value: Any) -> dict[str, Any]:
-        """What stands for a value that should be an object and is none."""
+        """An empty object, in place of a value that should be an object and is not. Counted unless it is blank."""
         if not is_blank(value):
             self.count_wrong_type()
         return {}
 
-    def find(self, event: Any, field: str, country: str | None, now: int) -> Any:
-        """What is sent of a match key, found the patient way."""
-        return self.extractor.sent(event, field, country, today_of(now // 86400))
-
     def find_text(self, event: Any, field: str) -> str | None:
-        """The first usable text of a field, found the patient way."""
-        maximum = max_length(field)
+        """The first usable text of a field, trimmed. Texts that are too long count as of the wrong type."""
+        maximum = BY_NAME[field].max_length
         for _, text in candidates(event, self.paths[field], text_of, self.count_wrong_type):
             if len(text) <= maximum:
                 return str(text).strip()
@@ -78,11 +65,11 @@ class Plan:
 
     @property
     def personal_paths(self) -> Sequence[str]:
-        """Paths that the settings name as an identity: what stands there is never passed on."""
+        """Additional paths of the settings for identity fields. Values at these paths are never passed on."""
         extra = self.destination.extra_fields
         return [path for field in (*IDENTITY, NAME) for path in extra.get(field.name, ())]
 
-    def _dropped(self, field: str, cause: str) -> None:
+    def _count_dropped(self, field: str, cause: str) -> None:
         self.counters.dropped[field, cause] += 1
 
     def _targets(self, routes: Sequence[Route]) -> Targets:
@@ -91,7 +78,7 @@ class Plan:
             (
                 route.standard,
                 route.group_without_products,
-                [(one, Lane(self.name, one, tag)) for one in dict.fromkeys(route.event_sets)],
+                [(event_set, Lane(self.name, event_set, tag)) for event_set in dict.fromkeys(route.event_sets)],
             )
             for route in routes
             if route.event_sets

@@ -1,4 +1,7 @@
-"""Whether the event is integration, where it goes, and when it happened."""
+"""Routing section: the event sets that receive the event, its time, and its action source.
+
+Also the texts of the event that need no code of their own, such as `event_id`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from collections.abc import Callable
 from gateway.mapping.compiler.plan import Plan
 from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import ACTION_SOURCES, FUTURE_TOLERANCE, LONG_WINDOW, SHORT_WINDOW
+from gateway.mapping.fields import EVENT, Field
 from gateway.mapping.json_path import text_of, unix_seconds
-from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.rejections import rejected
 from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, similar_name
 from gateway.model import Rejection
 
 
 def write(builder: SourceBuilder, plan: Plan) -> None:
-    """Write this part."""
+    """Write this section."""
     builder.names |= {
         "ACTION_SOURCES": ACTION_SOURCES,
         "NOTES": plan.counters.notes,
@@ -33,22 +36,30 @@ def write(builder: SourceBuilder, plan: Plan) -> None:
         "count_wrong_type": plan.count_wrong_type,
     }
     _route(builder)
-    used = itertools.chain.from_iterable(plan.paths.values())
-    builder.open_all(["context.page", *(path.rpartition(".")[0] for path in used)])
-    text(builder, plan, "event_id")
+    paths = itertools.chain.from_iterable(plan.paths.values())
+    builder.open_all(["context.page", *(path.rpartition(".")[0] for path in paths)])
+    for field in EVENT:
+        if field.special is None:
+            text(builder, plan, field)
     _time(builder, plan)
     _action_source(builder, plan)
     _window(builder, plan)
 
 
-def text(builder: SourceBuilder, plan: Plan, field: str) -> None:
-    """A variable of the field's name with its text, or None."""
-    builder.chain(field, plan.paths[field])
+def text_variable(field: Field) -> str:
+    """The variable with the text of a field that needs no code of its own."""
+    return f"text_{field.name}"
+
+
+def text(builder: SourceBuilder, plan: Plan, field: Field) -> None:
+    """Write the variable of a field: its text, trimmed, or None."""
+    x = text_variable(field)
+    builder.chain(x, plan.paths[field.name])
     builder.add(
         f"""
-if {field} is not None:
-    {field} = {field}.strip() if {field}.__class__ is str and len({field}) <= {MAX_TEXT} else None
-    if not {field}: {field} = find_text(event, {field!r})
+if {x} is not None:
+    {x} = {x}.strip() if {x}.__class__ is str and len({x}) <= {field.max_length} else None
+    if not {x}: {x} = find_text(event, {field.name!r})
 """
     )
 
@@ -63,7 +74,7 @@ routes = ROUTES.get(name) if name.__class__ is str else None
 if routes is None:
     name = text_of(name)
     if name is None:
-        return rejected("missing_event_name", "The track call names no event.")
+        return rejected("missing_event_name", "The track call has no event name.")
     routes = ROUTES.get(name)
     if routes is None:
         routes = OTHER
@@ -99,7 +110,7 @@ else:
             return rejected_for_time("event_time_invalid", "The event's time cannot be read.")
 if at > now:
     if at - now > {FUTURE_TOLERANCE}:
-        return rejected_for_time("event_time_in_future", f"The event lies {{at - now}} seconds ahead.")
+        return rejected_for_time("event_time_in_future", f"The event is {{at - now}} seconds in the future.")
     at = now
 """
     )
@@ -141,7 +152,7 @@ if now - at > window:
 
 
 def _counted_rejection(plan: Plan) -> Callable[[str, str], Rejection]:
-    """An event that was rejected before its identity was read had none of the match keys."""
+    """`rejected` for an event whose identity was not read yet. It counts as an event without match keys."""
     seen = plan.counters.seen
 
     def counted(code: str, detail: str) -> Rejection:
@@ -152,11 +163,12 @@ def _counted_rejection(plan: Plan) -> Callable[[str, str], Rejection]:
 
 
 def _unmapped(plan: Plan) -> Callable[[str], Rejection]:
-    known = [event for event, targets in plan.targets.items() if targets]
+    """The rejection of an event name that no event set receives."""
+    mapped = [event for event, targets in plan.targets.items() if targets]
 
     def unmapped(event: str) -> Rejection:
-        close = similar_name(event, known)
-        hint = f" (did you mean {close!r}?)" if close else ""
+        similar = similar_name(event, mapped)
+        hint = f" (did you mean {similar!r}?)" if similar else ""
         return rejected("unmapped_event", f"{event[:100]!r} has no event set in destination {plan.name}{hint}.")
 
     return unmapped

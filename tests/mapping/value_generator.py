@@ -1,4 +1,4 @@
-"""Single values for generated events: who a customer is, in every spelling, right and wrong; and plain junk."""
+"""Generated values of single fields, in every spelling, valid and invalid, and junk values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Values: TypeAlias = Callable[[random.Random], Any]
 
 COUNTRIES = (None, "US", "us", "DE", "GB", "IT", "BR", "JP", "IN")
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()
-HALF_CHARACTERS = ("\ud800", "a\udfffb")
-"""What JSON can say and UTF-8 cannot."""
+LONE_SURROGATES = ("\ud800", "a\udfffb")
+"""Texts that JSON can contain and UTF-8 cannot."""
 JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1.5, 10**15, -(2**63), 2**63 - 1, 1e300, float("nan"), float("inf")),
     *(
@@ -49,7 +49,7 @@ def some_hash(rng: random.Random) -> str:
 
 
 def or_hashed(share: float) -> Callable[[Values], Values]:
-    """A decorator: now and then the sender has hashed the value already."""
+    """A decorator: this share of the values is a hash."""
 
     def decorate(values: Values) -> Values:
         return lambda rng: some_hash(rng) if rng.random() < share else values(rng)
@@ -74,14 +74,14 @@ def email(rng: random.Random) -> Any:
 
 
 def emails(rng: random.Random) -> Any:
-    return several(rng, email)
+    return one_or_several(rng, email)
 
 
 def phones(rng: random.Random) -> Any:
-    return several(rng, phone)
+    return one_or_several(rng, phone)
 
 
-def several(rng: random.Random, values: Values) -> Any:
+def one_or_several(rng: random.Random, values: Values) -> Any:
     if rng.random() < 0.8:
         return values(rng)
     return [junk(rng) if rng.random() < 0.1 else values(rng) for _ in range(rng.randrange(4))]
@@ -89,7 +89,7 @@ def several(rng: random.Random, values: Values) -> Any:
 
 @cache
 def example_phones() -> list[tuple[str, phonenumbers.PhoneNumber]]:
-    """A number of every region and kind that the library has an example of."""
+    """The library's example numbers: one of each region and kind."""
     kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
     examples = [
         (region, phonenumbers.example_number_for_type(region, kind))
@@ -100,7 +100,7 @@ def example_phones() -> list[tuple[str, phonenumbers.PhoneNumber]]:
 
 
 def phone_spellings(number: phonenumbers.PhoneNumber) -> list[str]:
-    """A number as people write it: E.164 first, then others with the country code, then two national ones."""
+    """Spellings of a number: E.164, other forms with the calling code, and two national forms."""
     e164, international, national = (
         phonenumbers.format_number(number, form)
         for form in (
@@ -122,8 +122,8 @@ def phone_spellings(number: phonenumbers.PhoneNumber) -> list[str]:
 
 @or_hashed(0.1)
 def phone(rng: random.Random) -> Any:
-    wild = rng.random()
-    if wild < 0.1:
+    kind = rng.random()
+    if kind < 0.1:
         return rng.choice(
             (
                 *(16505551212, "(650)555-1212", "+44 (0)20 7946 0958", "020 7946 0958", "+0000000000", "call me"),
@@ -143,7 +143,7 @@ def phone(rng: random.Random) -> Any:
                 "+001 650 555 1212",
             )
         )
-    chosen = rng.choice([each for each in example_phones() if each[0] in COUNTRIES] if wild < 0.6 else example_phones())
+    chosen = rng.choice([each for each in example_phones() if each[0] in COUNTRIES] if kind < 0.6 else example_phones())
     return rng.choice(phone_spellings(chosen[1]))
 
 
@@ -153,7 +153,7 @@ def gender(rng: random.Random) -> Any:
 
 
 LAST_BIRTHDAY = 13_000
-"""Days after 1995 began: some four years into the future."""
+"""Days after 1 January 1995: some four years in the future."""
 
 
 def birthday(rng: random.Random) -> Any:

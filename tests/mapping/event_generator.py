@@ -1,7 +1,8 @@
-"""Source events and settings for the property tests, made of a seed: every spelling, place and shape, right and wrong.
+"""Generated source events and settings for the property tests, from a seed.
 
-A seeded generator and not hypothesis strategies all the way down, because it is some twenty times as fast; hypothesis
-chooses the seeds. Most values are plausible, so that most events map; the rest is meant to hurt.
+The events have every spelling, path and type of value, valid and invalid. Most values are plausible, so that most
+events are mapped. This is a seeded generator and not a hypothesis strategy because it is some twenty times as fast.
+Hypothesis chooses the seeds.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, TypeAlias
 from gateway.model import JsonObject
 from tests.mapping.builders import NOW, STANDARD_EVENTS
 from tests.mapping.reference_values import make_encodable
-from tests.mapping.usual import usual
-from tests.mapping.values import (
+from tests.mapping.typical_events import typical_event
+from tests.mapping.value_generator import (
     COUNTRIES,
-    HALF_CHARACTERS,
+    LONE_SURROGATES,
     Values,
     action_source,
     birthday,
@@ -47,40 +48,40 @@ ZIP_KEYS = ("zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_code"
 
 
 def event(rng: random.Random) -> Any:
-    """A source event; now and then no object at all, and often with something wrong in it."""
+    """A source event, often with invalid values. Rarely it is not an object."""
     if rng.random() < 0.005:
         return junk(rng)
     if rng.random() < 0.35:
-        return usual(rng, rng.choice(EVENT_NAMES))
-    made: JsonObject = {"type": "track", "event": rng.choice(EVENT_NAMES)}
-    untidy = rng.choice((0.0, 0.02, 0.1, 0.3))
-    """The share of values in this event that are junk."""
+        return typical_event(rng, rng.choice(EVENT_NAMES))
+    generated: JsonObject = {"type": "track", "event": rng.choice(EVENT_NAMES)}
+    junk_share = rng.choice((0.0, 0.02, 0.1, 0.3))
+    """The share of this event's values that are junk."""
 
-    def put(holder: JsonObject, key: str, values: Values, likely: float) -> None:
-        if rng.random() < likely:
-            holder[key] = junk(rng) if rng.random() < untidy else values(rng)
+    def put(holder: JsonObject, key: str, values: Values, probability: float) -> None:
+        if rng.random() < probability:
+            holder[key] = junk(rng) if rng.random() < junk_share else values(rng)
 
     density = rng.choice((0.05, 0.2, 0.5, 0.9))
-    put(made, "messageId", lambda _: rng.choice((f"m-{rng.randrange(10**6)}", " m ")), 0.5)
-    put(made, "userId", external_id, 0.4)
-    put(made, "anonymousId", external_id, 0.2)
-    put(made, "originalTimestamp", timestamp, 0.4)
-    put(made, "timestamp", timestamp, 0.3)
-    put(made, "traits", lambda _: traits(rng, put, density), 0.7)
-    put(made, "context", lambda _: context(rng, put, density), 0.6)
-    put(made, "properties", lambda _: properties(rng, put, density), 0.85)
-    put(made, "integrations", integrations, 0.15)
-    put(made, "externalId", external_ids, 0.1)
-    put(made, "event", junk, 0.02)
-    return taken_in(json.loads(json.dumps(made), parse_constant=lambda _: None))
+    put(generated, "messageId", lambda _: rng.choice((f"m-{rng.randrange(10**6)}", " m ")), 0.5)
+    put(generated, "userId", external_id, 0.4)
+    put(generated, "anonymousId", external_id, 0.2)
+    put(generated, "originalTimestamp", timestamp, 0.4)
+    put(generated, "timestamp", timestamp, 0.3)
+    put(generated, "traits", lambda _: traits(rng, put, density), 0.7)
+    put(generated, "context", lambda _: context(rng, put, density), 0.6)
+    put(generated, "properties", lambda _: properties(rng, put, density), 0.85)
+    put(generated, "integrations", integrations, 0.15)
+    put(generated, "externalId", external_ids, 0.1)
+    put(generated, "event", junk, 0.02)
+    return decoded(json.loads(json.dumps(generated), parse_constant=lambda _: None))
 
 
-def taken_in(value: Any) -> Any:
-    """The value as it comes from the intake: NaN, infinities and texts with half a character are null."""
+def decoded(value: Any) -> Any:
+    """The value as the HTTP API decodes it: NaN, infinities and texts with a lone surrogate are null."""
     if isinstance(value, dict):
-        return {key: taken_in(one) for key, one in value.items()}
+        return {key: decoded(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [taken_in(one) for one in value]
+        return [decoded(inner) for inner in value]
     return None if isinstance(value, str) and make_encodable(value) is None else value
 
 
@@ -88,67 +89,67 @@ Put: TypeAlias = Callable[[JsonObject, str, Values, float], None]
 
 
 def traits(rng: random.Random, put: Put, density: float) -> JsonObject:
-    made: JsonObject = {}
-    some = density * 0.5
+    generated: JsonObject = {}
+    share = density * 0.5
     for key in ("userId", "id"):
-        put(made, key, external_id, some * 0.5)
-    put(made, "email", emails, density)
-    put(made, "phone", phones, density)
-    put(made, "gender", gender, density)
+        put(generated, key, external_id, share * 0.5)
+    put(generated, "email", emails, density)
+    put(generated, "phone", phones, density)
+    put(generated, "gender", gender, density)
     for key in ("birthday", "dateOfBirth", "dateofbirth", "dob", "DOB"):
-        put(made, key, birthday, some * 0.5)
+        put(generated, key, birthday, share * 0.5)
     for key in ("firstName", "firstname", "first_name", "lastName", "lastname", "last_name"):
-        put(made, key, name, some * 0.6)
-    put(made, "name", full_name, some)
-    put(made, "mobile", phones, 0.1)
-    put(made, "member", external_id, 0.1)
-    put(made, "action_source", action_source, 0.05)
-    for holder, likely in ((made, some * 0.5), (made.setdefault("address", {}), some)):
-        put(holder, "city", city, likely)
-        put(holder, "state", state, likely)
-        put(holder, "country", country, likely)
-        put(holder, rng.choice(ZIP_KEYS), zip_code, likely)
-        put(holder, rng.choice(ZIP_KEYS), zip_code, likely * 0.3)
-    if not made["address"] or rng.random() < 0.1:
-        put(made, "address", lambda _: junk(rng), 1)
-    return made
+        put(generated, key, name, share * 0.6)
+    put(generated, "name", full_name, share)
+    put(generated, "mobile", phones, 0.1)
+    put(generated, "member", external_id, 0.1)
+    put(generated, "action_source", action_source, 0.05)
+    for holder, probability in ((generated, share * 0.5), (generated.setdefault("address", {}), share)):
+        put(holder, "city", city, probability)
+        put(holder, "state", state, probability)
+        put(holder, "country", country, probability)
+        put(holder, rng.choice(ZIP_KEYS), zip_code, probability)
+        put(holder, rng.choice(ZIP_KEYS), zip_code, probability * 0.3)
+    if not generated["address"] or rng.random() < 0.1:
+        put(generated, "address", lambda _: junk(rng), 1)
+    return generated
 
 
 def context(rng: random.Random, put: Put, density: float) -> JsonObject:
-    made: JsonObject = {}
-    put(made, "traits", lambda _: traits(rng, put, density), 0.4)
-    put(made, "ip", ip_address, density)
-    put(made, "userAgent", lambda _: rng.choice(("Mozilla/5.0 (X11)", " till/1.0 ", 7)), density)
-    put(made, "fbc", lambda _: f"fb.1.1558571054389.{rng.randrange(10**9)}AbC ", density * 0.3)
-    put(made, "fbp", lambda _: f"fb.1.1558571054389.{rng.randrange(10**9)}", density * 0.4)
-    put(made, "dateofbirth", birthday, 0.05)
-    put(made, "currency", lambda _: rng.choice(("CHF", "yen")), 0.1)
-    put(made, "zip", zip_code, 0.1)
-    put(made, "device", lambda _: holding(rng, "advertisingId", madid), density * 0.5)
-    put(made, "page", lambda _: holding(rng, "url", url), density * 0.5)
-    put(made, "externalId", external_ids, 0.3)
-    put(made, "dataProcessingOptions", data_processing, 0.3)
-    return made
+    generated: JsonObject = {}
+    put(generated, "traits", lambda _: traits(rng, put, density), 0.4)
+    put(generated, "ip", ip_address, density)
+    put(generated, "userAgent", lambda _: rng.choice(("Mozilla/5.0 (X11)", " till/1.0 ", 7)), density)
+    put(generated, "fbc", lambda _: f"fb.1.1558571054389.{rng.randrange(10**9)}AbC ", density * 0.3)
+    put(generated, "fbp", lambda _: f"fb.1.1558571054389.{rng.randrange(10**9)}", density * 0.4)
+    put(generated, "dateofbirth", birthday, 0.05)
+    put(generated, "currency", lambda _: rng.choice(("CHF", "yen")), 0.1)
+    put(generated, "zip", zip_code, 0.1)
+    put(generated, "device", lambda _: object_with(rng, "advertisingId", madid), density * 0.5)
+    put(generated, "page", lambda _: object_with(rng, "url", url), density * 0.5)
+    put(generated, "externalId", external_ids, 0.3)
+    put(generated, "dataProcessingOptions", data_processing, 0.3)
+    return generated
 
 
-def holding(rng: random.Random, key: str, values: Values) -> JsonObject:
+def object_with(rng: random.Random, key: str, values: Values) -> JsonObject:
     return {key: junk(rng) if rng.random() < 0.05 else values(rng)}
 
 
 def properties(rng: random.Random, put: Put, density: float) -> JsonObject:
-    made: JsonObject = {}
+    generated: JsonObject = {}
     for key in ("total", "price", "value", "revenue", "cost"):
-        put(made, key, amount, 0.3)
+        put(generated, key, amount, 0.3)
     for key in ("order_id", "orderId", "item_number"):
         put(
-            made,
+            generated,
             key,
             lambda _: rng.choice(("A-1", 17, "B", "ü", 2.0, "\ud800", " B ")),
             0.3,
         )
-    put(made, "currency", lambda _: rng.choice(("USD", "eur", " gbp ", "€", "EURO", "12", "Ä€U")), 0.5)
+    put(generated, "currency", lambda _: rng.choice(("USD", "eur", " gbp ", "€", "EURO", "12", "Ä€U")), 0.5)
     put(
-        made,
+        generated,
         "upload_tag",
         lambda _: rng.choice(
             (
@@ -163,37 +164,39 @@ def properties(rng: random.Random, put: Put, density: float) -> JsonObject:
         ),
         0.2,
     )
-    put(made, "products", products, 0.5)
+    put(generated, "products", products, 0.5)
     for key in ("product_id", "sku"):
-        put(made, key, lambda _: rng.choice(("p1", 2, "s", " s ")), 0.15)
+        put(generated, key, lambda _: rng.choice(("p1", 2, "s", " s ")), 0.15)
     for key in ("brand", "category", "quantity", "price", "name"):
-        put(made, key, PRODUCT[key], 0.15)
-    put(made, "email", emails, density * 0.5)
-    put(made, "phone", phones, density * 0.5)
-    put(made, "action_source", action_source, 0.2)
-    put(made, "url", url, 0.2)
-    put(made, "customer_mail", emails, 0.1)
-    put(made, "who", full_name, 0.1)
-    put(made, "given", name, 0.1)
-    put(made, "land", country, 0.1)
-    put(made, "customer_phone", phones, 0.1)
-    put(made, "date_of_birth", birthday, 0.1)
+        put(generated, key, PRODUCT[key], 0.15)
+    put(generated, "email", emails, density * 0.5)
+    put(generated, "phone", phones, density * 0.5)
+    put(generated, "action_source", action_source, 0.2)
+    put(generated, "url", url, 0.2)
+    put(generated, "customer_mail", emails, 0.1)
+    put(generated, "who", full_name, 0.1)
+    put(generated, "given", name, 0.1)
+    put(generated, "land", country, 0.1)
+    put(generated, "customer_phone", phones, 0.1)
+    put(generated, "date_of_birth", birthday, 0.1)
     put(
-        made,
+        generated,
         "store",
         lambda _: {"id": 5, "town": city(rng), "First Name": "Ann", "rows": [{"e_mail": 1, "Email": "x", "n": 2}]},
         0.2,
     )
     for key in META_NAMES:
-        put(made, key, lambda _: rng.choice(("in_store", 5, 2.5, ["a", "b"], ["a", 5], {"a": 1}, True, None)), 0.05)
+        put(
+            generated, key, lambda _: rng.choice(("in_store", 5, 2.5, ["a", "b"], ["a", 5], {"a": 1}, True, None)), 0.05
+        )
     for _ in range(rng.randrange(3)):
         put(
-            made,
+            generated,
             rng.choice(PROPERTY_NAMES),
-            lambda _: rng.choice(("red", "FR", 5, 1.25, ["a"], {"b": None}, *HALF_CHARACTERS, ["\ud800", 2**70])),
+            lambda _: rng.choice(("red", "FR", 5, 1.25, ["a"], {"b": None}, *LONE_SURROGATES, ["\ud800", 2**70])),
             0.7,
         )
-    return made
+    return generated
 
 
 META_NAMES = (
@@ -239,10 +242,10 @@ PRODUCT: dict[str, Values] = {
 def product(rng: random.Random) -> Any:
     if rng.random() < 0.1:
         return junk(rng)
-    made = {key: values(rng) for key, values in PRODUCT.items() if rng.random() < 0.5}
-    if made and rng.random() < 0.1:
-        made[rng.choice(list(made))] = junk(rng)
-    return made
+    generated = {key: values(rng) for key, values in PRODUCT.items() if rng.random() < 0.5}
+    if generated and rng.random() < 0.1:
+        generated[rng.choice(list(generated))] = junk(rng)
+    return generated
 
 
 def products(rng: random.Random) -> Any:
@@ -250,7 +253,7 @@ def products(rng: random.Random) -> Any:
 
 
 def external_ids(rng: random.Random) -> Any:
-    def one() -> Any:
+    def entry() -> Any:
         if rng.random() < 0.1:
             return junk(rng)
         kind = rng.choice(("LeadId", "LeadId", "email", "leadid", 5))
@@ -259,7 +262,7 @@ def external_ids(rng: random.Random) -> Any:
             "id": rng.choice(("l:525645896321548", 123, "abc", "Ann@example.com", "77", "", None, "l:x")),
         }
 
-    return one() if rng.random() < 0.1 else [one() for _ in range(rng.randrange(3))]
+    return entry() if rng.random() < 0.1 else [entry() for _ in range(rng.randrange(3))]
 
 
 def data_processing(rng: random.Random) -> Any:
@@ -325,16 +328,16 @@ def timestamp(rng: random.Random) -> Any:
 
 
 def settings(rng: random.Random) -> JsonObject:
-    """The settings of a destination, as a tree."""
-    made: JsonObject = {"api": rng.choice(("conversions", "offline")), "access_token": "token"}
+    """The settings of a destination, as read from TOML."""
+    generated: JsonObject = {"api": rng.choice(("conversions", "offline")), "access_token": "token"}
     sets = ("1001", "1002", "1003")
-    made["standard_to_event_sets"] = {
+    generated["standard_to_event_sets"] = {
         standard: rng.sample(sets, rng.choice((1, 1, 2))) for standard in STANDARD_EVENTS if rng.random() < 0.9
     } or {"Purchase": ["1001"]}
 
-    def sometimes(key: str, likely: float, values: Values) -> None:
-        if rng.random() < likely:
-            made[key] = values(rng)
+    def sometimes(key: str, probability: float, values: Values) -> None:
+        if rng.random() < probability:
+            generated[key] = values(rng)
 
     sometimes(
         "events_to_standard",
@@ -356,11 +359,11 @@ def settings(rng: random.Random) -> JsonObject:
     sometimes("action_source", 0.3, lambda _: rng.choice(("physical_store", "website", "phone_call")))
     sometimes("upload_tag", 0.3, lambda _: "till")
     sometimes("extra_fields", 0.4, extra_fields)
-    return made
+    return generated
 
 
 def extra_fields(rng: random.Random) -> JsonObject:
-    """More paths for a few fields; none of them is a personal field's and another's too."""
+    """Additional paths for a few fields. No path belongs to an identity field and to another field."""
     possible = {
         "email": ["properties.customer_mail"],
         "phone": ["properties.customer_phone", "traits.mobile"],

@@ -1,4 +1,4 @@
-"""Events without anything odd in them, as most senders' are: what the mapper's short cuts are made for."""
+"""Generated events in which most values have the usual form, for which the fast path was written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import phonenumbers
 
 from gateway.model import JsonObject
 from tests.mapping.builders import NOW
-from tests.mapping.values import example_phones, phone_spellings, some_hash
+from tests.mapping.value_generator import example_phones, phone_spellings, some_hash
 
 FIRST_NAMES = ("Mary", "JOHN", "alex", "Jean-Luc", "Mary Ann", "Valéry")
 LAST_NAMES = ("Keener", "SMITH", "O'Brien", "de Souza", "Groß")
@@ -26,17 +26,18 @@ ADDRESSES = (
     {"country": "IT"},
     {"country": "Atlantis"},
 )
-UNDER: JsonObject = {"zip": ("zip", "postalCode", "zipcode", "zip_code")}
-"""Other names under which a part of an address may stand."""
+ALTERNATIVE_KEYS: JsonObject = {"zip": ("zip", "postalCode", "zipcode", "zip_code")}
+"""Keys of an address under which a part of it may be sent."""
 
 
-def usual(rng: random.Random, name: str) -> JsonObject:
-    """An event of this name."""
+def typical_event(rng: random.Random, name: str) -> JsonObject:
+    """An event with this name."""
     person: JsonObject = {}
-    some = rng.choice((0.3, 0.6, 0.9))
+    share = rng.choice((0.3, 0.6, 0.9))
+    """The share of fields that the event has."""
 
     def maybe(holder: JsonObject, key: str, *values: Any) -> None:
-        if rng.random() < some:
+        if rng.random() < share:
             holder[key] = rng.choice(values)
 
     number = rng.randrange(10**6)
@@ -54,23 +55,29 @@ def usual(rng: random.Random, name: str) -> JsonObject:
     maybe(person, "firstName", *FIRST_NAMES)
     maybe(person, "lastName", *LAST_NAMES)
     maybe(person, "name", "Alex Keener", "Ana Maria Souza", "Cher")
-    address = {key: value for key, value in rng.choice(ADDRESSES).items() if rng.random() < some}
-    address = {rng.choice(UNDER.get(key, (key,))): value for key, value in address.items()}
+    address = {key: value for key, value in rng.choice(ADDRESSES).items() if rng.random() < share}
+    address = {rng.choice(ALTERNATIVE_KEYS.get(key, (key,))): value for key, value in address.items()}
     if rng.random() < 0.5:
         person["address"] = address
     else:
         person |= address
-    made: JsonObject = {"type": "track", "event": name, "messageId": f"m-{number}"}
+    generated: JsonObject = {"type": "track", "event": name, "messageId": f"m-{number}"}
     maybe(
-        made, "userId", f"user-{number}", number, f" user-{number} ", "71ee45a3c0db9a9865f7313dd3372cf6", some_hash(rng)
+        generated,
+        "userId",
+        f"user-{number}",
+        number,
+        f" user-{number} ",
+        "71ee45a3c0db9a9865f7313dd3372cf6",
+        some_hash(rng),
     )
-    maybe(made, "anonymousId", f"anonymous-{number}")
-    maybe(made, "originalTimestamp", *times(rng))
-    maybe(made, "timestamp", *times(rng))
-    made["properties"] = sold(rng, some)
+    maybe(generated, "anonymousId", f"anonymous-{number}")
+    maybe(generated, "originalTimestamp", *times(rng))
+    maybe(generated, "timestamp", *times(rng))
+    generated["properties"] = sale(rng, share)
     context: JsonObject = {}
     if rng.random() < 0.7:
-        made["traits"] = person
+        generated["traits"] = person
     else:
         context["traits"] = person
     maybe(context, "ip", "203.0.113.7", "2001:DB8::8A2E:370:7334")
@@ -82,18 +89,18 @@ def usual(rng: random.Random, name: str) -> JsonObject:
         context["fbc"], context["fbp"] = f"fb.1.1558571054389.Ab{number}", f"fb.1.1558571054389.{number}"
     if rng.random() < 0.1:
         context["externalId"] = [{"type": "LeadId", "id": f"l:{number}"}]
-    return made | {"context": context}
+    return generated | {"context": context}
 
 
 def phones(rng: random.Random) -> list[Any]:
-    """A number in a few spellings; most are of countries that the settings and the addresses know."""
-    near = [number for region, number in example_phones() if region in {"US", "DE", "GB", "BR", "IT"}]
-    number = rng.choice(near if rng.random() < 0.6 else [number for _, number in example_phones()])
+    """A number in a few spellings. Most numbers are from countries of the settings and of the addresses."""
+    configured = [number for region, number in example_phones() if region in {"US", "DE", "GB", "BR", "IT"}]
+    number = rng.choice(configured if rng.random() < 0.6 else [number for _, number in example_phones()])
     changed = phonenumbers.PhoneNumber()
     changed.merge_from(number)
     changed.national_number = (number.national_number or 0) // 100 * 100 + rng.randrange(100)
     spellings = phone_spellings(changed)
-    # With a digit too many or too few, and with the trunk zero after the country's code: usual mistakes.
+    # Usual mistakes: digits too many or too few, and the national prefix 0 after the calling code.
     return [*spellings, spellings[0][:-3], spellings[0] + "123", f"+{changed.country_code}0{changed.national_number}"]
 
 
@@ -108,8 +115,8 @@ def times(rng: random.Random) -> list[Any]:
     return [time.strftime("%Y-%m-%dT%H:%M:%S.000Z"), time.isoformat(), seconds, seconds * 1000]
 
 
-def sold(rng: random.Random, some: float) -> JsonObject:
-    made: JsonObject = {"color": "red", "coupon": "MAY", "store": {"id": 5, "town": "Ulm"}}
+def sale(rng: random.Random, share: float) -> JsonObject:
+    generated: JsonObject = {"color": "red", "coupon": "MAY", "store": {"id": 5, "town": "Ulm"}}
     products = [
         {"product_id": f"p{index}", "name": "A game", "price": 9.5, "quantity": index + 1, "category": "Games"}
         for index in range(rng.randrange(4))
@@ -118,6 +125,6 @@ def sold(rng: random.Random, some: float) -> JsonObject:
         *(("products", products), ("order_id", "A-1"), ("total", 18.99), ("currency", rng.choice(("USD", "eur")))),
         *(("revenue", "12.50"), ("upload_tag", "May"), ("category", "Games"), ("item_number", 2)),
     ):
-        if rng.random() < some:
-            made[key] = value
-    return made
+        if rng.random() < share:
+            generated[key] = value
+    return generated
