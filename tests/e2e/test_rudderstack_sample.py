@@ -53,6 +53,9 @@ def test_the_sample_arrives_with_every_field_of_the_mapping_table(tmp_path: Path
         "dobm": digest("02"),
         "dobd": digest("16"),
         **{key: digest(text) for key, text in shared.items() if key != "ge"},
+        "fi": digest("a"),
+        "f5first": digest("alex"),
+        "f5last": digest("keene"),
         "zip": digest("90009"),
         "extern_id": "user@1",
     }
