@@ -13,7 +13,7 @@ from typing import Any
 from gateway.backoff import backoff_delay
 from gateway.delivery.batch_splitter import BatchSplitter
 from gateway.delivery.sender import DestinationContext
-from gateway.meta import describe
+from gateway.meta import CountMismatch, describe
 from gateway.model import Chunk, ChunkId, DeadLetter, GatewayError, Lane, MetaFault, Stage
 from gateway.telemetry import LaneCounts
 
@@ -44,20 +44,36 @@ class BatchAcknowledger:
         self, splitter: BatchSplitter, events: Sequence[bytes], calls: int, code: str, fault: MetaFault | None
     ) -> None:
         """Move events that Meta refused to the dead letters. `calls`: how many calls carried them."""
-        letters = [self._dead_letter(Stage.UPLOAD, event, calls, code, fault) for event in events]
+        letters = [self._dead_letter(Stage.UPLOAD, event, calls, code, describe(fault), fault) for event in events]
+        await self._acknowledge(splitter, letters, 0)
+
+    async def dead_letter_unconfirmed(
+        self, splitter: BatchSplitter, events: Sequence[bytes], calls: int, received: int
+    ) -> None:
+        """Move the events of a call to the dead letters, of which Meta confirmed only `received`, without naming them.
+
+        `calls`: how many calls carried them.
+        """
+        message = (
+            f"Meta confirmed only {received} of the {len(events)} events of the call, also when it was repeated, and "
+            "does not name them. Some may have been received, so a replay may repeat them."
+        )
+        letters = [self._dead_letter(Stage.UPLOAD, event, calls, CountMismatch.code, message) for event in events]
         await self._acknowledge(splitter, letters, 0)
 
     async def dead_letter_expired(self, splitter: BatchSplitter, events: Sequence[bytes], calls: int) -> None:
         """Move events that are too old for Meta to the dead letters. `calls`: how many calls carried them."""
-        letters = [self._dead_letter(Stage.EXPIRED, event, calls, "expired", None) for event in events]
+        message = "The event became too old for Meta while it waited."
+        letters = [self._dead_letter(Stage.EXPIRED, event, calls, "expired", message) for event in events]
         await self._acknowledge(splitter, letters, 0)
 
-    def _dead_letter(self, stage: Stage, event: bytes, calls: int, code: str, fault: MetaFault | None) -> DeadLetter:
-        too_old = "The event became too old for Meta while it waited."
+    def _dead_letter(
+        self, stage: Stage, event: bytes, calls: int, code: str, message: str, fault: MetaFault | None = None
+    ) -> DeadLetter:
         return DeadLetter(
             stage=stage,
             code=code,
-            message=too_old if stage is Stage.EXPIRED else describe(fault),
+            message=message,
             destination=self._lane.destination,
             source=None,
             lane=self._lane,

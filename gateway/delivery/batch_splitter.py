@@ -60,7 +60,7 @@ class BatchSplitter:
         self._stack[-1] = replace(self._stack[-1], calls=self._stack[-1].calls + 1)
 
     def drop_current(self) -> None:
-        """Remove the current sub-batch, all events of which are delivered."""
+        """Remove the current sub-batch, because all of its events are delivered, or none can be."""
         self._stack.pop()
 
     def remove(self, indices: Sequence[int]) -> list[bytes]:

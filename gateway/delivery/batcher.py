@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from gateway.delivery.tail_cache import MemoryBudget, TailCache
+from gateway.delivery.tail_cache import TailCache
+from gateway.memory_budget import MemoryBudget
 from gateway.model import (
     EVENT_SEPARATOR,
     Backlog,
@@ -90,6 +91,10 @@ class LaneBatcher:
         """Use these limits from the next batch on."""
         self._limits = limits
         self._changed.set()
+
+    def clear_cache(self) -> None:
+        """Release the memory of the tail cache. Its events are read from the spool instead."""
+        self._tail_cache.clear()
 
     def rewind(self, events: int) -> None:
         """Start again from the oldest event that is not acknowledged, after the batches in flight were abandoned.

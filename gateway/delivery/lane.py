@@ -21,7 +21,16 @@ from gateway.delivery.explanations import EXPLANATIONS, format_code
 from gateway.delivery.sender import BatchSender, DestinationContext
 from gateway.delivery.systemic_failure import SYSTEMIC, SystemicFailureDetector
 from gateway.mapping import expires_at
-from gateway.meta import BatchRefused, Blocked, Delivered, EventsRefused, Outcome, Temporary, Throttled
+from gateway.meta import (
+    BatchRefused,
+    Blocked,
+    CountMismatch,
+    Delivered,
+    EventsRefused,
+    Outcome,
+    Temporary,
+    Throttled,
+)
 from gateway.model import Batch, GatewayError, Lane, MetaFault
 from gateway.telemetry import LaneStatistics
 from gateway.telemetry.webhook import Alert, AlertType
@@ -58,10 +67,19 @@ class LaneWorker:
         """Whether the circuit breaker is open and the process stops: waiting events are sent after its next start."""
         return self._breaker.stays_open
 
-    def probe_now(self) -> bool:
-        """If the circuit breaker is open, send a probe at once. Returns whether it is open."""
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the circuit breaker is open or Meta's rate limits allow no call now."""
+        return self._breaker.open_reason is not None or self._sender.throttled_seconds is not None
+
+    def probe_now(self) -> None:
+        """If the circuit breaker is open, send a probe at once."""
         self._breaker.probe_now()
-        return self._breaker.open_reason is not None
+
+    def resume(self) -> None:
+        """Call at once, although the circuit breaker is open or Meta's rate limits allow no call."""
+        self._breaker.probe_now()
+        self._sender.end_throttle()
 
     def apply_settings(self) -> None:
         """Apply the present settings of the destination from the next batch on."""
@@ -78,16 +96,19 @@ class LaneWorker:
         """A snapshot."""
         age = self.batcher.oldest_age
         open_reason = self._breaker.open_reason
+        throttled = self._sender.throttled_seconds
+        now = self._context.clock()
         return LaneStatistics(
             lane=self.lane,
             waiting_events=self._counts.waiting,
             waiting_bytes=self.batcher.bytes,
-            oldest_at=None if age is None else self._context.clock() - age,
+            oldest_at=None if age is None else now - age,
             in_flight=self._sender.in_flight,
             last_outcome=self._sender.last_outcome,
             calls_per_second=self._sender.calls_per_second,
             concurrency=self._sender.concurrency,
             blocked=open_reason.kind if open_reason else None,
+            throttled_until=None if throttled is None else now + throttled,
         )
 
     async def run(self) -> None:
@@ -138,6 +159,8 @@ class LaneWorker:
                     self._failure_detector.clear()
                     splitter.drop_current()
                     await self._acknowledger.acknowledge_delivered(splitter, sub_batch.count)
+                case CountMismatch(received):
+                    await self._dead_letter_unconfirmed(splitter, sub_batch, received)
                 case EventsRefused(indices, code, fault):
                     await self._refuse(splitter, indices, code, fault)
                 case BatchRefused(code, fault) if sub_batch.count == 1:
@@ -152,11 +175,12 @@ class LaneWorker:
         self._batch_finished.set()
 
     async def _attempt(self, splitter: BatchSplitter) -> Outcome | None:
-        """Call until Meta accepts or refuses the current sub-batch.
+        """Call until Meta accepts or refuses the current sub-batch, or confirms too few of its events twice.
 
         Returns None if it became too old meanwhile, or if the circuit breaker stays open.
         """
         attempts = 0
+        mismatches = 0
         upload = self._context.destination.upload
         while (sub_batch := splitter.current) is not None and not self._is_too_old(sub_batch):
             async with self._breaker.permit() as permit:
@@ -167,7 +191,7 @@ class LaneWorker:
                     await token.refresh(token.current)
 
                 def is_still_due(sub_batch: SubBatch = sub_batch, permit: Permit = permit) -> bool:
-                    """Evaluated after the wait for the rate limits, which can take hours."""
+                    """Evaluated after the wait for the limits, which can take minutes."""
                     return not self._is_too_old(sub_batch) and (permit is Permit.PROBE or not self._breaker.open_reason)
 
                 outcome = await self._sender.call(splitter, is_still_due)
@@ -175,7 +199,10 @@ class LaneWorker:
             match outcome:
                 case Delivered() | EventsRefused() | BatchRefused():
                     return outcome
-                case Temporary():
+                case CountMismatch() if mismatches:
+                    return outcome
+                case CountMismatch() | Temporary():
+                    mismatches += isinstance(outcome, CountMismatch)
                     attempts += 1
                     await asyncio.sleep(
                         backoff_delay(
@@ -192,7 +219,7 @@ class LaneWorker:
         match outcome:
             case Blocked(kind, code):
                 self._open_breaker(OpenReason(kind, code))
-            case Delivered() if open_reason:
+            case Delivered() | CountMismatch() if open_reason:
                 self._close_breaker(open_reason)
             case EventsRefused() | BatchRefused() if open_reason and open_reason.kind != SYSTEMIC:
                 self._close_breaker(open_reason)
@@ -228,9 +255,19 @@ class LaneWorker:
         self._notify(AlertType.BLOCKED, open_reason)
 
     def _notify(self, alert_type: AlertType, open_reason: OpenReason) -> None:
-        now = self._context.clock()
+        kind, code = open_reason.kind, open_reason.code
+        explanation = EXPLANATIONS[kind]
         self._context.notify(
-            Alert(alert_type, self.lane, open_reason.kind, open_reason.code, self._counts.waiting, now)
+            Alert(
+                alert_type,
+                self.lane,
+                kind,
+                code,
+                waiting=self._counts.waiting,
+                at=self._context.clock(),
+                reason=f"{explanation.reason} ({format_code(code)})",
+                remedy=explanation.remedy,
+            )
         )
 
     async def _refuse(
@@ -242,6 +279,23 @@ class LaneWorker:
         if is_systemic:
             self._open_breaker(OpenReason(SYSTEMIC, code))
         await self._acknowledger.dead_letter_refused(splitter, splitter.remove(refused), calls, code, fault)
+
+    async def _dead_letter_unconfirmed(self, splitter: BatchSplitter, sub_batch: SubBatch, received: int) -> None:
+        """Dead-letter the current sub-batch, of which Meta confirmed only `received` events."""
+        calls = splitter.current_calls
+        splitter.drop_current()
+        log.error(
+            'Meta confirmed only %d of %d events of a repeated call for destination "%s", dataset %s: all of them '
+            "are now dead letters with the code %s. Before a replay, which may repeat events, compare with the counts "
+            "in Meta's Events Manager.",
+            received,
+            sub_batch.count,
+            self.lane.destination,
+            self.lane.event_set,
+            CountMismatch.code,
+            extra={"lane": str(self.lane)},
+        )
+        await self._acknowledger.dead_letter_unconfirmed(splitter, sub_batch.events(), calls, received)
 
     def _is_too_old(self, sub_batch: SubBatch) -> bool:
         return sub_batch.expires_at - EXPIRY_MARGIN <= self._context.clock()

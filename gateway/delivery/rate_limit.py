@@ -34,13 +34,18 @@ USAGE_NOISE = 0.03
 """Fall of usage that is ignored: responses can arrive out of order, and percents are whole."""
 GUESSED_COST = 1 / 500
 """Share of the limit that a call is assumed to cost until it is learnt."""
+MAX_COST = 1 / 10
+"""Highest share of the limit that a call is assumed to cost. A larger rise of usage has other causes."""
 DEFAULT_THROTTLE_SECONDS = 60.0
 """Seconds without calls after a throttled response that names no time; doubled while throttles follow each other."""
-MAX_WAIT_SECONDS = 3600.0
+MAX_WAIT_SECONDS = 600.0
+"""Longest time without a call that the limiter chooses itself; a call shows whether Meta's limit still applies."""
 RECOVERY_SECONDS = 60.0
 """Seconds in which the rate doubles after a throttle."""
 MIN_CALLS_PER_SECOND = 0.1
 """Lowest rate, in calls a second, after a throttle has ended."""
+REPORTED_WAIT_SECONDS = 1.0
+"""Waits up to this are the usual distance of calls near the limit, and are not reported as throttling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class TokenRateLimiter:
         self._queue = asyncio.Lock()
         self._last = -math.inf  # loop time of the last call
         self._until = -math.inf  # loop time before which no call is allowed, after a throttle
-        self._in_flight = 0  # calls that are not part of any reported usage yet
+        self._in_flight = 0  # calls that are admitted and not part of any reported usage yet
         self._recent_calls = 0.0  # finished calls, weighted by an exponential decay over HISTORY_SECONDS
         self._ended_at = 0.0  # loop time at which the last of them finished
         self._answered = 0  # calls whose response reported the usage
@@ -75,13 +80,18 @@ class TokenRateLimiter:
         self._throttle_seconds = DEFAULT_THROTTLE_SECONDS
 
     async def acquire(self) -> None:
-        """Wait until the next call is allowed."""
+        """Wait until the next call is allowed. It counts as in flight until `release`."""
         loop = asyncio.get_running_loop()
         async with self._queue:
             # Computed again at least each second, since responses that arrive during the wait change it.
             while (wait := self._next_call_at(loop.time()) - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(min(wait, 1.0))
             self._last = loop.time()
+            self._in_flight += 1
+
+    def release(self) -> None:
+        """Record that a call for which `acquire` returned has ended, or will not be sent."""
+        self._in_flight -= 1
 
     @property
     def is_blocked(self) -> bool:
@@ -89,20 +99,32 @@ class TokenRateLimiter:
         return asyncio.get_running_loop().time() < self._until
 
     @property
-    def blocked_seconds(self) -> float:
-        """Seconds for which a throttle still forbids all calls; 0.0 if none does."""
-        return max(0.0, self._until - asyncio.get_running_loop().time())
+    def throttled_seconds(self) -> float | None:
+        """Seconds until the next call is allowed; None if a call is allowed now, or very soon."""
+        now = asyncio.get_running_loop().time()
+        seconds = self._next_call_at(now) - now
+        return seconds if seconds > REPORTED_WAIT_SECONDS else None
 
-    def call_started(self) -> None:
-        """Record that a call is sent. `call_finished` must follow, also after an error."""
-        self._in_flight += 1
+    def end_wait(self) -> None:
+        """If calls are throttled, allow calls now: forget the throttle, the usage and the learnt cost."""
+        if self.throttled_seconds is None:
+            return
+        self._until = min(self._until, asyncio.get_running_loop().time())
+        self._last, self._cap = -math.inf, math.inf
+        self._throttle_seconds = self._full_wait = DEFAULT_THROTTLE_SECONDS
+        self._cost = None
+        self._forget_usage()
 
     def call_finished(self, usage: float | None) -> None:
-        """Record the end of a call. `usage`: share of Meta's limit, 1.0 at the limit; None: not reported."""
-        self._in_flight -= 1
+        """Record the end of a call that was sent.
+
+        `usage`: share of Meta's limit, 1.0 at the limit; None: the response did not report it.
+        """
         now = asyncio.get_running_loop().time()
         self._recent_calls = self._recent_calls * math.exp((self._ended_at - now) / HISTORY_SECONDS) + 1.0
         self._ended_at = now
+        if usage is None and self._samples and self._samples[-1].at < now - MAX_WAIT_SECONDS:
+            self._forget_usage()  # responses do not report it any more
         if usage is None or self.is_blocked:
             return  # usage from before a throttle says nothing about usage after it
         self._answered += 1
@@ -119,30 +141,36 @@ class TokenRateLimiter:
         """Record a call that did not exceed a limit: the next throttle is not one of a series."""
         self._throttle_seconds = DEFAULT_THROTTLE_SECONDS
 
-    def throttled(self, seconds: float | None) -> None:
+    def throttled(self, seconds: float | None) -> float:
         """Record a throttled call; allow no call for `seconds`, or for a default if None.
 
-        Calls that are in flight together are throttled together; that counts as one throttle.
+        Returns the seconds for which no call is allowed. Calls that are in flight together are throttled together; that
+        counts as one throttle.
         """
         now = asyncio.get_running_loop().time()
         is_new = now >= self._until
         if seconds is None:
             if not is_new:
-                return
+                return self._until - now
             seconds = self._throttle_seconds
             self._throttle_seconds = min(MAX_WAIT_SECONDS, self._throttle_seconds * 2)
         if is_new:
             self._cap = max(
                 MIN_CALLS_PER_SECOND, min(self._recent_calls / HISTORY_SECONDS, self._throttle_cap(now)) / 2
             )
-            self._samples.clear()
-            self._rising, self._slowed = None, False
+            self._forget_usage()
         self._until = max(self._until, now + seconds)
+        return self._until - now
 
     @property
     def calls_per_second(self) -> float:
         """The rate that is allowed now; infinite while usage is far from Meta's limits."""
         return min(self._usage_rate(), self._throttle_cap(asyncio.get_running_loop().time()))
+
+    def _forget_usage(self) -> None:
+        """Forget the reported usage, but not the learnt cost of a call."""
+        self._samples.clear()
+        self._rising, self._slowed = None, False
 
     def _next_call_at(self, now: float) -> float:
         """Loop time of the next call, by the present state."""
@@ -161,7 +189,7 @@ class TokenRateLimiter:
         rise = sample.usage - self._rising.usage
         if rise >= LEAST_RISE:
             faded = (self._cost or 0.0) * 2 ** ((before.at - sample.at) / WINDOW)
-            self._cost = max(faded, rise / (sample.answered - self._rising.answered))
+            self._cost = max(faded, min(MAX_COST, rise / (sample.answered - self._rising.answered)))
 
     def _usage_rate(self) -> float:
         """Calls a second that are allowed by the reported usage."""

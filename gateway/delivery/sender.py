@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -15,7 +16,7 @@ from aiolimiter import AsyncLimiter
 
 from gateway.config import DestinationSettings
 from gateway.delivery.batch_splitter import BatchSplitter
-from gateway.delivery.concurrency import AdaptiveConcurrencyLimit
+from gateway.delivery.concurrency import AdaptiveConcurrencyLimit, FairCallLimit
 from gateway.delivery.explanations import format_code
 from gateway.delivery.rate_limit import TokenRateLimiter
 from gateway.delivery.transport import NoResponse, Transport
@@ -24,6 +25,7 @@ from gateway.meta import (
     BatchRefused,
     BlockCause,
     Blocked,
+    CountMismatch,
     Delivered,
     EventsRefused,
     Outcome,
@@ -43,6 +45,7 @@ log = logging.getLogger("gateway.delivery")
 
 OUTCOME_NAMES: Mapping[type[Outcome], str] = {
     Delivered: "delivered",
+    CountMismatch: CountMismatch.code,
     Temporary: "temporary",
     Throttled: "throttled",
     Blocked: "blocked",
@@ -63,6 +66,8 @@ class DestinationContext:
     token: AccessToken
     rate_limiter: TokenRateLimiter
     """Shared by all lanes with the same token, since Meta counts calls by app and account."""
+    call_limit: FairCallLimit
+    """Limits the calls of the destination that are in flight."""
     spool: Spool
     ledger: Ledger
     clock: Callable[[], UnixSeconds]
@@ -88,8 +93,8 @@ class BatchSender:
         self._context = context
         self._rate = context.calls_per_second
         self._limiter = _limiter(self._rate)
-        # Held while a call waits for the rate limits. So a lane has one call in the queue of the token's limiter, and
-        # the lanes of a token take turns however many batches each of them has.
+        # Held while a call waits for the rate limits and a slot. So a lane has one call in the queue of the token's
+        # limiter, and the lanes of a token take turns however many batches each of them has.
         self._acquire_lock = asyncio.Lock()
         self._concurrency = AdaptiveConcurrencyLimit(context.destination.upload.concurrency)
         # Only the loop's thread changes these.
@@ -107,6 +112,15 @@ class BatchSender:
         """Calls that may be in flight now."""
         return self._concurrency.limit
 
+    @property
+    def throttled_seconds(self) -> float | None:
+        """Seconds until Meta's rate limits allow the next call; None if they allow one now, or very soon."""
+        return self._context.rate_limiter.throttled_seconds
+
+    def end_throttle(self) -> None:
+        """Do not wait any longer for Meta's rate limits, also for the other lanes of the token."""
+        self._context.rate_limiter.end_wait()
+
     def apply_settings(self) -> None:
         """Apply the present settings of the destination from the next call on."""
         if self._rate != self._context.calls_per_second:
@@ -120,9 +134,7 @@ class BatchSender:
         Returns None if `is_still_due`, called after the wait, returned False, so that nothing was sent; or if Meta
         refused the token and another one has replaced it meanwhile, so that the call is to be repeated.
         """
-        async with self._concurrency:
-            async with self._acquire_lock:
-                await self._wait_for_rate_limits()
+        async with self._concurrency, self._admitted_call() as rate_limiter:
             sub_batch = splitter.current
             if sub_batch is None or not is_still_due():
                 return None
@@ -134,7 +146,6 @@ class BatchSender:
             loop = asyncio.get_running_loop()
             started_at = loop.time()
             self.in_flight += 1
-            context.rate_limiter.call_started()
             try:
                 response = await context.transport.send(request)
             except NoResponse as error:
@@ -144,40 +155,54 @@ class BatchSender:
                 usage = usage_share(response.headers)
                 self._report_version_warning(version_warning(response.headers))
             finally:
-                context.rate_limiter.call_finished(usage)
+                rate_limiter.call_finished(usage)
                 self.in_flight -= 1
             seconds = loop.time() - started_at
             context.ledger.call_seconds[self._lane.destination].observe(seconds)
-        self._record(outcome, sub_batch.count, seconds)
+        self._record(outcome, sub_batch.count, seconds, rate_limiter)
         if isinstance(outcome, Blocked) and outcome.kind is BlockCause.TOKEN and await context.token.refresh(token):
             log.warning("Meta refused the access token; retrying with the one that replaced it", extra=self._extra)
             return None
         return outcome
 
-    async def _wait_for_rate_limits(self) -> None:
-        """Wait for the token's rate limit, then for the lane's."""
-        limiter = self._context.rate_limiter
+    @asynccontextmanager
+    async def _admitted_call(self) -> AsyncIterator[TokenRateLimiter]:
+        """Wait for the rate limits of the token and the lane, then for a slot of the destination.
+
+        No slot is held while a call waits for the rate limits. The call counts as in flight for the token's limiter
+        while it waits for a slot, so the limiter does not admit more calls than Meta's limit allows.
+        """
+        context = self._context
         while True:
-            await limiter.acquire()
-            await self._limiter.acquire()
-            if not limiter.is_blocked:
+            async with AsyncExitStack() as stack:
+                async with self._acquire_lock:
+                    rate_limiter = context.rate_limiter
+                    await rate_limiter.acquire()
+                    stack.callback(rate_limiter.release)
+                    await self._limiter.acquire()
+                    await stack.enter_async_context(context.call_limit.slot(self._lane.event_set))
+                if rate_limiter.is_blocked or rate_limiter is not context.rate_limiter:
+                    continue
+                yield rate_limiter
                 return
 
-    def _record(self, outcome: Outcome, sent: int, seconds: float) -> None:
-        """Record an outcome in the limits, the ledger and the log."""
+    def _record(self, outcome: Outcome, sent: int, seconds: float, limiter: TokenRateLimiter) -> None:
+        """Record an outcome in the limits, the ledger and the log. `limiter`: of the token that the call carried."""
         name = OUTCOME_NAMES[type(outcome)]
-        limiter, concurrency = self._context.rate_limiter, self._concurrency
+        concurrency = self._concurrency
         match outcome:
             case Delivered(count):
                 concurrency.succeeded(seconds)
                 if count is not None and count != sent:
                     name = COUNT_DIFFERS
                     log.warning(
-                        "Meta reports that it received %d of the %d events of a call; all are counted as delivered",
+                        "Meta reports that it received %d events of a call with %d; all are counted as delivered",
                         count,
                         sent,
                         extra=self._extra,
                     )
+            case CountMismatch(received):
+                log.warning("Meta confirmed only %d of the %d events of a call", received, sent, extra=self._extra)
             case Temporary(code, _, in_doubt):
                 concurrency.failed()
                 name = IN_DOUBT if in_doubt else name
@@ -187,12 +212,12 @@ class BatchSender:
                     ": Meta may have received the events" if in_doubt else "",
                     extra=self._extra,
                 )
-            case Throttled(code, wait):
+            case Throttled(code, named):
                 concurrency.failed()
-                limiter.throttled(wait)
+                wait = limiter.throttled(named)
                 log.warning(
                     "rate limited by Meta for %.0f s (%s): no calls are made with this access token until then",
-                    limiter.blocked_seconds,
+                    wait,
                     format_code(code),
                     extra=self._extra,
                 )

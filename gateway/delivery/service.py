@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random, SystemRandom
@@ -14,11 +15,12 @@ from random import Random, SystemRandom
 from gateway.backoff import backoff_delay
 from gateway.config import DestinationSettings
 from gateway.delivery.batcher import LaneBatcher
+from gateway.delivery.concurrency import FairCallLimit
 from gateway.delivery.lane import LaneWorker
 from gateway.delivery.rate_limit import TokenRateLimiter
 from gateway.delivery.sender import DestinationContext
-from gateway.delivery.tail_cache import MemoryBudget
 from gateway.delivery.transport import HttpTransport, Transport
+from gateway.memory_budget import MemoryBudget
 from gateway.meta import AccessToken, RequestBuilder
 from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
 from gateway.spool import Spool
@@ -29,6 +31,8 @@ log = logging.getLogger("gateway.delivery")
 
 IDLE_SECONDS = 600.0
 """Seconds after which a lane without events is dropped from memory. A sender may use a new upload tag per event."""
+LOG_INTERVAL = 60.0
+"""Seconds between two log lines about the limit of lanes."""
 STABLE_SECONDS = 300.0
 """Seconds without a failure after which the next failure of a lane counts as its first."""
 
@@ -46,9 +50,16 @@ class DeliveryService:
         clock: Callable[[], UnixSeconds] = time.time,
         random: Random | None = None,
         notify: Callable[[Alert], None] = lambda _: None,
+        budget: MemoryBudget,
         rate_share: float = 1.0,
         lane_quota: int = 2**63,
+        max_lanes: int = 2**63,
     ) -> None:
+        """`budget`: the memory that the tail caches share with the requests of senders.
+
+        `lane_quota`: bytes that one lane may have waiting. `max_lanes`: lanes of this process, beyond which events with
+        a new upload tag are stored under the default tag.
+        """
         self._spool = spool
         self._ledger = ledger
         self._clock = clock
@@ -56,6 +67,7 @@ class DeliveryService:
         self._transport = transport
         self._notify = notify
         self._lane_quota = lane_quota
+        self._max_lanes = max_lanes
         self._rate_share = rate_share  # share of every lane's request rate, where several processes upload
         self._rate_limiters: dict[str, TokenRateLimiter] = {}  # by token
         self.version_warnings: dict[str, str] = {}
@@ -64,7 +76,9 @@ class DeliveryService:
         self._retired: set[asyncio.Task[None]] = set()  # each closes a replaced transport after its last calls
         # Only the loop's thread changes these.
         self._workers: dict[Lane, LaneWorker] = {}
-        self._budget = MemoryBudget()
+        self._budget = budget
+        budget.evict_with(self._clear_caches)
+        self._lane_limit_logged_at = -math.inf  # loop time
         self._idle_since: dict[Lane, float] = {}
         self._group: asyncio.TaskGroup | None = None  # set while `run` runs
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
@@ -109,6 +123,35 @@ class DeliveryService:
         limits = self.batch_limits(lane)
         return limits.max_events, limits.max_bytes
 
+    def admit(self, lane: Lane, events: int = 1) -> Lane:
+        """The lane under which events of `lane` are to be stored: the same, or the one with the default upload tag.
+
+        `events`: how many they are; they are counted as retagged if the lane differs. A new lane is created here, so
+        that `max_lanes` holds for any number of new lanes in one commit. Lanes with the default tag are always created,
+        since the settings determine their number.
+        """
+        if lane in self._workers:
+            return lane
+        default_tag = self._contexts[lane.destination].destination.upload_tag
+        if lane.upload_tag == default_tag or len(self._workers) < self._max_lanes:
+            self._running_worker(lane)
+            return lane
+        self._ledger.retagged[lane.destination] += events
+        self._log_lane_limit(lane)
+        return Lane(lane.destination, lane.event_set, default_tag)
+
+    def _log_lane_limit(self, lane: Lane) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._lane_limit_logged_at >= LOG_INTERVAL:
+            self._lane_limit_logged_at = now
+            log.warning(
+                'events for destination "%s", dataset %s get the default upload tag: the limit of %d lanes in this '
+                "process (spool.max_lanes) is reached. Use fewer upload tags at a time, or raise the limit",
+                lane.destination,
+                lane.event_set,
+                self._max_lanes,
+            )
+
     def over_quota(self, lane: Lane) -> str | None:
         """Why the lane may not store more events at present; None: it may."""
         worker = self._workers.get(lane)
@@ -135,7 +178,16 @@ class DeliveryService:
                 self._contexts[name] = self._new_context(name, destination)
             elif context.destination != destination:
                 self._update_context(context, name, destination)
+        self._forget_rate_limiters()
         self._recover_known()
+
+    def _forget_rate_limiters(self) -> None:
+        """Forget the learnt rates of tokens that no destination uses any more."""
+        used = {id(context.rate_limiter) for context in self._contexts.values()}
+        for token, limiter in list(self._rate_limiters.items()):
+            if id(limiter) not in used:
+                del self._rate_limiters[token]
+                limiter.end_wait()  # calls that wait for it continue with the new token and its limiter
 
     def _new_context(self, name: str, destination: DestinationSettings) -> DestinationContext:
         return DestinationContext(
@@ -144,6 +196,7 @@ class DeliveryService:
             transport=self._transport(destination),
             token=AccessToken(destination.access_token, name),
             rate_limiter=self._rate_limiters.setdefault(destination.access_token.reveal(), TokenRateLimiter()),
+            call_limit=FairCallLimit(destination.upload.max_connections),
             spool=self._spool,
             ledger=self._ledger,
             clock=self._clock,
@@ -157,6 +210,7 @@ class DeliveryService:
         previous = context.destination.upload
         context.destination = destination
         context.request_builder = RequestBuilder(destination)
+        context.call_limit.maximum = destination.upload.max_connections
         if destination.access_token.reveal() != context.token.current:
             context.token.replace(destination.access_token)
             context.rate_limiter = self._rate_limiters.setdefault(destination.access_token.reveal(), TokenRateLimiter())
@@ -197,15 +251,18 @@ class DeliveryService:
             await asyncio.wait(tasks)
 
     def resume(self, destination: str | None = None, event_set: str | None = None) -> int:
-        """Probe the lanes whose circuit breaker is open at once, filtered by destination and event set.
+        """Call at once for the lanes whose circuit breaker is open or that wait for Meta's rate limits.
 
-        Returns how many such lanes there are.
+        Filtered by destination and event set. Returns how many such lanes there are.
         """
-        return sum(
-            worker.probe_now()
+        workers = [
+            worker
             for lane, worker in self._workers.items()
-            if destination in {None, lane.destination} and event_set in {None, lane.event_set}
-        )
+            if destination in {None, lane.destination} and event_set in {None, lane.event_set} and worker.is_held_up
+        ]
+        for worker in workers:
+            worker.resume()
+        return len(workers)
 
     async def stop(self) -> None:
         """Stop at once. Events that are not acknowledged stay in the spool."""
@@ -223,6 +280,10 @@ class DeliveryService:
     def statistics(self) -> Sequence[LaneStatistics]:
         """A snapshot of every lane."""
         return [worker.statistics() for worker in self._workers.values()]
+
+    def _clear_caches(self) -> None:
+        for worker in self._workers.values():
+            worker.batcher.clear_cache()
 
     def _running_worker(self, lane: Lane) -> LaneWorker:
         """The worker of a lane, created if it is new, and started if it has no task, such as after it was drained."""

@@ -1,30 +1,19 @@
 """A copy in memory of the chunks that a lane stored last.
 
 A lane without a backlog is sent from this cache; only a backlog is read from the spool. The spool has all of these
-chunks too, so one that exceeds the memory budget is left out and read from the spool later.
+chunks too, so one that exceeds the memory budget is left out and read from the spool later. When requests need the
+memory, the whole cache is cleared.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from gateway.memory_budget import MemoryBudget
 from gateway.model import ChunkId, StoredChunk
-
-MAX_BYTES = 128 * 2**20
-"""Bytes that the lanes of one process cache together: five seconds, the default `batch.max_age`, of 25,000 events a
-second. A few busy lanes need much less, since their batches are soon full."""
 
 CHUNK_OVERHEAD = 300
 """Bytes of memory for a chunk in addition to its payload."""
-
-
-class MemoryBudget:
-    """The bytes that all tail caches of a process may still use."""
-
-    __slots__ = ("remaining",)
-
-    def __init__(self, maximum: int = MAX_BYTES) -> None:
-        self.remaining = maximum
 
 
 class TailCache:
@@ -44,9 +33,8 @@ class TailCache:
     def add(self, stored: StoredChunk) -> None:
         """Append a newly stored chunk, unless it exceeds the budget. Runs once for each chunk."""
         size = len(stored.chunk.payload) + CHUNK_OVERHEAD
-        if size > self._budget.remaining:
+        if not self._budget.cache(size):
             return
-        self._budget.remaining -= size
         self.chunks.append(stored)
         self.events += stored.chunk.count
 
@@ -55,7 +43,7 @@ class TailCache:
         while self.chunks and self.chunks[0].id <= last_id:
             stored = self.chunks.popleft()
             self.events -= stored.chunk.count
-            self._budget.remaining += len(stored.chunk.payload) + CHUNK_OVERHEAD
+            self._budget.uncache(len(stored.chunk.payload) + CHUNK_OVERHEAD)
 
     def clear(self) -> None:
         """Remove all chunks. They are read from the spool instead."""

@@ -19,7 +19,7 @@ from yarl import URL
 from gateway.config import DestinationSettings
 from gateway.meta import GraphRequest
 
-MAX_RESPONSE_BYTES = 2**20
+MAX_RESPONSE_BYTES = 256 * 2**10
 """Bytes of a response that are read. Responses of the Graph API have a few hundred."""
 
 
@@ -66,9 +66,11 @@ class HttpTransport:
     async def send(self, request: GraphRequest) -> HttpResponse:
         """Send the request and return the response. Raises `NoResponse`."""
         if self._session is None:
-            # Each lane limits its own calls. A limit of the pool would make lanes wait for each other.
+            # `FairCallLimit` limits the calls, and so the connections. A limit of the pool would not be fair.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=10, ssl=self._ssl)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+            # Meta needs no cookies, and a jar would keep all that a server sets.
+            jar = aiohttp.DummyCookieJar()
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=jar)
         try:
             async with self._session.post(
                 URL(request.url, encoded=True),

@@ -9,6 +9,7 @@ from gateway.meta.request import GraphRequest, RequestBuilder
 from gateway.meta.response import (
     BatchRefused,
     Blocked,
+    CountMismatch,
     Delivered,
     EventsRefused,
     Outcome,
@@ -23,6 +24,7 @@ __all__ = [
     "BatchRefused",
     "BlockCause",
     "Blocked",
+    "CountMismatch",
     "Delivered",
     "EventsRefused",
     "GraphRequest",

@@ -29,9 +29,10 @@ class AccessToken:
 
     async def refresh(self, refused: str) -> bool:
         """Read the token file again if the current token is the refused one. Returns whether the token differs now."""
-        if self._secret.reveal() == refused and self._secret.is_from_file:
+        secret = self._secret
+        if secret.reveal() == refused and secret.is_from_file:
             try:
-                self._secret = await asyncio.to_thread(self._secret.reread)
+                reread = await asyncio.to_thread(secret.reread)
             except ValueError as error:
                 # The file may be half written. The next probe reads it again.
                 log.warning(
@@ -39,4 +40,7 @@ class AccessToken:
                     error,
                     extra={"destination": self._destination},
                 )
+            else:
+                if self._secret is secret:  # else a reload replaced the token during the read
+                    self._secret = reread
         return self._secret.reveal() != refused

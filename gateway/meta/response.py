@@ -2,6 +2,7 @@
 
     Outcome
     |- Delivered        Meta received the events, with the number that it reports
+    |- CountMismatch    Meta received the call, but reports fewer events than were sent
     |- Temporary        the same call may succeed later
     |  `- in_doubt      Meta may have received the events: the response was lost
     |- Throttled        a rate limit was reached; nothing of the call was received
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import orjson
 
@@ -39,7 +40,16 @@ class Delivered:
     """Meta received the call."""
 
     count: int | None
-    """Events that Meta says it received; None: it did not say."""
+    """Events that Meta says it received, at least as many as were sent; None: it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountMismatch:
+    """Meta received the call, but says that it received fewer events than were sent. It does not say which."""
+
+    received: int
+    """Events that Meta says it received."""
+    code: ClassVar[str] = "count_mismatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +98,15 @@ class BatchRefused:
     fault: MetaFault | None = None
 
 
-Outcome: TypeAlias = Delivered | Temporary | Throttled | Blocked | EventsRefused | BatchRefused
+Outcome: TypeAlias = Delivered | CountMismatch | Temporary | Throttled | Blocked | EventsRefused | BatchRefused
 
 _SUCCESS_KEYS = frozenset({"events_received", "num_processed_entries", "id", "fbtrace_id"})
 """Keys of which a successful response of Meta has at least one."""
 
 _EVENT_INDEX = re.compile(r"\[\s*'?\"?data'?\"?\s*\]\s*\[\s*(\d{1,5})\s*\]|\bdata\[(\d{1,5})\]", re.ASCII)
 """Matches `$['data'][14]['user_data']` and `data[14]`, the two forms in which Meta names the place of a fault."""
+
+_INTEGER = re.compile(r"-?\d{1,11}", re.ASCII).fullmatch
 
 _MAX_TEXT = 100_000
 """Characters of a text that are searched for event indices."""
@@ -110,20 +122,23 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, events: int) 
         error = response.get("error")
         if isinstance(error, dict):
             return _classify_error(status, headers, error, events)
-        if 200 <= status < 300 and error is None and (delivered := _read_success(response)):
-            return delivered
+        if 200 <= status < 300 and error is None and (received := _read_success(response, events)):
+            return received
     if 200 <= status < 300:
         return Temporary("unreadable_response" if body.strip() else "empty_response", in_doubt=True)
     return _classify_status(status, headers)
 
 
-def _read_success(response: Mapping[str, Any]) -> Delivered | None:
+def _read_success(response: Mapping[str, Any], events: int) -> Delivered | CountMismatch | None:
     """Either form of success; None for a body that is not Meta's: a proxy's page may have status 200 as well."""
     for key in ("events_received", "num_processed_entries"):
-        count = _integer(response.get(key))
-        if count is not None and count >= 0:
-            return Delivered(count)
-    return Delivered(None) if response.get("success") is True or response.keys() & _SUCCESS_KEYS else None
+        if (value := response.get(key)) is not None:
+            count = _integer(value)
+            if count is None or count < 0:
+                return None
+            return Delivered(count) if count >= events else CountMismatch(count)
+    success = response.get("success")
+    return Delivered(None) if success is True or (success is None and response.keys() & _SUCCESS_KEYS) else None
 
 
 def _classify_error(status: int, headers: Mapping[str, str], error: Mapping[str, Any], events: int) -> Outcome:
@@ -171,7 +186,7 @@ def _named_events(error: Mapping[str, Any]) -> Iterator[set[int]]:
         index = _integer(details.get("event_index"))
         if index is not None:
             yield {index}
-        yield _indices_in(orjson.dumps(details.get("blame_field_specs")).decode())
+        yield _indices_in(_encode(details.get("blame_field_specs")))
     for key in ("error_user_msg", "message"):
         yield _indices_in(error.get(key))
 
@@ -198,7 +213,16 @@ def _classify_status(status: int, headers: Mapping[str, str], fault: MetaFault |
     return Temporary(code, fault)
 
 
+def _encode(value: Any) -> str | None:
+    """A value as JSON; None if it is nested too deeply for orjson, which decodes deeper values than it encodes."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return None
+
+
 def _integer(value: Any) -> int | None:
-    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 12:
-        return int(value)
+    """An integer, or a text with one of at most 11 digits; None for any other value."""
+    if isinstance(value, str):
+        return int(value) if _INTEGER(value) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -12,6 +14,7 @@ import orjson
 
 from gateway.config import DestinationSettings
 from gateway.delivery import DeliveryService, HttpResponse
+from gateway.memory_budget import MemoryBudget
 from gateway.meta import GraphRequest
 from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedEvent
 from gateway.spool import StorageEngine
@@ -27,7 +30,8 @@ LATE_EXPIRY = int(START) + 60 * 86400
 """Unix seconds: no event expires during a test."""
 
 Responder = Callable[["RecordedCall"], Any]
-"""Decides the response to a call: a `HttpResponse`, an exception to raise, or seconds to wait before `success`."""
+"""Decides the response to a call: a `HttpResponse`, an exception to raise, or seconds to wait before `success`; or a
+coroutine that returns one of these."""
 
 
 def success(count: int, headers: dict[str, str] | None = None) -> HttpResponse:
@@ -62,6 +66,7 @@ class RecordedCall:
         self.url = request.url
         self.body = request.body
         tree = orjson.loads(request.body)
+        self.event_set = request.url.split("/")[-2]
         self.token: str = tree["access_token"]
         self.events: list[int] = [event["n"] for event in tree["data"]]
 
@@ -73,12 +78,26 @@ class FakeMeta:
         self.responder = responder
         self.calls: list[RecordedCall] = []
         self.latency = 0.1
+        self.in_flight: Counter[str] = Counter()
+        """By event set."""
+        self.most_in_flight = 0
+        """Calls that were in flight at the same time."""
 
     async def send(self, request: GraphRequest) -> HttpResponse:
         call = RecordedCall(request, asyncio.get_running_loop().time())
         self.calls.append(call)
+        self.in_flight[call.event_set] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
+        try:
+            return await self._respond(call)
+        finally:
+            self.in_flight[call.event_set] -= 1
+
+    async def _respond(self, call: RecordedCall) -> HttpResponse:
         await asyncio.sleep(self.latency)
         response = self.responder(call)
+        if inspect.isawaitable(response):
+            response = await response
         if isinstance(response, BaseException):
             raise response
         if isinstance(response, float):
@@ -99,7 +118,14 @@ def accept_all(call: RecordedCall) -> HttpResponse:
 class DeliveryHarness:
     """A `DeliveryService` with its spool and ledger, connected to a `FakeMeta`."""
 
-    def __init__(self, responder: Responder = accept_all, spool: StorageEngine | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        responder: Responder = accept_all,
+        spool: StorageEngine | None = None,
+        *,
+        max_lanes: int = 10_000,
+        **settings: Any,
+    ) -> None:
         upload = {"requests_per_second": 100.0, "backoff_base": 1.0, **settings.pop("upload", {})}
         batch = {"max_age": 1.0, **settings.pop("batch", {})}
         tree = {
@@ -110,9 +136,11 @@ class DeliveryHarness:
             "batch": batch,
             **settings,
         }
+        self.tree = tree
         self.destination = DestinationSettings.model_validate(tree)
         self.meta = FakeMeta(responder)
         self.ledger = Ledger()
+        self.budget = MemoryBudget(2**28)
         self.spool: StorageEngine = spool or MemorySpool(max_bytes=2**30, clock=self.clock)
         self.alerts: list[Alert] = []
         self.delivery = DeliveryService(
@@ -122,6 +150,8 @@ class DeliveryHarness:
             transport=lambda _: self.meta,
             clock=self.clock,
             random=Random(7),
+            budget=self.budget,
+            max_lanes=max_lanes,
             notify=self.alerts.append,
         )
         self.next_number = 0
@@ -146,8 +176,13 @@ class DeliveryHarness:
             await self.spool.close()
             self.is_open = False
 
+    def with_token(self, token: Any) -> DestinationSettings:
+        """The settings of the destination with another access token."""
+        return DestinationSettings.model_validate({**self.tree, "access_token": token})
+
     async def accept(self, count: int, lane: Lane = LANE, expires_at: int = LATE_EXPIRY) -> range:
         """Store events with the next numbers, cut into chunks as the group commit does."""
+        lane = self.delivery.admit(lane, count)
         numbers = range(self.next_number, self.next_number + count)
         self.next_number += count
         bodies = [

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.delivery.batcher import MAX_CACHED_BATCHES, LaneBatcher
-from gateway.delivery.tail_cache import CHUNK_OVERHEAD, MemoryBudget
+from gateway.delivery.tail_cache import CHUNK_OVERHEAD
+from gateway.memory_budget import MemoryBudget
 from gateway.model import Batch, BatchLimits, Chunk, ChunkId, Lane, StoredChunk, join_events, split_events
 from gateway.spool.memory import MemorySpool
 from tests.delivery import virtual_time
@@ -33,8 +34,7 @@ class Fixture:
     """A batcher with its spool, and the numbers of the events that were stored and taken."""
 
     def __init__(self, budget: MemoryBudget | None = None) -> None:
-        self.budget = budget or MemoryBudget()
-        self.full_budget = self.budget.remaining
+        self.budget = budget or MemoryBudget(2**28)
         self.spool = CountingSpool()
         self.batcher = LaneBatcher(LANE, LIMITS, self.spool, lambda: 0.0, self.budget)
         self.stored = 0
@@ -69,7 +69,7 @@ def test_a_lane_without_a_backlog_is_never_read_from_the_spool() -> None:
             assert (await fixture.take()).count == 10
         assert fixture.taken == list(range(500))
         assert fixture.spool.reads == 0
-        assert fixture.budget.remaining == fixture.full_budget
+        assert fixture.budget.cached == 0
 
     virtual_time.run(run())
 
@@ -79,7 +79,7 @@ def test_a_backlog_is_read_from_the_spool_and_takes_no_cache_memory() -> None:
         fixture = await Fixture().open()
         for _ in range(MAX_CACHED_BATCHES * 10 + 1):
             await fixture.store(1)
-        assert fixture.budget.remaining == fixture.full_budget
+        assert fixture.budget.cached == 0
         while fixture.batcher.events >= LIMITS.max_events:
             await fixture.take()
         assert fixture.spool.reads == MAX_CACHED_BATCHES
@@ -94,7 +94,7 @@ def test_events_stored_behind_a_backlog_are_taken_after_it() -> None:
         await fixture.store(*[1] * (MAX_CACHED_BATCHES * 10 + 5))
         await fixture.take()
         await fixture.store(4)  # cached, while older ones are in the spool only
-        assert fixture.budget.remaining < fixture.full_budget
+        assert fixture.budget.cached > 0
         await fixture.take()
         await fixture.store(1)
         await fixture.take()
@@ -103,14 +103,14 @@ def test_events_stored_behind_a_backlog_are_taken_after_it() -> None:
         await fixture.store(10)
         await fixture.take()
         assert fixture.spool.reads == reads
-        assert fixture.budget.remaining == fixture.full_budget
+        assert fixture.budget.cached == 0
 
     virtual_time.run(run())
 
 
 def test_lanes_share_the_memory_budget_and_a_lane_that_exceeds_it_is_read_from_the_spool() -> None:
     async def run() -> None:
-        budget = MemoryBudget(2 * CHUNK_OVERHEAD + 28)
+        budget = MemoryBudget(2 * (2 * CHUNK_OVERHEAD + 28))  # cached bytes take at most half of it
         first, second = await Fixture(budget).open(), await Fixture(budget).open()
         await first.store(5)
         await second.store(1, 9)  # the second chunk exceeds the budget
@@ -119,7 +119,7 @@ def test_lanes_share_the_memory_budget_and_a_lane_that_exceeds_it_is_read_from_t
         await first.store(5)
         await first.take()
         assert (first.spool.reads, first.taken) == (0, list(range(10)))
-        assert budget.remaining == 2 * CHUNK_OVERHEAD + 28
+        assert budget.cached == 0
 
     virtual_time.run(run())
 
@@ -130,7 +130,7 @@ def test_after_a_rewind_all_unacknowledged_events_are_read_again() -> None:
         await fixture.store(10, 3)
         await fixture.take()
         fixture.batcher.rewind(13)
-        assert fixture.budget.remaining == fixture.full_budget
+        assert fixture.budget.cached == 0
         await fixture.take()
         assert fixture.taken == [*range(10), *range(10)]
 
@@ -142,6 +142,7 @@ OPERATIONS = st.lists(
         st.lists(st.integers(1, 12), min_size=1, max_size=6).map(lambda counts: ("store", counts)),
         st.just(("take", [])),
         st.just(("acknowledge", [])),
+        st.just(("clear", [])),
     ),
     max_size=60,
 )
@@ -153,7 +154,7 @@ def test_any_sequence_of_operations_takes_every_event_once_and_in_order(
     operations: list[tuple[str, list[int]]], budget: int
 ) -> None:
     async def run() -> None:
-        fixture = await Fixture(MemoryBudget(budget)).open()
+        fixture = await Fixture(MemoryBudget(2 * budget)).open()
         batches: list[Batch] = []
         for operation, counts in operations:
             if operation == "store":
@@ -162,11 +163,14 @@ def test_any_sequence_of_operations_takes_every_event_once_and_in_order(
                 batches.append(await fixture.take())
             elif operation == "acknowledge" and batches:
                 await fixture.spool.acknowledge(LANE, batches.pop().ids)
+            elif operation == "clear":
+                fixture.batcher.clear_cache()
+                assert fixture.budget.cached == 0
         fixture.batcher.drain()
         while fixture.batcher.events:
             await fixture.take()
         assert await fixture.batcher.next() is None
         assert fixture.taken == list(range(fixture.stored))
-        assert fixture.budget.remaining == budget
+        assert fixture.budget.cached == 0
 
     virtual_time.run(run())

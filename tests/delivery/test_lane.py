@@ -394,13 +394,88 @@ def test_events_that_expire_during_an_outage_are_dead_lettered_and_the_others_ar
     run(work())
 
 
-def test_a_response_with_a_different_count_is_recorded_and_the_batch_counts_as_delivered() -> None:
+def test_a_response_with_a_larger_count_is_recorded_and_the_batch_counts_as_delivered() -> None:
     async def work() -> None:
-        harness = DeliveryHarness(respond_with(success(3)))
+        harness = DeliveryHarness(respond_with(success(11)))
         await deliver_one_batch(harness, 10)
         assert harness.delivered == 10
-        assert harness.ledger.calls["store", "delivered_count_differs"] == 1
-        assert sum(harness.ledger.calls.values()) == 1
+        assert harness.ledger.calls == {("store", "delivered_count_differs"): 1}
+
+    run(work())
+
+
+@pytest.mark.parametrize("received", [0, 9])
+def test_a_call_of_which_meta_confirms_too_few_events_is_repeated_once_and_then_delivered(received: int) -> None:
+    async def work() -> None:
+        harness = DeliveryHarness(respond_with(success(received)))
+        await deliver_one_batch(harness, 10)
+        first, second = harness.meta.calls
+        assert first.body == second.body
+        assert second.at - first.at > 0.1, "without a backoff"
+        assert harness.delivered == 10
+        assert await harness.dead_letters() == []
+        assert harness.ledger.calls == {("store", "count_mismatch"): 1, ("store", "delivered"): 1}
+
+    run(work())
+
+
+@pytest.mark.parametrize("between", [[], [error(2)], [NoResponse("timeout", in_doubt=True), error(190, 463)]])
+def test_events_of_which_meta_confirms_too_few_twice_become_dead_letters_and_never_count_as_delivered(
+    between: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        harness = DeliveryHarness(respond_with(success(0), *between, success(7)))
+        await deliver_one_batch(harness, 10)
+        assert len(harness.meta.calls) == 2 + len(between)
+        assert harness.delivered == 0
+        assert sorted(await harness.dead_numbers()) == list(range(10))
+        letters = await harness.dead_letters()
+        assert {(letter.stage, letter.code, letter.attempts) for letter in letters} == {
+            (Stage.UPLOAD, "count_mismatch", 2 + len(between))
+        }
+        (message,) = {letter.message for letter in letters}
+        assert message == (
+            "Meta confirmed only 7 of the 10 events of the call, also when it was repeated, and does not name them. "
+            "Some may have been received, so a replay may repeat them."
+        )
+        assert harness.ledger.calls["store", "count_mismatch"] == 2
+
+    caplog.set_level(logging.ERROR, "gateway.delivery")
+    run(work())
+    assert messages(caplog)[-1] == (
+        'Meta confirmed only 7 of 10 events of a repeated call for destination "store", dataset 1: all of them are now '
+        "dead letters with the code count_mismatch. Before a replay, which may repeat events, compare with the counts "
+        "in Meta's Events Manager."
+    )
+
+
+def test_a_count_that_is_too_small_affects_only_its_part_of_a_split_batch() -> None:
+    bad = {3}
+
+    def respond(call: RecordedCall) -> HttpResponse:
+        if bad & set(call.events):
+            return error(100, 2804050)
+        return success(0 if 0 in call.events else len(call.events))
+
+    async def work() -> None:
+        harness = DeliveryHarness(respond)
+        await deliver_one_batch(harness, 8)
+        codes = {letter.code for letter in await harness.dead_letters()}
+        assert codes == {"count_mismatch", "meta_100_2804050"}
+        assert sorted(await harness.dead_numbers()) == [0, 1, 3]
+        assert harness.delivered == 5
+
+    run(work())
+
+
+def test_a_probe_of_which_meta_confirms_too_few_events_closes_the_circuit_breaker() -> None:
+    async def work() -> None:
+        harness = DeliveryHarness(respond_with(error(190), success(0)))
+        await deliver_one_batch(harness, 10)
+        assert [alert.alert_type for alert in harness.alerts] == [AlertType.BLOCKED, AlertType.RESUMED]
+        _, probe, third = harness.meta.calls
+        assert third.at - probe.at < 3, "as late as the next probe"
+        assert harness.delivered == 10
 
     run(work())
 

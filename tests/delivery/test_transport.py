@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from aiohttp import web
 
 from gateway.config import DestinationSettings
 from gateway.delivery import HttpResponse, NoResponse
-from gateway.delivery.transport import HttpTransport
+from gateway.delivery.transport import MAX_RESPONSE_BYTES, HttpTransport
 from gateway.meta import GraphRequest
 
 
@@ -92,7 +94,46 @@ async def test_a_response_is_read_up_to_a_limit() -> None:
     body = b"x" * (3 * 2**20)
     async with server(b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
         response = await send(url, timeout=5)
-    assert (response.status, len(response.body)) == (500, 2**20)
+    assert (response.status, len(response.body)) == (500, MAX_RESPONSE_BYTES)
+
+
+async def test_a_compressed_response_is_read_up_to_the_same_limit() -> None:
+    body = gzip.compress(b"x" * (64 * 2**20))
+    assert len(body) < 2**17
+    tracemalloc.start()
+    try:
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+        async with server(head + body) as url:
+            response = await send(url, timeout=5)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(response.body) == MAX_RESPONSE_BYTES
+    assert most < 8 * 2**20
+
+
+async def test_cookies_of_a_response_are_not_kept() -> None:
+    http = transport(timeout=5)
+    requests: list[str] = []
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        requests.append(request.headers.get("Cookie", ""))
+        await request.read()
+        response = web.Response(text="{}")
+        response.set_cookie(f"name{len(requests)}", "x" * 1000)
+        return response
+
+    runner = web.ServerRunner(web.Server(respond))
+    await runner.setup()
+    await web.TCPSite(runner, "localhost", 0).start()
+    try:
+        url = f"http://localhost:{runner.addresses[0][1]}/v25.0/1/events"
+        for _ in range(3):
+            assert (await http.send(GraphRequest(url, {}, b"{}"))).status == 200
+    finally:
+        await http.close()
+        await runner.cleanup()
+    assert requests == ["", "", ""]
 
 
 @pytest.fixture(scope="module")

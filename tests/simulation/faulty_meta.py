@@ -1,7 +1,8 @@
 """A model of Meta with random faults, from a seed.
 
 It throttles, times out, returns errors, refuses single events, drops connections before and after it accepted a call,
-responds with HTML or an empty body, revokes tokens, loses event sets, and recovers.
+responds with HTML or an empty body, confirms fewer events than it accepted, revokes tokens, loses event sets, and
+recovers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from tests.delivery.harness import RecordedCall, error, success
 
 WINDOW = 600.0
 """Seconds for which a call counts towards the rate limit."""
-FAULTS = ("error", "timeout", "html", "empty", "drop before", "drop after", "revoked token", "no event set")
+FAULTS = (
+    *("error", "timeout", "html", "empty", "drop before", "drop after", "revoked token", "no event set"),
+    "count too small",
+)
 HEALTHY = "healthy"
 
 
@@ -50,6 +54,8 @@ class FaultyMeta:
     """By event, how often it was in a call with a successful response."""
     accepted_in_doubt: Counter[int] = field(default_factory=Counter)
     """By event, how often it was accepted and the response was lost."""
+    miscounted: set[bytes] = field(default_factory=set)
+    """Bodies of the calls of which fewer events were confirmed than accepted."""
     too_early: int = 0
     """Calls that were sent during a throttle whose end had been named."""
 
@@ -77,7 +83,7 @@ class FaultyMeta:
             case "no event set":
                 return error(100, 33)
             case _:
-                return self._process(call, now, response_lost=fault == "drop after")
+                return self._process(call, now, fault)
 
     def healthy_for(self, event_set: str) -> float:
         """Seconds for which an event set has had no fault."""
@@ -87,7 +93,7 @@ class FaultyMeta:
             (now - (start if fault == HEALTHY else max(start, end)) for start, end, fault in periods), default=now
         )
 
-    def _process(self, call: RecordedCall, now: float, *, response_lost: bool) -> Any:
+    def _process(self, call: RecordedCall, now: float, fault: str) -> Any:
         """Apply the rate limit, then check the events."""
         while self.calls and self.calls[0] <= now - WINDOW:
             self.calls.popleft()
@@ -101,9 +107,14 @@ class FaultyMeta:
             is_named = self.random.random() < 0.5
             self.faults["event refused, index named" if is_named else "event refused, index not named"] += 1
             return error(100, 2804050, index=bad[0] if is_named else None, headers=headers)
-        if response_lost:
+        if fault == "drop after":
             self.accepted_in_doubt.update(call.events)
             return NoResponse("disconnected", in_doubt=True)
+        if fault == "count too small" and call.body not in self.miscounted:
+            # Not twice for the same events, which would become dead letters.
+            self.miscounted.add(call.body)
+            self.accepted_in_doubt.update(call.events)
+            return success(self.random.randrange(len(call.events)), headers)
         self.accepted.update(call.events)
         return success(len(call.events), headers)
 
