@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, NamedTuple, NewType, TypeAlias
 
 ChunkId = NewType("ChunkId", int)
@@ -55,7 +56,19 @@ class Lane(NamedTuple):
     upload_tag: str
 
     def __str__(self) -> str:
-        return f"{self.destination}/{self.event_set}/{self.upload_tag}"
+        """The lane in a log line, with `tag_hash` instead of the upload tag."""
+        return f"{self.destination}/{self.event_set}/{self.tag_hash}"
+
+    @property
+    def tag_hash(self) -> str:
+        """`#` and the first 8 digits of the SHA-256 of the upload tag; `-` if it is empty.
+
+        Logs, metrics and alerts name a tag by it: senders choose the tag, so it may contain personal data. Where an
+        operator needs the tag itself, it is shown explicitly.
+        """
+        if not self.upload_tag:
+            return "-"
+        return f"#{sha256(self.upload_tag.encode(errors='replace')).hexdigest()[:8]}"
 
 
 class MappedEvent(NamedTuple):

@@ -69,7 +69,7 @@ class Ledger:
     """Dead letters written, by (destination, stage, code). Those of the stage `mapping` were never accepted, so they
     are not part of the invariant."""
     purged: int = 0
-    """Dead letters that were deleted because of their age or total size."""
+    """Dead letters that were deleted because of their age or size, or not stored for lack of space."""
     flushes: dict[tuple[str, FlushReason], int] = field(default_factory=lambda: defaultdict(int))
     """Batches formed, by (destination, reason)."""
     calls: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))

@@ -11,12 +11,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gateway import __version__
+from gateway.escaping import printable
 from gateway.telemetry.histogram import Histogram
-from gateway.telemetry.snapshot import Snapshot
+from gateway.telemetry.snapshot import LaneStatistics, Snapshot
 
 MAX_LANE_SERIES = 200
 """Lanes with series of their own. The others are added up in one series, to limit the number of series when senders use
 a new upload tag each day."""
+MAX_LABEL = 256
+"""Characters of the value of a label; the rest is cut. Names in the settings have at most 200."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -161,8 +164,9 @@ class Families:
             "gateway_calls",
             "Calls to Meta, by outcome: `delivered`, `delivered_count_differs` (Meta reported more events than were "
             "sent), `count_mismatch` (Meta reported fewer; retried once), `temporary` (retried), `in_doubt` (no usable "
-            "response, so Meta may have accepted the events; retried), `throttled` (over Meta's rate limit), `blocked` (see `gateway_lane_blocked`), "
-            "`events_refused` (Meta named the bad events), `batch_refused` (Meta did not name them).",
+            "response, so Meta may have accepted the events; retried), `throttled` (over Meta's rate limit), `blocked` "
+            "(see `gateway_lane_blocked`), `events_refused` (Meta named the bad events), `batch_refused` (Meta did not "
+            "name them).",
             ["destination", "outcome"],
             ledger.calls.items(),
         )
@@ -182,29 +186,33 @@ class Families:
             ("gateway_spool_max_bytes", "Limit of the size of the spool in bytes.", spool.max_bytes),
             ("gateway_spool_events", "Mapped events in the spool that are not delivered yet.", spool.events),
             ("gateway_spool_dead_letters", "Dead letters in the spool.", spool.dead_letters),
+            ("gateway_spool_dead_letter_bytes", "Size of the dead letters in the spool.", spool.dead_letter_bytes),
         ):
             yield _gauge(name, text, [], [((), value)])
         yield _counter(
             "gateway_dead_letters_purged",
-            "Dead letters that were deleted by retention (`spool.dead_letter_days`, `spool.dead_letter_bytes`).",
+            "Dead letters that were deleted because of their age or size (`spool.dead_letter_days`, "
+            "`spool.dead_letter_bytes`, `spool.dead_letter_share`), because waiting events needed their space, or that "
+            "were not stored for lack of space.",
             [],
             [((), self._snapshot.ledger.purged)],
         )
         yield _counter("gateway_spool_commits", "Transactions of the spool.", [], [((), spool.commits)])
 
     def _lanes(self) -> Iterable[Metric]:
-        lanes = sorted(self._snapshot.lanes, key=lambda lane: lane.waiting_events, reverse=True)
-        labels = ["destination", "event_set", "upload_tag"]
-        listed, others = lanes[:MAX_LANE_SERIES], lanes[MAX_LANE_SERIES:]
-        waiting = [(tuple(lane.lane), lane.waiting_events) for lane in listed]
-        oldest = [(tuple(lane.lane), lane.oldest_at or 0.0) for lane in listed]
+        labels = ["destination", "event_set", "tag_hash"]
+        lanes = sorted(self._lanes_by_labels().items(), key=lambda item: item[1].waiting_events, reverse=True)
+        listed, others = lanes[:MAX_LANE_SERIES], [lane for _, lane in lanes[MAX_LANE_SERIES:]]
+        waiting = [(key, lane.waiting_events) for key, lane in listed]
+        oldest = [(key, lane.oldest_at or 0.0) for key, lane in listed]
         if others:
             other = ("other", "other", "other")
             waiting.append((other, sum(lane.waiting_events for lane in others)))
             oldest.append((other, min((lane.oldest_at for lane in others if lane.oldest_at), default=0.0)))
         yield _gauge(
             "gateway_lane_waiting_events",
-            "Mapped events of the lane in the spool, including those of calls in flight.",
+            "Mapped events of the lane in the spool, including those of calls in flight. `tag_hash` is `#` and the "
+            "first 8 digits of the SHA-256 of the upload tag, or `-` for an empty tag.",
             labels,
             waiting,
         )
@@ -218,17 +226,17 @@ class Families:
             (
                 "gateway_lane_calls_in_flight",
                 "Calls to Meta in flight.",
-                [(tuple(lane.lane), lane.in_flight) for lane in listed],
+                [(key, lane.in_flight) for key, lane in listed],
             ),
             (
                 "gateway_lane_calls_per_second_allowed",
                 "Calls per second that are allowed now: `upload.requests_per_second`, or less near Meta's rate limit.",
-                [(tuple(lane.lane), lane.calls_per_second) for lane in listed],
+                [(key, lane.calls_per_second) for key, lane in listed],
             ),
             (
                 "gateway_lane_concurrency",
                 "Concurrent calls that are allowed now: `upload.concurrency`, or less after failed or slow calls.",
-                [(tuple(lane.lane), lane.concurrency) for lane in listed],
+                [(key, lane.concurrency) for key, lane in listed],
             ),
         ):
             yield _gauge(name, text, labels, values)
@@ -238,8 +246,20 @@ class Families:
             "`token`, `permission`, `object` (the dataset ID), `version`, `policy`, or `systemic` (events are refused "
             "one after the other with the same code). No series while uploads run.",
             [*labels, "kind"],
-            [((*lane.lane, lane.blocked), 1) for lane in lanes if lane.blocked],
+            [((*key, lane.blocked), 1) for key, lane in lanes if lane.blocked],
         )
+
+    def _lanes_by_labels(self) -> Mapping[tuple[str, ...], LaneStatistics]:
+        """Lanes by the values of their labels. Those whose tags have the same hash are added up.
+
+        Prometheus drops a series that occurs twice, and a sender could choose a tag with the hash of another one.
+        """
+        lanes: dict[tuple[str, ...], LaneStatistics] = {}
+        for statistics in self._snapshot.lanes:
+            lane = statistics.lane
+            key = (lane.destination, lane.event_set, lane.tag_hash)
+            lanes[key] = lanes[key] + statistics if key in lanes else statistics
+        return lanes
 
     def _coverage(self) -> Iterable[Metric]:
         coverage = self._snapshot.coverage
@@ -285,14 +305,14 @@ def _single_label(counts: Mapping[str, int]) -> Labelled:
 def _counter(name: str, text: str, labels: Sequence[str], values: Labelled) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for label_values, value in values:
-        family.add_metric(label_values, value)
+        family.add_metric(_label_values(label_values), value)
     return family
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], values: Labelled) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for label_values, value in values:
-        family.add_metric(label_values, value)
+        family.add_metric(_label_values(label_values), value)
     return family
 
 
@@ -302,4 +322,9 @@ def _add_histogram(family: HistogramMetricFamily, labels: Sequence[str], histogr
     for bound, count in zip((*histogram.bounds, None), histogram.counts, strict=True):
         total += count
         buckets.append(("+Inf" if bound is None else str(float(bound)), float(total)))
-    family.add_metric(labels, buckets, histogram.total)
+    family.add_metric(_label_values(labels), buckets, histogram.total)
+
+
+def _label_values(values: Sequence[str]) -> Sequence[str]:
+    """Values of labels without control characters and of limited length."""
+    return [printable(value)[:MAX_LABEL] for value in values]

@@ -6,7 +6,7 @@ The snapshots of several processes of one gateway can be added.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.model import Backlog, Lane, UnixSeconds
 from gateway.telemetry.histogram import LAG, Histogram
@@ -29,6 +29,11 @@ class SpoolStatistics:
     """Limit of `size`."""
     commits: int = 0
     """Transactions since the start."""
+    dead_letter_bytes: int = 0
+    """Estimated size of the stored dead letters."""
+    purged: int = 0
+    """Dead letters that were deleted because of their age or for space, or not stored for lack of it, since the
+    start."""
 
     def __add__(self, other: SpoolStatistics) -> SpoolStatistics:
         return SpoolStatistics(
@@ -38,6 +43,8 @@ class SpoolStatistics:
             self.size + other.size,
             self.max_bytes + other.max_bytes,
             self.commits + other.commits,
+            self.dead_letter_bytes + other.dead_letter_bytes,
+            self.purged + other.purged,
         )
 
 
@@ -140,6 +147,26 @@ class Snapshot:
     """Number of worker processes."""
     restarts: int = 0
     """Worker processes that ended unexpectedly and were restarted."""
+
+    def counters(self) -> Snapshot:
+        """The values that only grow while the process runs, and `orphans`."""
+        return Snapshot(
+            ledger=self.ledger,
+            spool=SpoolStatistics(commits=self.spool.commits),
+            coverage=self.coverage,
+            loop_lag=self.loop_lag,
+            orphans=self.orphans,
+        )
+
+    def gauges(self) -> Snapshot:
+        """All values but those of `counters`."""
+        return replace(
+            self,
+            ledger=Ledger(),
+            spool=replace(self.spool, commits=0),
+            coverage={},
+            loop_lag=Histogram(LAG),
+        )
 
     def add(self, other: Snapshot) -> None:
         """Add the snapshot of another process of the same gateway."""

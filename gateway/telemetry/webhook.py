@@ -1,7 +1,7 @@
 """Sends alerts to the webhook of the settings: a POST when the uploads of a lane stop, and when they resume.
 
-Alerts are sent by a task of their own, so that no lane waits for the webhook. An alert contains no event and no token,
-and the URL of the webhook is never logged, because it may contain a secret.
+Alerts are sent by a task of their own, so that no lane waits for the webhook. An alert contains no event, no upload tag
+(a sender chose it) and no token. The URL of the webhook is never logged, because it may contain a secret.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from gateway.config import AlertSettings
+from gateway.escaping import printable
 from gateway.model import JsonObject, Lane, UnixSeconds
 from gateway.telemetry.ledger import Ledger
 
@@ -57,9 +58,9 @@ class Alert:
     """A sentence on how to fix the cause."""
 
     def as_json(self) -> JsonObject:
-        """The body of the POST. `text` is the field that chat services display."""
+        """The body of the POST. `text` is the field that chat services display; `tag_hash` is as in the metrics."""
         lane = self.lane
-        where = f'destination "{lane.destination}", dataset {lane.event_set}, upload tag "{lane.upload_tag}"'
+        where = f'destination "{lane.destination}", dataset {lane.event_set}, upload tag {lane.tag_hash}'
         events = f"{self.waiting:,} event{'' if self.waiting == 1 else 's'}"
         if self.alert_type is AlertType.BLOCKED:
             reason = self.reason or f"{self.kind} ({self.code})"
@@ -69,11 +70,11 @@ class Alert:
         else:
             text = f"uploads resumed for {where}: {events} waiting."
         return {
-            "text": text.strip(),
+            "text": printable(text.strip()),
             "event": self.alert_type.value,
             "destination": lane.destination,
             "event_set": lane.event_set,
-            "upload_tag": lane.upload_tag,
+            "tag_hash": lane.tag_hash,
             "kind": self.kind,
             "code": self.code,
             "waiting": self.waiting,
@@ -105,12 +106,24 @@ class WebhookNotifier:
     async def run(self) -> None:
         """Send queued alerts until cancelled."""
         async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=True, headers={"Content-Type": "application/json"}
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            trust_env=True,
+            headers={"Content-Type": "application/json"},
+            auto_decompress=False,  # the body of a response is not read; aiohttp would decompress it as it arrives
+            cookie_jar=aiohttp.DummyCookieJar(),  # otherwise each response could add cookies
         ) as session:
             while True:
                 alert = await self._queue.get()
-                outcome = "delivered" if await self._send(session, alert) else "failed"
-                self._ledger.alerts[outcome] += 1
+                try:
+                    delivered = await self._send(session, alert)
+                except Exception:
+                    # A bug, or a host name that cannot be encoded. Later alerts can succeed after a reload.
+                    log.exception(
+                        "cannot deliver an alert to alerts.webhook because of an internal error. Check the URL",
+                        extra={"lane": str(alert.lane), "alert": alert.alert_type.value},
+                    )
+                    delivered = False
+                self._ledger.alerts["delivered" if delivered else "failed"] += 1
                 self._queue.task_done()
 
     async def flush(self, seconds: float) -> None:
