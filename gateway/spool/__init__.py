@@ -4,7 +4,14 @@
 """
 
 from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter, DeadLetterStore
-from gateway.spool.factory import StorageEngine, create_spool, delete_spool, spool_file, spool_file_numbers
+from gateway.spool.factory import (
+    StorageEngine,
+    create_spool,
+    dead_letter_limit,
+    delete_spool,
+    spool_file,
+    spool_file_numbers,
+)
 from gateway.spool.group_commit import CommitQueueFull, GroupCommitter
 from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 
@@ -19,6 +26,7 @@ __all__ = [
     "SpoolUnavailable",
     "StorageEngine",
     "create_spool",
+    "dead_letter_limit",
     "delete_spool",
     "spool_file",
     "spool_file_numbers",

@@ -72,8 +72,9 @@ class DeadLetterStore(Protocol):
         ...
 
     async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`.
+        """Delete dead letters from before `since`, and further ones while all exceed `max_bytes`.
 
-        Returns how many were deleted.
+        The further ones are first those without an event, which cannot be replayed, then the oldest. Returns how many
+        were deleted.
         """
         ...

@@ -24,16 +24,23 @@ def create_spool(
     `clock` returns unix seconds.
     """
     max_bytes = int(settings.max_bytes * share)
+    letter_bytes = dead_letter_limit(settings, share)
     match settings.engine:
         case SpoolEngine.SQLITE:
             from gateway.spool.sqlite import SqliteSpool  # noqa: PLC0415 (the database loads for this engine only)
 
-            return SqliteSpool(spool_file(settings, number), max_bytes=max_bytes, clock=clock)
+            path = spool_file(settings, number)
+            return SqliteSpool(path, max_bytes=max_bytes, letter_bytes=letter_bytes, clock=clock)
         case SpoolEngine.MEMORY:
             from gateway.spool.memory import MemorySpool  # noqa: PLC0415
 
-            return MemorySpool(max_bytes=max_bytes, clock=clock)
+            return MemorySpool(max_bytes=max_bytes, letter_bytes=letter_bytes, clock=clock)
     assert_never(settings.engine)
+
+
+def dead_letter_limit(settings: SpoolSettings, share: float = 1.0) -> int:
+    """Return the bytes of dead letters that a process may keep which has `share` (0 to 1) of the spool."""
+    return int(share * min(settings.dead_letter_bytes, settings.max_bytes * settings.dead_letter_share))
 
 
 def spool_file(settings: SpoolSettings, number: int = 0) -> Path:
@@ -42,11 +49,14 @@ def spool_file(settings: SpoolSettings, number: int = 0) -> Path:
 
 
 def spool_file_numbers(settings: SpoolSettings) -> Sequence[int]:
-    """Return the numbers of the processes that have a database, running or not, in ascending order."""
+    """Return the numbers of the processes that have a database, running or not, in ascending order.
+
+    A database whose file was deleted, or is being recovered, has at least one of its other files.
+    """
     numbers = {
         int(match[1] or 0)
-        for path in Path(settings.path).glob("spool*.sqlite")
-        if (match := re.fullmatch(r"spool(?:-([1-9]\d{0,3}))?\.sqlite", path.name))
+        for path in Path(settings.path).glob("spool*.sqlite*")
+        if (match := re.fullmatch(r"spool(?:-([1-9]\d{0,3}))?\.sqlite(?:-wal|\.recovered)?", path.name))
     }
     return sorted(numbers)
 

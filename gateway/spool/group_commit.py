@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
+from gateway.memory_budget import MemoryBudget
 from gateway.model import (
     EVENT_SEPARATOR,
     BatchLimits,
@@ -26,6 +28,7 @@ from gateway.model import (
     join_events,
 )
 from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
+from gateway.spool.size_accounting import size_of
 
 log = logging.getLogger("gateway.spool")
 
@@ -40,12 +43,20 @@ MAX_LINGER = 0.002
 """Longest time, in seconds, for which a commit waits for requests that are being read already. The more requests share
 a commit, the less it costs each of them."""
 
-NOT_READY_SECONDS = 10.0
-"""Seconds for which the gateway reports that it is not ready after a failed commit."""
+PROBE_SECONDS = 10.0
+"""Seconds after a failed commit, if no other follows, after which an empty one shows whether the spool works again."""
+STALL_SECONDS = 10.0
+"""Duration of a commit after which the disk counts as not responding: further requests are rejected."""
+
+EVENT_OVERHEAD = 200
+"""Bytes of memory that a waiting event takes in addition to its body, rounded up: 160 for its objects and its places in
+the lists of its request and of its lane were measured."""
+
+_NOTHING_RETAGGED: Mapping[Lane, int] = {}
 
 
 class CommitQueueFull(GatewayError):
-    """The request was rejected because too many bytes wait for the next commit. Retry when the current commit ends."""
+    """The request was rejected because there is no memory for its events. Retry when the current commit ends."""
 
 
 @dataclass(slots=True)
@@ -55,6 +66,9 @@ class _PendingRequest:
     mapped: Sequence[MappedEvent]
     letters: Sequence[DeadLetter]
     size: int
+    """Bytes that are reserved for it, until it is resolved."""
+    retagged: Mapping[Lane, int]
+    """Events that were moved to a lane with the default upload tag, by that lane."""
     on_durable: Callable[[], None]
     done: asyncio.Future[None]
 
@@ -68,6 +82,17 @@ class LaneRegistry(Protocol):
 
     def remaining(self, lane: Lane) -> tuple[int, int]:
         """Return the events and bytes that still fit into the lane's current batch."""
+        ...
+
+    def admit(self, lane: Lane) -> Lane:
+        """Return the lane under which events of `lane` are stored.
+
+        Either the lane itself or, when the limit of lanes is reached, the one with the destination's default tag.
+        """
+        ...
+
+    def retagged(self, lane: Lane, events: int) -> None:
+        """Count events that became durable under a lane with the default tag instead of their own."""
         ...
 
     def over_quota(self, lane: Lane) -> str | None:
@@ -86,46 +111,44 @@ class GroupCommitter:
     """Stores the events of many requests in one transaction."""
 
     __slots__ = (
+        "_budget",
         "_closing",
+        "_commit_started_at",
+        "_failure",
         "_has_pending",
         "_lanes",
-        "_last_failure",
         "_loop",
-        "_max_pending",
         "_pending",
-        "_pending_bytes",
         "_spool",
     )
 
-    def __init__(
-        self,
-        spool: Spool,
-        lanes: LaneRegistry,
-        *,
-        max_pending_bytes: int,
-    ) -> None:
+    def __init__(self, spool: Spool, lanes: LaneRegistry, budget: MemoryBudget) -> None:
+        """`budget`: the memory for waiting events, which other parts of the process share."""
         self._loop = asyncio.get_running_loop()
         self._spool = spool
         self._lanes = lanes
-        self._max_pending = max_pending_bytes
+        self._budget = budget
         # Only the event loop's thread uses these: `commit` appends at the right, `run` pops from the left.
         self._pending: deque[_PendingRequest] = deque()
-        self._pending_bytes = 0  # of `_pending`, without the current commit
         self._has_pending = asyncio.Event()  # set while `_pending` is not empty, and when closing
         self._closing = False  # set once; from then on requests are rejected
-        self._last_failure: tuple[float, str] | None = None  # loop time and reason; None after a successful commit
+        self._failure: str | None = None  # why the last commit failed; None after a successful one
+        self._commit_started_at: float | None = None  # loop time; None while no commit runs
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why the last commit failed; None after `NOT_READY_SECONDS`, so that senders are routed here and retry."""
-        if self._last_failure and self._loop.time() - self._last_failure[0] < NOT_READY_SECONDS:
-            return self._last_failure[1]
-        return None
+        """Why events cannot be stored at present; None if the last commit succeeded."""
+        return self._stall or self._failure
 
     @property
-    def pending_bytes(self) -> int:
-        """Bytes of mapped events that wait for the next commit."""
-        return self._pending_bytes
+    def _stall(self) -> str | None:
+        """The commit that has been running for too long."""
+        if self._commit_started_at is None:
+            return None
+        seconds = self._loop.time() - self._commit_started_at
+        if seconds < STALL_SECONDS:
+            return None
+        return f"the disk has not completed a commit for {seconds:.0f} seconds; check its health and its load"
 
     def commit(
         self,
@@ -140,35 +163,46 @@ class GroupCommitter:
         """
         if self._closing:
             raise SpoolUnavailable("the gateway is stopping; send the request again to its successor")
-        size = 0
+        if stall := self._stall:
+            raise SpoolUnavailable(f"{stall}. Send the request again")
+        size = len(mapped) * EVENT_OVERHEAD
         lane: Lane | None = None
-        checked_lanes: set[Lane] = set()
+        admitted: dict[Lane, Lane] = {}
+        is_retagged = False
         for event in mapped:
             size += len(event.body)
             if event.lane is not lane:
                 lane = event.lane
-                if lane not in checked_lanes:
-                    checked_lanes.add(lane)
-                    if reason := self._lanes.over_quota(lane):
-                        raise SpoolFull(reason)
-        for letter in letters:
-            size += len(letter.event or b"")
-        if self._pending_bytes + size > self._max_pending and self._pending:
+                if lane not in admitted:
+                    admitted[lane] = stored_under = self._admit(lane)
+                    is_retagged = is_retagged or stored_under is not lane
+        if letters:
+            size += size_of([], letters)
+        if not self._budget.reserve(size):
             raise CommitQueueFull(
-                f"{self._pending_bytes} bytes wait for the next commit and spool.max_pending_bytes is "
-                f"{self._max_pending}; send the request again"
+                "the memory for requests is used up (server.max_memory), since they arrive faster than they are "
+                "stored; send the request again"
             )
-        self._pending_bytes += size
+        retagged = _NOTHING_RETAGGED
+        if is_retagged:
+            mapped, retagged = _retag(mapped, admitted)
         done = self._loop.create_future()
-        self._pending.append(_PendingRequest(mapped, letters, size, on_durable, done))
+        self._pending.append(_PendingRequest(mapped, letters, size, retagged, on_durable, done))
         self._has_pending.set()
         return done
+
+    def _admit(self, lane: Lane) -> Lane:
+        """Return the lane under which events of `lane` are stored. Raises `SpoolFull` when it is over its quota."""
+        lane = self._lanes.admit(lane)
+        if reason := self._lanes.over_quota(lane):
+            raise SpoolFull(reason)
+        return lane
 
     async def run(self) -> None:
         """Commit until `close` was called and no request is pending."""
         try:
             while True:
-                await self._has_pending.wait()
+                await self._wait()
                 await self._linger()
                 group = self._take_group()
                 if not group:
@@ -176,11 +210,34 @@ class GroupCommitter:
                 await self._commit_group(group)
         finally:
             self._closing = True
-            for request in self._pending:
-                _resolve(
-                    request.done,
+            while self._pending:
+                self._resolve(
+                    self._pending.popleft(),
                     SpoolUnavailable("the gateway stopped before the events were stored; send the request again"),
                 )
+
+    async def _wait(self) -> None:
+        """Wait for a request. After a failed commit, find out at intervals whether the spool works again."""
+        while self._failure and not self._has_pending.is_set():
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._has_pending.wait()
+            except TimeoutError:
+                with suppress(GatewayError):
+                    await self._append([], [])
+        await self._has_pending.wait()
+
+    async def _append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
+        self._commit_started_at = self._loop.time()
+        try:
+            stored = await self._spool.append(chunks, letters)
+        except Exception as error:
+            self._failure = str(error)
+            raise
+        finally:
+            self._commit_started_at = None
+        self._failure = None
+        return stored
 
     def close(self) -> None:
         """Reject further requests; `run` returns when the pending requests are durable."""
@@ -203,7 +260,6 @@ class GroupCommitter:
             request = pending.popleft()
             size += request.size
             group.append(request)
-        self._pending_bytes -= size
         if not pending and not self._closing:
             self._has_pending.clear()
         return group
@@ -211,27 +267,48 @@ class GroupCommitter:
     async def _commit_group(self, group: list[_PendingRequest]) -> None:
         try:
             chunks = self._cut_group(group)
-            stored = await self._spool.append(chunks, [letter for request in group for letter in request.letters])
+            stored = await self._append(chunks, [letter for request in group for letter in request.letters])
         except GatewayError as error:
-            self._last_failure = (self._loop.time(), str(error))
             log.warning("commit failed, its requests were rejected: %s", error, extra={"requests": len(group)})
             for request in group:
-                _resolve(request.done, type(error)(*error.args))
+                self._resolve(request, type(error)(*error.args))
+            return
+        except Exception:
+            # A bug. The event that causes it must not affect the requests that share the commit by chance.
+            if len(group) > 1:
+                for request in group:
+                    await self._commit_group([request])
+                return
+            log.exception("a request could not be stored because of a bug. Please report the traceback")
+            self._resolve(group[0], SpoolUnavailable("the events could not be stored; send the request again"))
             return
         except BaseException:
-            # A bug, or the task was cancelled: the senders must get a response all the same.
+            # The task was cancelled: the senders must get a response all the same.
             for request in group:
-                _resolve(request.done, SpoolUnavailable("the events could not be stored; send the request again"))
+                self._resolve(
+                    request, SpoolUnavailable("the gateway stopped before the events were stored; send them again")
+                )
             raise
-        self._last_failure = None
         self._lanes.stored(stored)
         for request in group:
             try:
+                for lane, events in request.retagged.items():
+                    self._lanes.retagged(lane, events)
                 request.on_durable()
             except Exception:
                 # A bug in the callback. The events are durable, and the other senders must get their responses.
                 log.exception("callback of a committed request failed; its events are durable but may not be counted")
-            _resolve(request.done, None)
+            self._resolve(request, None)
+
+    def _resolve(self, request: _PendingRequest, error: Exception | None) -> None:
+        """Release the memory of a request, and complete its future unless it was cancelled."""
+        self._budget.release(request.size)
+        if request.done.done():
+            return
+        if error is None:
+            request.done.set_result(None)
+        else:
+            request.done.set_exception(error)
 
     def _cut_group(self, group: list[_PendingRequest]) -> list[Chunk]:
         """Return the events of the requests as chunks, lane by lane, in the order of arrival. Runs once a commit."""
@@ -286,11 +363,10 @@ def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
     return Chunk(lane, len(events), min(map(_EXPIRES_AT, events)), join_events(map(_BODY, events)))
 
 
-def _resolve(done: asyncio.Future[None], error: Exception | None) -> None:
-    """Complete the future of a request, unless it was cancelled."""
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+def _retag(
+    mapped: Sequence[MappedEvent], admitted: Mapping[Lane, Lane]
+) -> tuple[Sequence[MappedEvent], Mapping[Lane, int]]:
+    """Move events to the lanes that were admitted for them, and count those that were moved, by their new lane."""
+    moved = [event if (lane := admitted[event.lane]) is event.lane else event._replace(lane=lane) for event in mapped]
+    counts = Counter(new.lane for new, event in zip(moved, mapped, strict=True) if new.lane != event.lane)
+    return moved, counts

@@ -6,11 +6,10 @@ contents are lost when the process ends.
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 
 from gateway.model import Backlog, Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.dead_letter_store import ALL_DEAD_LETTERS, DeadLetterFilter
@@ -20,12 +19,11 @@ from gateway.spool.size_accounting import (
     acknowledge_reserve,
     dead_letter_size,
     events_and_bytes,
+    newest_letters,
     size_of,
     take_within,
 )
 from gateway.telemetry import SpoolStatistics
-
-log = logging.getLogger("gateway.spool")
 
 
 @dataclass(slots=True)
@@ -42,13 +40,16 @@ class _LaneChunks:
 class MemorySpool:
     """A spool in memory. No call blocks or suspends."""
 
-    def __init__(self, *, max_bytes: int, clock: Callable[[], UnixSeconds]) -> None:
+    def __init__(self, *, max_bytes: int, letter_bytes: int = 2**63, clock: Callable[[], UnixSeconds]) -> None:
+        """`letter_bytes`: of dead letters, beyond which new ones replace the oldest. `clock` returns unix seconds."""
         self._max_bytes = max_bytes
+        self._max_letter_bytes = letter_bytes
         self._clock = clock
         self._open = False
         # Only the event loop's thread uses these, and no method awaits between changes: every call is a transaction.
         self._lanes: dict[Lane, _LaneChunks] = {}
         self._letters: dict[int, DeadLetter] = {}  # by number, oldest first
+        self._without_event: dict[int, None] = {}  # numbers of those in `_letters`
         self._last_id = 0
         self._last_letter = 0
         self._events = 0  # in `_lanes`
@@ -56,6 +57,7 @@ class MemorySpool:
         self._letter_bytes = 0  # estimated size of `_letters`
         self._size = 0  # estimated size of everything
         self._commits = 0
+        self._purged = 0  # dead letters that were deleted because of age or space, or not stored for lack of it
 
     async def open(self) -> Sequence[Backlog]:
         """Open, and return the backlog of each lane: events stored before an earlier `close` of this object."""
@@ -76,9 +78,17 @@ class MemorySpool:
         self._open = False
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
-        """Store all of the chunks and dead letters, or none."""
+        """Store all of the chunks and the dead letters, or nothing. Dead letters replace older ones."""
         self._check_open()
-        self._check_space(chunks, letters)
+        size, letter_size = size_of(chunks, []), size_of([], letters)
+        with_event = size_of([], [letter for letter in letters if letter.event is not None])
+        self._check_space(size or min(with_event, self._max_letter_bytes), freed=self._letter_bytes)
+        if chunks:
+            self._purge(self._size + size - self._max_bytes)
+        by_limit = self._letter_bytes + letter_size - self._max_letter_bytes
+        by_space = self._size + size + letter_size - self._max_bytes
+        if letters and (excess := max(by_limit, by_space)) > 0:
+            letters = self._replace_letters(letters, excess)
         return self._store(chunks, letters)
 
     async def read(self, lane: Lane, after: ChunkId, max_events: int, max_bytes: int) -> Sequence[StoredChunk]:
@@ -113,8 +123,12 @@ class MemorySpool:
                 self._remove(lane_chunks, number)
             if rest:
                 self._insert(lane_chunks, StoredChunk(ids[0], rest, stored_at))
+            if not lane_chunks.ids:
+                del self._lanes[lane]
+        size = size_of([], letters)
+        by_space = self._size + size - self._max_bytes - acknowledge_reserve(self._max_bytes)
+        self._purge(max(self._letter_bytes + size - self._max_letter_bytes, by_space) if letters else 0)
         self._store((), letters)
-        self._purge_beyond(self._max_bytes + acknowledge_reserve(self._max_bytes))
 
     def statistics(self) -> SpoolStatistics:
         """Return a snapshot of the counts."""
@@ -125,6 +139,8 @@ class MemorySpool:
             size=self._size,
             max_bytes=self._max_bytes,
             commits=self._commits,
+            dead_letter_bytes=self._letter_bytes,
+            purged=self._purged,
         )
 
     async def dead_letters(
@@ -161,33 +177,59 @@ class MemorySpool:
         self._check_open()
         if len(set(numbers)) != len(numbers) or any(number not in self._letters for number in numbers):
             raise KeyError(f"cannot replay dead letters {list(numbers)}: some were replayed or discarded before")
-        self._check_space(chunks, letters)
+        freed = sum(dead_letter_size(self._letters[number]) for number in numbers)
+        self._check_space(size_of(chunks, letters), freed)
         for number in numbers:
             self._remove_letter(number)
         return self._store(chunks, letters)
 
     async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`."""
+        """Delete dead letters from before `since`, and further ones while all exceed `max_bytes`."""
         self._check_open()
-        deleted = 0
-        while self._letters:
-            number, letter = next(iter(self._letters.items()))
-            if letter.at >= since and self._letter_bytes <= max_bytes:
-                break
+        before = self._purged
+        for number, _ in list(takewhile(lambda pair: pair[1].at < since, self._letters.items())):
             self._remove_letter(number)
-            deleted += 1
-        return deleted
+            self._purged += 1
+        self._purge(self._letter_bytes - max_bytes)
+        return self._purged - before
 
     def _check_open(self) -> None:
         if not self._open:
             raise SpoolUnavailable("the spool is closed; open it first")
 
-    def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
-        if (size := size_of(chunks, letters)) + self._size > self._max_bytes:
+    def _check_space(self, size: int, freed: int) -> None:
+        """Raise `SpoolFull` when `size` bytes do not fit even after `freed` bytes are freed."""
+        if self._size - freed + size > self._max_bytes:
             raise SpoolFull(
                 f"the spool is full: it holds {self._size} of {self._max_bytes} bytes (spool.max_bytes), and {size} "
                 "more do not fit. Send the request again when events have been delivered, or raise spool.max_bytes"
             )
+
+    def _replace_letters(self, letters: Sequence[DeadLetter], excess: int) -> Sequence[DeadLetter]:
+        """Delete stored dead letters of `excess` bytes, and return the new ones to store.
+
+        First stored and then new ones without an event are left out, so that these never replace one with an event.
+        """
+        excess -= self._purge_from(self._without_event, excess)
+        without_event = size_of([], [letter for letter in letters if letter.event is None])
+        kept = newest_letters(letters, min(excess, without_event))
+        excess -= size_of([], letters) - size_of([], kept)
+        excess -= self._purge(excess)
+        kept = newest_letters(kept, excess)
+        self._purged += len(letters) - len(kept)
+        return kept
+
+    def _purge(self, excess: int) -> int:
+        """Delete dead letters until `excess` bytes are freed, first those without an event. Returns the freed bytes."""
+        freed = self._purge_from(self._without_event, excess)
+        return freed + self._purge_from(self._letters, excess - freed)
+
+    def _purge_from(self, numbers: Mapping[int, object], excess: int) -> int:
+        freed = 0
+        while freed < excess and numbers:
+            freed += self._remove_letter(next(iter(numbers)))
+            self._purged += 1
+        return freed
 
     def _store(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
         now = self._clock()
@@ -199,6 +241,8 @@ class MemorySpool:
         for letter in letters:
             self._last_letter += 1
             self._letters[self._last_letter] = letter
+            if letter.event is None:
+                self._without_event[self._last_letter] = None
             self._letter_bytes += dead_letter_size(letter)
             self._size += dead_letter_size(letter)
         self._commits += 1
@@ -223,20 +267,10 @@ class MemorySpool:
         self._size -= size + CHUNK_OVERHEAD
         self._events -= stored.chunk.count
 
-    def _remove_letter(self, number: int) -> None:
+    def _remove_letter(self, number: int) -> int:
+        """Delete a dead letter, and return its size."""
         size = dead_letter_size(self._letters.pop(number))
+        self._without_event.pop(number, None)
         self._letter_bytes -= size
         self._size -= size
-
-    def _purge_beyond(self, max_size: int) -> None:
-        """Delete the oldest dead letters while the spool exceeds `max_size`, so that acknowledgements stay possible."""
-        deleted = 0
-        while self._size > max_size and self._letters:
-            self._remove_letter(next(iter(self._letters)))
-            deleted += 1
-        if deleted:
-            log.error(
-                "deleted the oldest %d dead letters: the spool was full and acknowledgements need space. Raise "
-                "spool.max_bytes or lower spool.dead_letter_bytes",
-                deleted,
-            )
+        return size

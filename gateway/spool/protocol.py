@@ -34,9 +34,12 @@ class Spool(Protocol):
         ...
 
     async def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> Sequence[StoredChunk]:
-        """Store all of the chunks and dead letters, or none. They are durable when this returns.
+        """Store all of the chunks and the dead letters, or nothing. They are durable when this returns.
 
-        IDs increase over the life of the spool, across all lanes. Raises `SpoolFull` and `SpoolUnavailable`.
+        IDs increase over the life of the spool, across all lanes. Dead letters never prevent chunks from being stored:
+        they have a limit of their own, beyond which new ones replace stored ones, and they are deleted when chunks need
+        the space. Those without an event are replaced first, then the oldest; those that do not fit at all are left
+        out. All of these are counted in `SpoolStatistics.purged`. Raises `SpoolFull` and `SpoolUnavailable`.
         """
         ...
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 CHUNK_OVERHEAD = 160
 """Bytes that a chunk takes in addition to its payload: its row, its lane's name, its share of the B-tree."""
 
-DEAD_LETTER_OVERHEAD = 160
+DEAD_LETTER_OVERHEAD = 120
 """Bytes that a dead letter takes in addition to its texts and its event."""
 
 _MIB = 2**20
@@ -28,7 +28,19 @@ def acknowledge_reserve(max_bytes: int) -> int:
 
 def dead_letter_size(letter: DeadLetter) -> int:
     """Return the estimated size of a dead letter in bytes."""
-    return DEAD_LETTER_OVERHEAD + len(letter.message) + len(letter.code) + len(letter.event or b"")
+    texts = letter.message, letter.code, letter.destination, letter.source or "", *(letter.lane or ())
+    return DEAD_LETTER_OVERHEAD + len("".join(texts).encode(errors="replace")) + len(letter.event or b"")
+
+
+def newest_letters(letters: Sequence[DeadLetter], excess: int) -> Sequence[DeadLetter]:
+    """Leave out dead letters of `excess` bytes: those without an event first, then the oldest."""
+    left_out: set[int] = set()
+    for index in sorted(range(len(letters)), key=lambda index: letters[index].event is not None):
+        if excess <= 0:
+            break
+        left_out.add(index)
+        excess -= dead_letter_size(letters[index])
+    return [letter for index, letter in enumerate(letters) if index not in left_out]
 
 
 def size_of(chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:

@@ -61,14 +61,26 @@ def letter(number: int = 0, **changes: object) -> DeadLetter:
     return DeadLetter(**fields)  # type: ignore[arg-type] # the keys are the names of the fields
 
 
-def sqlite(folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> SqliteSpool:
+def sqlite(
+    folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB, letter_bytes: int = 2**63
+) -> SqliteSpool:
     """Return an sqlite spool in this directory."""
-    return SqliteSpool(folder / NAME, max_bytes=max_bytes, clock=clock, free_disk=lambda _: 2**60)
+    return SqliteSpool(
+        folder / NAME, max_bytes=max_bytes, letter_bytes=letter_bytes, clock=clock, free_disk=lambda _: 2**60
+    )
 
 
-def engine(name: str, folder: Path, clock: Callable[[], float] = time.time, max_bytes: int = 64 * MIB) -> StorageEngine:
+def engine(
+    name: str,
+    folder: Path,
+    clock: Callable[[], float] = time.time,
+    max_bytes: int = 64 * MIB,
+    letter_bytes: int = 2**63,
+) -> StorageEngine:
     """Return a spool of the named engine."""
-    return sqlite(folder, clock, max_bytes) if name == "sqlite" else MemorySpool(max_bytes=max_bytes, clock=clock)
+    if name == "sqlite":
+        return sqlite(folder, clock, max_bytes, letter_bytes)
+    return MemorySpool(max_bytes=max_bytes, letter_bytes=letter_bytes, clock=clock)
 
 
 async def fill(spool: StorageEngine) -> list[StoredChunk]:

@@ -19,7 +19,7 @@ from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.schema import PAGE_SIZE
 from gateway.spool.sqlite.storage_limits import StorageLimits, pages_of
 from gateway.spool.sqlite.totals import load_totals
-from tests.spool.builders import ALL, LANE, MIB, NAME, START, bulk, chunk, fill, letter, payloads, sqlite
+from tests.spool.builders import ALL, LANE, MIB, NAME, START, bulk, chunk, fill, letter, sqlite
 
 
 def new_manager(folder: Path, max_bytes: int = 64 * MIB) -> ConnectionManager:
@@ -94,20 +94,6 @@ async def test_the_last_free_disk_space_is_reserved_for_acknowledgements(
     await spool.close()
 
 
-async def test_append_fails_while_the_file_is_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHECK_INTERVAL", 0.0)
-    spool = sqlite(tmp_path)
-    await spool.open()
-    (stored,) = await spool.append([chunk()], [])
-    _rename(tmp_path / NAME, tmp_path / "elsewhere")
-    with pytest.raises(SpoolUnavailable, match="moved or removed"):
-        await spool.append([chunk()], [])
-    assert payloads(await spool.read(LANE, START, ALL, ALL)) == [stored.chunk.payload]
-    _rename(tmp_path / "elsewhere", tmp_path / NAME)
-    await spool.append([chunk()], [])
-    await spool.close()
-
-
 @pytest.mark.parametrize("reason", ["the directory cannot be made", "the file is a directory"])
 async def test_open_fails_with_an_error_when_the_path_is_unusable(reason: str, tmp_path: Path) -> None:
     _touch(tmp_path / "file")
@@ -164,7 +150,7 @@ def test_page_counts_after_a_commit_match_the_files(chunks: int, tmp_path: Path)
             transaction.remove(LANE, [ids.pop(0)])
             transaction.store_letters([letter()])
         log_pages, used_pages = database.log_pages, database.used_pages
-        database.checkpoint("NOOP")
+        database.measure_log()
         assert log_pages == database.log_pages > 0
         database.measure()
         assert used_pages >= database.used_pages
@@ -181,7 +167,7 @@ def test_log_pages_are_right_after_a_transaction_larger_than_the_cache(tmp_path:
         transaction.store_letters([letter(event=b'"' + b"x" * 100_000 + b'"') for _ in range(200)])
     assert database.connection.status(apsw.SQLITE_DBSTATUS_CACHE_SPILL)[0]
     log_pages = database.log_pages
-    database.checkpoint("NOOP")
+    database.measure_log()
     assert log_pages == database.log_pages
     database.close()
 

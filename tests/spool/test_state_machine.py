@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, join_events
 from gateway.spool import SpoolFull
+from gateway.spool.size_accounting import size_of
 from tests.spool.builders import ALL, LANE, MIB, OTHER, Clock, chunk, copy_files, engine, letter
 
 T = TypeVar("T")
@@ -31,8 +32,15 @@ CHUNKS = st.builds(
     st.integers(0, 2**33),
 )
 LETTERS = st.lists(
-    st.builds(lambda number, at: letter(number, at=float(at)), st.integers(0, 99), st.integers(0, 9)), max_size=3
+    st.builds(
+        lambda number, at, size: letter(number, at=float(at), event=None if size is None else b"x" * size),
+        st.integers(0, 99),
+        st.integers(0, 9),
+        st.none() | st.integers(1, 900),
+    ),
+    max_size=3,
 )
+LETTER_BYTES = 4000
 
 
 class SpoolMachine(RuleBasedStateMachine):
@@ -52,13 +60,14 @@ class SpoolMachine(RuleBasedStateMachine):
         self.letters: dict[int, DeadLetter] = {}
         self.last_id = 0
         self.last_letter = 0
+        self.purged = 0
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
     @initialize()
     def start(self) -> None:
-        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB)
+        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB, letter_bytes=LETTER_BYTES)
         assert self.do(self.spool.open()) == []
 
     @rule(chunks=st.lists(CHUNKS, max_size=5), letters=LETTERS)
@@ -68,10 +77,13 @@ class SpoolMachine(RuleBasedStateMachine):
             stored = self.do(self.spool.append(chunks, letters))
         except SpoolFull:
             assert self.spool.statistics().size > MIB
+            self.check_letters([])  # some may have been deleted to make space
             return
         assert [item.chunk for item in stored] == chunks
         self.add_chunks(stored)
-        self.add_letters(letters)
+        self.check_letters(letters)
+        if letters:
+            assert size_of([], list(self.letters.values())) <= LETTER_BYTES
 
     def add_chunks(self, stored: Sequence[StoredChunk]) -> None:
         for item in stored:
@@ -79,10 +91,26 @@ class SpoolMachine(RuleBasedStateMachine):
             self.last_id = item.id
             self.waiting[item.id] = (item.chunk, item.stored_at)
 
-    def add_letters(self, letters: list[DeadLetter]) -> None:
-        for dead_letter in letters:
-            self.last_letter += 1
-            self.letters[self.last_letter] = dead_letter
+    def check_letters(self, new: list[DeadLetter]) -> None:
+        """Check which dead letters are stored after a call that stores new ones, and that the others are counted."""
+        stored = dict(self.do(self.spool.dead_letters(limit=10_000)))
+        old = {number: each for number, each in stored.items() if number in self.letters}
+        added = [each for number, each in stored.items() if number not in self.letters]
+        assert old == {number: self.letters[number] for number in old}
+        remaining = iter(new)
+        assert all(each in remaining for each in added), "they are stored in their order"
+        assert [number for number in stored if number not in self.letters] == [
+            self.last_letter + index for index in range(1, len(added) + 1)
+        ]
+        deleted = self.letters.keys() - old.keys()
+        with_event = [number for number, each in sorted(self.letters.items()) if each.event is not None]
+        deleted_with_event = [number for number in with_event if number in deleted]
+        assert deleted_with_event == with_event[: len(deleted_with_event)], "the oldest are deleted first"
+        assert not deleted_with_event or all(each.event is not None for each in old.values())
+        self.purged += len(deleted) + len(new) - len(added)
+        assert self.spool.statistics().purged == self.purged
+        self.letters = stored
+        self.last_letter += len(added)
 
     def ids(self, lane: Lane) -> list[ChunkId]:
         return sorted(number for number, (waiting, _) in self.waiting.items() if waiting.lane == lane)
@@ -115,7 +143,7 @@ class SpoolMachine(RuleBasedStateMachine):
             del self.waiting[number]
         if rest:
             self.waiting[chosen[0]] = (rest, oldest)
-        self.add_letters(letters)
+        self.check_letters(letters)
 
     @rule(lane=LANES, letters=LETTERS, number=st.integers(1, 40))
     def acknowledge_a_missing_chunk(self, lane: Lane, letters: list[DeadLetter], number: int) -> None:
@@ -147,6 +175,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 break
             del self.letters[number]
             deleted += 1
+        self.purged += deleted
         assert self.do(self.spool.purge(float(since), ALL)) == deleted
 
     @rule()
@@ -160,7 +189,8 @@ class SpoolMachine(RuleBasedStateMachine):
         self.crashes += 1
         self.folder = copy_files(self.folder, self.root / str(self.crashes))
         self.do(self.spool.close())
-        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB)
+        self.purged = 0
+        self.spool = engine(self.engine, self.folder, self.clock, max_bytes=2 * MIB, letter_bytes=LETTER_BYTES)
         self.reopen()
 
     def reopen(self) -> None:

@@ -1,4 +1,4 @@
-"""Statements that read, check or insert many rows in one step of SQLite.
+"""Statements that read, check, insert or delete many rows in one step of SQLite.
 
 apsw releases the GIL in each step, and getting it back from a busy event loop takes longer than a row. Row by row, a
 batch of a few hundred chunks would delay the commits after it by tens of milliseconds.
@@ -42,6 +42,17 @@ _REMOVABLE = (
     " FROM (SELECT key, count, length(payload) AS size, stored_at FROM chunk WHERE key BETWEEN ? AND ? LIMIT ?)"
 )
 
+_OLDEST_LETTERS = (
+    "SELECT max(number), count(*), total(size) FROM"
+    " (SELECT number, size, sum(size) OVER (ORDER BY number ROWS UNBOUNDED PRECEDING) - size AS before FROM"
+    " (SELECT number, size FROM dead_letter{} ORDER BY number LIMIT ?1)) WHERE before < ?2"
+)
+_EXPIRED_LETTERS = (
+    "WITH oldest AS MATERIALIZED (SELECT number, size, at FROM dead_letter ORDER BY number LIMIT ?1)"
+    " SELECT max(number), count(*), total(size) FROM oldest"
+    " WHERE number < coalesce((SELECT min(number) FROM oldest WHERE at >= ?2), 1 << 62)"
+)
+_WITHOUT_EVENT = " INDEXED BY dead_letter_without_event WHERE event IS NULL"
 
 RowHead: TypeAlias = list[Any]
 """A chunk's row without its lane and payload: key, count, expires_at, stored_at, checksum, bytes of the payload."""
@@ -117,3 +128,26 @@ def _insert(connection: apsw.Connection, block: Sequence[ChunkRow]) -> None:
 @lru_cache(MAX_SINGLE_INSERT + len(INSERT_BLOCKS))
 def _insert_statement(count: int) -> str:
     return "INSERT INTO chunk VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)  # noqa: S608 (question marks)
+
+
+def delete_oldest_letters(connection: apsw.Connection, limit: int, excess: int) -> tuple[int, int]:
+    """Delete the oldest dead letters of `excess` bytes, at most `limit` of them. Returns their number and bytes."""
+    return _delete_letters(connection, _OLDEST_LETTERS.format(""), "", (limit, excess))
+
+
+def delete_letters_without_event(connection: apsw.Connection, limit: int, excess: int) -> tuple[int, int]:
+    """Like `delete_oldest_letters`, but delete only those without an event."""
+    return _delete_letters(connection, _OLDEST_LETTERS.format(_WITHOUT_EVENT), _WITHOUT_EVENT, (limit, excess))
+
+
+def delete_expired_letters(connection: apsw.Connection, limit: int, since: float) -> tuple[int, int]:
+    """Delete the oldest dead letters from before `since`, at most `limit`. Returns their number and bytes."""
+    return _delete_letters(connection, _EXPIRED_LETTERS, "", (limit, since))
+
+
+def _delete_letters(connection: apsw.Connection, select: str, where: str, bounds: tuple[int, float]) -> tuple[int, int]:
+    result: Any = connection.execute(select, bounds).fetchone()
+    last, count, size = result
+    if count:
+        connection.execute(f"DELETE FROM dead_letter{where or ' WHERE TRUE'} AND number <= ?", (last,))  # noqa: S608 (constants)
+    return count, int(size)

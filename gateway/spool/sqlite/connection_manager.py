@@ -1,4 +1,4 @@
-"""Owns the connection: opens it under the lock, reopens it after disk failures, replaces a damaged file.
+"""Owns the connection: opens it under the lock, reopens it after disk failures, replaces a damaged or removed file.
 
 It converts the exceptions of the database and the disk into `SpoolUnavailable`. Everything runs on the database thread
 except `statistics`.
@@ -7,7 +7,10 @@ except `statistics`.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import apsw
@@ -15,9 +18,16 @@ import apsw
 from gateway.model import Backlog, UnixSeconds
 from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files
-from gateway.spool.sqlite.database import Database
+from gateway.spool.sqlite.database import Database, FileRemoved, FileShortened
 from gateway.spool.sqlite.maintenance import SpoolMaintenance
-from gateway.spool.sqlite.recovery import START_CHECK_SECONDS, find_damage, finish_recovery, recover
+from gateway.spool.sqlite.recovery import (
+    START_CHECK_SECONDS,
+    find_damage,
+    finish_recovery,
+    missing_beside_log,
+    recover,
+    write_anew,
+)
 from gateway.spool.sqlite.storage_limits import StorageLimits
 from gateway.spool.sqlite.store import Store
 from gateway.telemetry import SpoolStatistics
@@ -28,6 +38,10 @@ T = TypeVar("T")
 
 MAX_FAILURES: Final = 3
 """Consecutive failed calls after which the connection is reopened: a disk that recovered may need new file handles."""
+
+REPAIR_INTERVAL: Final = 60.0
+"""Seconds between two recoveries of a file in use. Each keeps the old file, and a broken disk damages the new one too:
+without an interval, recoveries would fill the disk. Also the seconds between two log lines about the same failure."""
 
 _DAMAGE_ERRORS: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
 """Exceptions that mean a damaged file. `UnicodeDecodeError`: a lane's name in the file is not UTF-8 any more."""
@@ -44,8 +58,12 @@ class ConnectionManager:
         self._store: Store | None = None  # None while closed, and when it must be reopened
         self._maintenance: SpoolMaintenance | None = None  # of the same database as `_store`
         self._failures = 0  # consecutive failed calls
-        self._valid_log_length: int | None = None  # bytes of the log to keep when reopening; None: all
-        self._statistics = SpoolStatistics(0, 0, 0, 0, limits.max_bytes, 0)  # used while there is no store
+        self._damage: str | None = None  # why the file must be recovered before it is opened again
+        self._log_end: int | None = None  # bytes of the log to use when reopening or recovering; None: all
+        self._last_id = 0  # highest ID that callers have seen
+        self._lost_up_to = 0  # see `Store.lost_up_to`
+        self._repaired_at = self._logged_at = -math.inf  # monotonic time
+        self._statistics = SpoolStatistics(max_bytes=limits.max_bytes)  # used while there is no store
 
     def open(self) -> Sequence[Backlog]:
         """Take the lock, open the database, and return the backlog of each lane."""
@@ -53,7 +71,6 @@ class ConnectionManager:
         try:
             files.make_folder(path.parent)
             self._lock = files.Lock(files.sibling(path, ".lock"))
-            finish_recovery(path, self._clock())
             self._check_disk()
             store = self._open_store()
         except (apsw.Error, OSError) as error:
@@ -71,8 +88,8 @@ class ConnectionManager:
         if self._store:
             self._statistics = self.statistics()
             try:
-                self._store.database.close()
-            except apsw.Error as error:
+                self._close_database(self._store)
+            except (apsw.Error, OSError, SpoolUnavailable) as error:
                 log.warning(
                     "the spool %s was closed without a checkpoint: %s. No event is lost: the next start reads the log",
                     self._limits.path, error,
@@ -89,7 +106,13 @@ class ConnectionManager:
             try:
                 result = work(store)
             except _DAMAGE_ERRORS as error:
-                result = work(self._replace_damaged(store, str(error)))
+                self._require_interval(f"the file is damaged again ({error})")
+                result = work(self._replace_damaged(store, f"the file is damaged ({error})"))
+            except (FileShortened, FileRemoved) as change:
+                self._repair(store, change)
+                raise SpoolUnavailable(
+                    f"{self._limits.path} was written anew: {change}. Nothing was stored; send the request again"
+                ) from change
         except (apsw.Error, OSError) as error:
             self._note_failure()
             raise SpoolUnavailable(
@@ -107,49 +130,141 @@ class ConnectionManager:
     def after_call(self) -> None:
         """Run the maintenance that is due after a call."""
         if self._maintenance:
-            self._maintenance.after_call()
+            self._maintain(self._maintenance.after_call)
 
     def idle(self) -> bool:
         """Run one step of idle maintenance, and return whether another one should follow at once."""
-        return self._maintenance.idle() if self._maintenance else False
+        return bool(self._maintenance and self._maintain(self._maintenance.idle))
+
+    def _maintain(self, step: Callable[[], T]) -> T | None:
+        """Run a step of maintenance, which also finds changed files."""
+        try:
+            return step()
+        except (FileShortened, FileRemoved) as change:
+            if self._store:
+                with suppress(SpoolUnavailable, apsw.Error, OSError):  # the next call gets the error
+                    self._repair(self._store, change)
+            return None
 
     def _open_store(self) -> Store:
+        path = self._limits.path
+        if finish_recovery(path, self._clock()):
+            self._damage = self._log_end = None
+        if self._damage:
+            self._require_interval(self._damage)
+            self._repaired_at = time.monotonic()
         try:
-            if self._valid_log_length is not None:
-                files.truncate(files.sibling(self._limits.path, files.WAL), self._valid_log_length)
-            files.make_private(self._limits.path)
-            database = Database(self._limits)
-            if damage := find_damage(database.connection, START_CHECK_SECONDS):
-                database.abandon()
-                database = self._recover(damage)
+            if reason := self._damage or missing_beside_log(path):
+                database = self._recover(reason)
+            else:
+                if self._log_end is not None:
+                    files.truncate(files.sibling(path, files.WAL), self._log_end)
+                files.make_private(path)
+                database = Database(self._limits)
+                if damage := find_damage(database.connection, START_CHECK_SECONDS):
+                    database.abandon()
+                    database = self._recover(f"the file is damaged ({damage})")
         except _DAMAGE_ERRORS as error:
-            database = self._recover(str(error))
+            database = self._recover(f"the file is damaged ({error})")
         return self._use(database)
 
     def _use(self, database: Database) -> Store:
-        self._store = store = Store(database, self._clock)
+        # New IDs continue after those that callers have seen, and counters after those of an earlier connection.
+        database.totals.last_id = max(database.totals.last_id, self._last_id)
+        database.commits += self._statistics.commits
+        database.purged += self._statistics.purged
+        self._store = store = Store(database, self._clock, self._lost_up_to)
         self._maintenance = SpoolMaintenance(database)
-        self._valid_log_length = None
+        self._log_end = None
         return store
+
+    def _repair(self, store: Store, change: FileShortened | FileRemoved) -> None:
+        """Give the path a whole file again, after another program changed it.
+
+        The running process continues with the new file, since a restart would lose what only this process still has:
+        the content of a removed file, and the events of a shortened one that wait in memory. Raises `SpoolUnavailable`.
+        """
+        if time.monotonic() - self._logged_at >= REPAIR_INTERVAL:
+            self._logged_at = time.monotonic()
+            log.error(
+                "the spool %s was changed while in use: %s. Requests get 503 until the file is whole again, which is "
+                "written anew now from what is left. Find the program that changed it, or check the disk",
+                self._limits.path, change,
+            )  # fmt: skip
+        self._require_interval(str(change))
+        if isinstance(change, FileShortened):
+            self._replace_damaged(store, str(change))
+        else:
+            self._rewrite(store)
+
+    def _require_interval(self, reason: str) -> None:
+        """Raise `SpoolUnavailable` when the last recovery is too recent."""
+        if (wait := self._repaired_at + REPAIR_INTERVAL - time.monotonic()) > 0:
+            raise SpoolUnavailable(
+                f"the spool {self._limits.path} cannot be used for {wait:.0f} s: {reason}, and it was recovered only "
+                "just before. Check the disk, and that no other program changes the files"
+            )
 
     def _replace_damaged(self, store: Store, reason: str) -> Store:
         """Recover a file whose damage was found while it was in use."""
-        before = store.database.totals
+        # Callers may acknowledge chunks that they have read before, and that are lost.
+        self._lost_up_to = max(self._last_id, store.database.totals.last_id)
+        self._repaired_at = time.monotonic()
+        self._damage = reason
         self._abandon_store(store)
-        store = self._use(self._recover(reason))
-        # New IDs continue after those that callers have seen, and callers may acknowledge chunks that were lost.
-        totals = store.database.totals
-        totals.last_id = store.lost_up_to = max(before.last_id, totals.last_id)
-        return store
+        return self._use(self._recover(reason))
 
     def _recover(self, reason: str) -> Database:
-        recover(self._limits, f"the file is damaged ({reason})", self._clock())
+        self._damage = reason
+        recover(self._limits, reason, self._clock(), self._log_end)
+        self._damage = None
         return Database(self._limits)
+
+    def _rewrite(self, store: Store) -> None:
+        """Write a file anew that was removed, from the open one. Raises `SpoolUnavailable`."""
+        path = self._limits.path
+        if not (self._lock and self._lock.is_in_place()):
+            raise SpoolUnavailable(
+                f"the directory {path.parent} was moved, removed or replaced while in use. No event is stored, since "
+                "the next start would not find it; waiting events are still delivered. Put the directory back, or "
+                "restart the gateway when /status shows no waiting events"
+            )
+        self._repaired_at = time.monotonic()
+        aside = write_anew(store.database, self._clock())
+        self._abandon_store(store)
+        self._log_end = None
+        statistics = self._open_store().database.statistics()
+        log.error(
+            "wrote the spool %s anew: %d waiting events and %d dead letters. What was at its path is kept as %s",
+            path, statistics.events, statistics.dead_letters, aside,
+        )  # fmt: skip
+
+    def _close_database(self, store: Store) -> None:
+        database = store.database
+        try:
+            database.check_files()
+            database.check_places()
+        except FileShortened as change:
+            database.abandon()
+            log.warning("the spool %s is recovered at the next start: %s", self._limits.path, change)
+        except FileRemoved as change:
+            log.warning("the spool %s was changed while in use: %s. It is written anew", self._limits.path, change)
+            self._rewrite(store)
+            if self._store:
+                self._store.database.close()
+        else:
+            database.close()
 
     def _note_failure(self) -> None:
         self._failures += 1
         store = self._store
         if store and (store.database.connection.in_transaction or self._failures >= MAX_FAILURES):
+            try:
+                store.database.check_files()
+            except FileShortened as change:
+                self._damage = str(change)
+            except FileRemoved:
+                return  # only this connection still has the content
             self._abandon_store(store)
             self._failures = 0
 
@@ -157,12 +272,15 @@ class ConnectionManager:
         """Close a connection that failed, to be reopened by the next call.
 
         A transaction that failed in its last step may be complete in the log. A new connection would treat it as
-        committed although its caller got an error. So the log is truncated after the last successful commit.
+        committed although its caller got an error. So only the log up to the last successful commit is used.
         """
+        database = store.database
         self._statistics = self.statistics()
-        self._valid_log_length = store.database.log_length
+        self._last_id = max(self._last_id, database.totals.last_id)
+        # With all its pages copied, the log may have new pages of a failed transaction only, or still the old ones.
+        self._log_end = database.log_length if database.log_pages or not self._damage else None
         self._store = self._maintenance = None
-        store.database.abandon()
+        database.abandon()
 
     def _check_disk(self) -> None:
         """Raise `SpoolUnavailable` when the disk cannot hold `max_bytes`: a full disk would block delivery too."""
@@ -178,6 +296,7 @@ class ConnectionManager:
 
     def _release(self) -> None:
         self._store = self._maintenance = None
+        self._damage = self._log_end = None
         if self._lock:
             self._lock.release()
             self._lock = None

@@ -38,12 +38,16 @@ class SqliteSpool:
         path: Path,
         *,
         max_bytes: int,
+        letter_bytes: int = 2**63,
         clock: Callable[[], UnixSeconds],
         vfs: str = "",
         free_disk: Callable[[Path], int] = files.free_disk,
     ) -> None:
-        """`clock` returns unix seconds. `vfs` and `free_disk` are for tests that inject disk faults."""
-        self._connection = ConnectionManager(StorageLimits(path, max_bytes, vfs, free_disk), clock)
+        """`letter_bytes`: of dead letters, beyond which new ones replace the oldest. `clock` returns unix seconds.
+
+        `vfs` and `free_disk` are for tests that inject disk faults.
+        """
+        self._connection = ConnectionManager(StorageLimits(path, max_bytes, vfs, free_disk, letter_bytes), clock)
         self._thread: DatabaseThread | None = None  # set while open
         self._acknowledger = GroupAcknowledger(
             lambda acknowledgements: self._call(lambda store: store.acknowledge_all(acknowledgements))
@@ -131,7 +135,7 @@ class SqliteSpool:
         return await self._do(lambda store: store.replay(numbers, chunks, letters))
 
     async def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`."""
+        """Delete dead letters from before `since`, and further ones while all exceed `max_bytes`."""
         total = 0
         while deleted := await self._do(lambda store: store.purge(since, max_bytes)):
             total += deleted

@@ -42,20 +42,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def size(path: Path) -> int:
     """Return the size of a file in bytes, 0 when it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def inode(path: Path) -> int | None:
-    """Return the inode number of a file, None when it does not exist."""
-    try:
-        return os.stat(path).st_ino  # noqa: PTH116 (once a commit; half the time of Path.stat)
-    except FileNotFoundError:
-        return None
 
 
 def truncate(path: Path, length: int) -> None:
@@ -87,6 +88,32 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+class OpenFile:
+    """Notices that another program shortened, removed or replaced a file that SQLite has open.
+
+    It has a descriptor of its own. Close it after SQLite's connection: closing any descriptor of a file releases all
+    POSIX locks that the process holds on the file.
+    """
+
+    __slots__ = ("_path", "descriptor")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return os.fstat(self.descriptor).st_size
+
+    def is_in_place(self) -> bool:
+        """Whether the file is still the one at its path."""
+        return _is_at(self.descriptor, self._path)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+
 class Lock:
     """Excludes other processes while it is held. The kernel releases it when the process ends.
 
@@ -95,6 +122,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Raises `SpoolUnavailable` when another process holds it."""
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,6 +136,17 @@ class Lock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+    def is_in_place(self) -> bool:
+        """Whether the lock file is still the one at its path. If not, it does not exclude other processes any more."""
+        return _is_at(self._descriptor, self._path)
+
     def release(self) -> None:
         """Release the lock."""
         os.close(self._descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -6,11 +6,16 @@ Many lanes acknowledge small batches, and each transaction costs an fsync howeve
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane
+from gateway.spool.size_accounting import size_of
+
+GROUP_BYTES = 8 * 2**20
+"""Size of a group beyond which no further acknowledgement is added: it bounds the time of the transaction."""
 
 
 class Acknowledgement(NamedTuple):
@@ -35,7 +40,7 @@ class GroupAcknowledger:
     def __init__(self, acknowledge_all: Callable[[Sequence[Acknowledgement]], asyncio.Future[Results]]) -> None:
         self._acknowledge_all = acknowledge_all
         # Only the event loop's thread uses these.
-        self._waiting: list[tuple[Acknowledgement, asyncio.Future[None]]] = []
+        self._waiting: deque[tuple[Acknowledgement, asyncio.Future[None]]] = deque()
         self._is_busy = False
 
     async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
@@ -47,7 +52,12 @@ class GroupAcknowledger:
         await future
 
     def _send(self) -> None:
-        group, self._waiting = self._waiting, []
+        group: list[tuple[Acknowledgement, asyncio.Future[None]]] = []
+        size = 0
+        while self._waiting and size < GROUP_BYTES:
+            group.append(self._waiting.popleft())
+            acknowledgement, _ = group[-1]
+            size += size_of([acknowledgement.rest] if acknowledgement.rest else [], acknowledgement.letters)
         self._is_busy = True
         self._acknowledge_all([acknowledgement for acknowledgement, _ in group]).add_done_callback(
             partial(self._done, group)

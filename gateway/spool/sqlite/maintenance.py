@@ -1,12 +1,14 @@
-"""Keeps the files small: checkpoints of the write-ahead log, and returning free pages to the disk, in short steps.
+"""Keeps the files small, in short steps.
 
-No call waits for it unless it arrives during a step: maintenance runs after a call's result is delivered, or when there
+Copies the write-ahead log into the database (checkpoints), returns free pages to the disk, and deletes empty lanes. A
+call waits for it only if it arrives during a step: maintenance runs after a call's result is delivered, or when there
 has been no call for a while.
 """
 
 from __future__ import annotations
 
 import logging
+from itertools import islice
 
 import apsw
 
@@ -23,6 +25,12 @@ MIN_FREE_PAGES = 2 * 2**20 // PAGE_SIZE
 """Free pages that stay in the file, so that the next events do not grow it again."""
 
 
+MAX_EMPTY_LANES = 1000
+"""Lanes without events that stay, so that a lane in use is not deleted and inserted again all the time."""
+STEP_LANES = 100
+"""Lanes that one step deletes: it takes a few milliseconds."""
+
+
 class SpoolMaintenance:
     """Maintains one open database. A failure is logged once and retried; callers do not see it."""
 
@@ -35,6 +43,8 @@ class SpoolMaintenance:
         """Run a checkpoint when the log is long, and measure the file when its size may have changed by much."""
         if self._database.unmeasured_pages >= STEP_PAGES:
             self._database.measure()
+        if len(self._database.totals.empty) > MAX_EMPTY_LANES:
+            self._delete_lanes()
         if self._database.log_pages >= max(self._database.limits.log_pages, self._retry_at):
             self._checkpoint("PASSIVE")
 
@@ -64,6 +74,13 @@ class SpoolMaintenance:
         self.after_call()
         return not self._failing
 
+    def _delete_lanes(self) -> None:
+        try:
+            with self._database.commit() as transaction:
+                transaction.delete_empty_lanes(list(islice(self._database.totals.empty, STEP_LANES)))
+        except apsw.Error as error:
+            self._log_failure(error)
+
     def _checkpoint(self, mode: str) -> bool:
         database = self._database
         try:
@@ -81,8 +98,8 @@ class SpoolMaintenance:
     def _log_failure(self, error: apsw.Error) -> None:
         if not self._failing:
             log.warning(
-                "maintenance of the spool %s failed (checkpoint or vacuum): %s. It is retried, and the files may grow "
-                "until it succeeds. Check the free space and the health of the disk",
+                "maintenance of the spool %s failed: %s. It is retried, and the files may grow until it succeeds. "
+                "Check the free space and the health of the disk",
                 self._database.limits.path, error,
             )  # fmt: skip
         self._failing = True

@@ -11,12 +11,16 @@ from zlib import crc32
 
 import orjson
 
-from gateway.model import Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk, split_events
+from gateway.config.settings import MAX_EVENTS
+from gateway.model import EVENT_SEPARATOR, Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk
 from gateway.spool.size_accounting import dead_letter_size
 from gateway.spool.sqlite.schema import ID_BITS
 
 CORRUPT: Final = "spool_corrupt"
 """Code of the dead letters that replace a damaged chunk."""
+
+MAX_CHUNK_EVENTS: Final = max(MAX_EVENTS.values())
+"""Events of the largest chunk: a chunk is not larger than a batch."""
 
 _ID_MASK: Final = (1 << ID_BITS) - 1
 
@@ -50,8 +54,11 @@ def id_of(key: int) -> ChunkId:
 
 
 def lane_text(lane: Lane) -> bytes:
-    """Return a lane as it is encoded in its chunks' rows: a JSON array."""
-    return orjson.dumps(list(lane))
+    """Return a lane as it is encoded in its chunks' rows: a JSON array.
+
+    It is kept for each lane, and a result of orjson keeps a buffer of at least a kilobyte; a copy does not.
+    """
+    return bytes(memoryview(orjson.dumps(list(lane))))
 
 
 def chunk_row(key: int, chunk: Chunk, stored_at: float, lane: bytes) -> ChunkRow:
@@ -85,8 +92,9 @@ def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadL
     The checksum covers the whole chunk and does not show which event was altered, so none of them is delivered.
     """
     count, payload = row[1], row[6]
-    lines = split_events(payload) if isinstance(payload, bytes) else []
-    count = min(count, max(1, len(payload))) if isinstance(count, int) and count > 0 else max(1, len(lines))
+    lines = payload.split(EVENT_SEPARATOR, MAX_CHUNK_EVENTS) if isinstance(payload, bytes) else []
+    if not isinstance(count, int) or not 0 < count <= MAX_CHUNK_EVENTS:
+        count = max(1, len(lines))  # the count is damaged itself
     return [
         DeadLetter(
             stage=Stage.UPLOAD,

@@ -22,6 +22,8 @@ With one lane no difference was measured."""
 
 ID_BITS: Final = 44
 """Bits of a key for the chunk's ID; the 19 bits above hold the lane's number."""
+MAX_LANES: Final = 2**19 - 2
+"""The highest number of a lane. The next one must fit into a key as well: it is the end of the lane's range of keys."""
 
 SCHEMA: Final = """
 CREATE TABLE lane(
@@ -53,6 +55,7 @@ CREATE TABLE dead_letter(
     checksum INTEGER NOT NULL,    -- CRC-32 of all other columns
     event BLOB
 ) STRICT;
+CREATE INDEX dead_letter_without_event ON dead_letter(number) WHERE event IS NULL;  -- purged first
 CREATE TABLE dead_letter_total(
     letters INTEGER NOT NULL,
     bytes INTEGER NOT NULL

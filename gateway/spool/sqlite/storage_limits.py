@@ -29,6 +29,8 @@ class StorageLimits:
     """Name of the SQLite VFS; empty for the default. Tests use one that injects faults."""
     free_disk: Callable[[Path], int] = files.free_disk
     """Returns the free bytes on the disk of a directory."""
+    letter_bytes: int = 2**63
+    """Bytes of dead letters beyond which new ones replace old ones."""
 
     @property
     def cap_pages(self) -> int:

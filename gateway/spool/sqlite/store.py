@@ -1,7 +1,7 @@
 """The operations of the spool on an open database, each one transaction. Synchronous: the database thread calls them.
 
 There are two size limits: `append` stops at `max_bytes`; `acknowledge` may use the reserve beyond it, so that a full
-spool can drain.
+spool can drain. Dead letters have a limit of their own, and are deleted when events need the space.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import apsw
+
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
 from gateway.spool.dead_letter_store import DeadLetterFilter
 from gateway.spool.protocol import SpoolFull, SpoolUnavailable
-from gateway.spool.size_accounting import events_and_bytes, take_within
+from gateway.spool.size_accounting import events_and_bytes, newest_letters, size_of, take_within
 from gateway.spool.sqlite import bulk_sql, rows
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.group_acknowledge import Acknowledgement, Results
 from gateway.spool.sqlite.rows import DamagedRow, key_of
 from gateway.spool.sqlite.schema import PAGE_SIZE
 from gateway.spool.sqlite.storage_limits import pages_of
+from gateway.spool.sqlite.transaction import Transaction
 
 log = logging.getLogger("gateway.spool")
 
@@ -34,25 +37,46 @@ _MATCHING = (
 _SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
 CHECK_INTERVAL = 0.05
-"""Seconds between two checks of the file's place and the disk's free space: each system call releases the GIL."""
+"""Seconds between two checks of the files' places and the disk's free space, which take longer than the one of the open
+files before each commit."""
 SCAN_ROWS = 5000
 """Dead letters that one call scans: a filter that matches few of millions must not delay commits."""
+PURGE_STEPS = 16
+"""Transactions in which one call deletes dead letters to make space, at most."""
+MAX_LOG = 8
+"""Size of the log, in multiples of the one at which a checkpoint runs, beyond which no event is stored. It is reached
+when checkpoints fail; the log would otherwise fill the disk, and a recovery needs memory for each of its pages."""
 
 
 class Store:
     """The operations on an open database. After any exception the database is as it was before the call."""
 
-    def __init__(self, database: Database, clock: Callable[[], UnixSeconds]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], UnixSeconds], lost_up_to: int = 0) -> None:
+        """IDs up to `lost_up_to` may be missing: they were lost when a damaged file was recovered while in use."""
         self.database = database
         self._clock = clock
+        self._lost_up_to = lost_up_to
         self._checked_at = -CHECK_INTERVAL  # monotonic time of the last successful check
-        self.lost_up_to = 0
-        """IDs up to this may be missing: they were lost when a damaged file was recovered while in use."""
 
     def append(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> list[StoredChunk]:
-        """Store all of the chunks and dead letters, or none."""
-        self._check_space(chunks, letters)
+        """Store all of the chunks and the dead letters, or nothing; dead letters replace others, see `Spool.append`.
+
+        Raises `SpoolFull` when the chunks do not fit even without dead letters, or when there are only dead letters to
+        store and those with an event do not fit.
+        """
+        self._check_files()
+        if chunks:
+            self._make_space(chunks)
+        by_limit = by_space = 0
+        if letters:
+            by_limit = self._letter_excess(letters)
+            by_space = self._missing_pages(chunks, letters) * PAGE_SIZE
         with self.database.commit() as transaction:
+            if (excess := max(by_limit, by_space)) > 0:
+                letters, excess = _replace_letters(transaction, letters, excess)
+                if excess > 0 and by_space > by_limit and not chunks:
+                    raise self._full()
+                letters = _leave_out(transaction, letters, excess)
             stored = transaction.store(chunks, self._clock())
             transaction.store_letters(letters)
         return stored
@@ -93,29 +117,72 @@ class Store:
     def acknowledge_all(self, acknowledgements: Sequence[Acknowledgement]) -> Results:
         """Run a group of acknowledgements in one transaction, and return the exception of each, or None.
 
-        When one of them is invalid, each runs in a transaction of its own, so that the valid ones take effect.
+        When one of them is invalid or all do not fit, each runs in a transaction of its own, so that the others take
+        effect.
         """
         try:
             self._acknowledge_together(acknowledgements)
         except (KeyError, ValueError) as error:
             if len(acknowledgements) == 1:
                 return [error]
-            return [self.acknowledge_all([acknowledgement])[0] for acknowledgement in acknowledgements]
-        return [None] * len(acknowledgements)
+        except apsw.FullError:
+            if len(acknowledgements) == 1:
+                raise
+        else:
+            return [None] * len(acknowledgements)
+        return [self._acknowledge_alone(acknowledgement) for acknowledgement in acknowledgements]
+
+    def _acknowledge_alone(self, acknowledgement: Acknowledgement) -> Exception | None:
+        try:
+            self._acknowledge_together([acknowledgement])
+        except (KeyError, ValueError) as error:
+            return error
+        except (apsw.FullError, apsw.IOError) as error:
+            return SpoolUnavailable(f"the disk of {self.database.limits.path} is full or failed: {error}")
+        return None
 
     def _acknowledge_together(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         for lane, ids, _, rest in acknowledgements:
             if rest and (rest.lane != lane or not ids):
                 raise ValueError("`rest` must be of the acknowledged lane, and needs the ID of an acknowledged chunk")
         letters = [letter for acknowledgement in acknowledgements for letter in acknowledgement.letters]
-        self._free_space([rest for _, _, _, rest in acknowledgements if rest], letters)
-        with self.database.commit() as transaction:
+
+        def change(transaction: Transaction) -> None:
             for lane, ids, _, rest in acknowledgements:
                 if ids:
-                    stored_at = transaction.remove(lane, ids, lost_up_to=self.lost_up_to)
+                    stored_at = transaction.remove(lane, ids, lost_up_to=self._lost_up_to)
                     if rest:
                         transaction.restore(StoredChunk(ids[0], rest, stored_at))
-            transaction.store_letters(letters)
+            self._store_letters(transaction, letters)
+
+        self._commit_in_reserve(change, [rest for _, _, _, rest in acknowledgements if rest], letters)
+
+    def _store_letters(self, transaction: Transaction, letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters of accepted events: all of them, since they replace events."""
+        if letters and (excess := self._letter_excess(letters)) > 0:
+            transaction.purge_letters(excess)
+        transaction.store_letters(letters)
+
+    def _commit_in_reserve(
+        self, change: Callable[[Transaction], None], chunks: Sequence[Chunk], letters: Sequence[DeadLetter]
+    ) -> None:
+        """Run a transaction that may use the reserve. When it is full too, delete the oldest dead letters and repeat.
+
+        Otherwise the spool could not drain any more. Raises `apsw.FullError` when that does not help.
+        """
+        database = self.database
+        for _ in range(PURGE_STEPS):
+            try:
+                with database.commit() as transaction:
+                    change(transaction)
+            except apsw.FullError:
+                database.measure()
+                excess = database.used_pages + pages_of(chunks, letters) - database.limits.last_page
+                if excess <= 0 or not self._purge_for_space(excess * PAGE_SIZE):
+                    raise  # the disk is full, or there is nothing to delete
+            else:
+                return
+        raise apsw.FullError("the dead letters that can be deleted at once do not free enough space")
 
     def dead_letters(
         self, after: int, limit: int, where: DeadLetterFilter
@@ -157,10 +224,14 @@ class Store:
         self, numbers: Sequence[int], chunks: Sequence[Chunk], letters: Sequence[DeadLetter]
     ) -> list[StoredChunk]:
         """Delete these dead letters and store the chunks and dead letters that replace them."""
-        self._check_space(chunks, letters)
+        self._check_files()
+        missing = self._missing_pages(chunks, letters)
         with self.database.commit() as transaction:
-            if transaction.delete_letters(numbers) != len(numbers):
+            deleted, freed = transaction.delete_letters(numbers)
+            if deleted != len(numbers):
                 raise KeyError(f"cannot replay dead letters {list(numbers)}: some were replayed or discarded before")
+            if missing > freed // PAGE_SIZE:
+                raise self._full()
             stored = transaction.store(chunks, self._clock())
             transaction.store_letters(letters)
         return stored
@@ -168,37 +239,32 @@ class Store:
     def discard(self, numbers: Sequence[int]) -> int:
         """Delete these dead letters, and return how many of them existed."""
         with self.database.commit() as transaction:
-            return transaction.delete_letters(numbers)
+            return transaction.delete_letters(numbers)[0]
 
     def purge(self, since: UnixSeconds, max_bytes: int) -> int:
-        """Delete the oldest dead letters: those from before `since`, and further ones while all exceed `max_bytes`.
+        """Delete dead letters from before `since`, and further ones while all exceed `max_bytes`.
 
-        Returns how many were deleted, at most 500: call it until it returns 0.
+        Returns how many were deleted, at most a few thousand: call it until it returns 0.
         """
-        excess = self.database.totals.letter_bytes - max_bytes
-        oldest = []
-        for number, at, size in self.database.connection.execute(
-            "SELECT number, at, size FROM dead_letter ORDER BY number LIMIT 500"
-        ):
-            if at >= since and excess <= 0:
-                break
-            oldest.append(number)
-            excess -= size
-        return self.discard(oldest) if oldest else 0
+        if not self.database.totals.letters:
+            return 0
+        with self.database.commit() as transaction:
+            transaction.expire_letters(since)
+            if (excess := self.database.totals.letter_bytes + transaction.letter_bytes - max_bytes) > 0:
+                transaction.purge_letters(excess)
+        return transaction.purged
 
-    def _check_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
+    def _check_files(self) -> None:
+        """Raise `SpoolUnavailable` or `SpoolFull` when events that are stored now might be lost."""
         database, limits = self.database, self.database.limits
-        if not self._fits_within(chunks, letters, limits.cap_pages):
-            raise SpoolFull(
-                f"the spool is full: it holds {database.used_pages * PAGE_SIZE} of {limits.max_bytes} bytes "
-                "(spool.max_bytes). Send the request again when events have been delivered, or raise spool.max_bytes"
-            )
+        database.check_files()
         if self._checked_at + CHECK_INTERVAL > (now := time.monotonic()):
             return
-        if not database.is_in_place:
+        database.check_places()
+        if database.log_pages > MAX_LOG * limits.log_pages:
             raise SpoolUnavailable(
-                f"{limits.path} was moved or removed while in use: the next start would not find events that are "
-                "stored now. Put the file back, or restart the gateway"
+                f"the write-ahead log of {limits.path} has {database.log_length} bytes and cannot be copied into the "
+                "database. Check the free space and the health of the disk"
             )
         if (free := limits.free_disk(limits.path.parent)) < limits.extra_disk:
             raise SpoolFull(
@@ -207,42 +273,91 @@ class Store:
             )
         self._checked_at = now
 
-    def _fits_within(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter], max_pages: int) -> bool:
-        """Whether the used pages and these fit `max_pages`. The file is measured only when the estimate exceeds it."""
-        database, additional = self.database, pages_of(chunks, letters)
-        if database.used_pages + additional > max_pages and database.unmeasured_pages:
-            database.measure()
-        return database.used_pages + additional <= max_pages
-
-    def _free_space(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> None:
-        """Delete the oldest dead letters when the reserve is full too: otherwise the spool could not drain any more."""
-        database = self.database
-        total = 0
-        while not self._fits_within(chunks, letters, database.limits.last_page):
-            excess = database.used_pages + pages_of(chunks, letters) - database.limits.last_page
-            deleted = self.purge(0.0, database.totals.letter_bytes - excess * PAGE_SIZE)
-            if not deleted:
+    def _make_space(self, chunks: Sequence[Chunk]) -> None:
+        """Delete dead letters while chunks do not fit because of them. Raises `SpoolFull` when that cannot help."""
+        for _ in range(PURGE_STEPS):
+            missing = self._missing_pages(chunks, []) * PAGE_SIZE
+            if missing <= 0:
+                return
+            # Pages from which rows were deleted may be filled to a third.
+            if missing > 3 * self.database.totals.letter_bytes or not self._purge_for_space(missing):
                 break
-            total += deleted
-        if total:
-            log.error(
-                "deleted the oldest %d dead letters of %s: the spool was full and acknowledgements need space. Raise "
-                "spool.max_bytes or lower spool.dead_letter_bytes",
-                total, database.limits.path,
-            )  # fmt: skip
+        raise self._full()
+
+    def _purge_for_space(self, size: int) -> int:
+        """Delete dead letters of this size, and return the size of those that were deleted, 0 if there are none."""
+        database = self.database
+        if not database.totals.letters:
+            return 0
+        with database.commit() as transaction:
+            freed = transaction.purge_letters(size)
+        database.measure()
+        return freed
+
+    def _letter_excess(self, letters: Sequence[DeadLetter]) -> int:
+        """Return by how many bytes the dead letters would exceed their limit; not above 0 if they would not."""
+        return self.database.totals.letter_bytes + size_of([], letters) - self.database.limits.letter_bytes
+
+    def _missing_pages(self, chunks: Sequence[Chunk], letters: Sequence[DeadLetter]) -> int:
+        """Return how many pages are missing for these within `max_bytes`; not above 0 if they fit.
+
+        The file is measured only when the estimate exceeds the limit.
+        """
+        database, additional = self.database, pages_of(chunks, letters)
+        if database.used_pages + additional > database.limits.cap_pages and database.unmeasured_pages:
+            database.measure()
+        return database.used_pages + additional - database.limits.cap_pages
+
+    def _full(self) -> SpoolFull:
+        database, limits = self.database, self.database.limits
+        return SpoolFull(
+            f"the spool is full: it holds {database.used_pages * PAGE_SIZE} of {limits.max_bytes} bytes "
+            "(spool.max_bytes). Send the request again when events have been delivered, or raise spool.max_bytes"
+        )
 
     def _dead_letter_chunk(self, lane: Lane, row: tuple[Any, ...]) -> None:
         """Replace a damaged chunk by dead letters: it must not be delivered and must not block its lane."""
         letters = rows.letters_of_damaged(row, lane, self._clock())
-        self._free_space([], letters)
-        with self.database.commit() as transaction:
+
+        def change(transaction: Transaction) -> None:
             transaction.remove(lane, [rows.id_of(row[0])])
-            transaction.store_letters(letters)
+            self._store_letters(transaction, letters)
+
+        self._commit_in_reserve(change, [], letters)
         log.error(
             "chunk %d of %s in %s is damaged: its %d events are now dead letters with the code %s. Check the health of "
             "the disk, then replay or discard them",
             rows.id_of(row[0]), lane, self.database.limits.path, len(letters), rows.CORRUPT,
         )  # fmt: skip
+
+
+def _replace_letters(
+    transaction: Transaction, letters: Sequence[DeadLetter], excess: int
+) -> tuple[Sequence[DeadLetter], int]:
+    """Delete stored dead letters of `excess` bytes, and return the new ones to store.
+
+    First stored and then new ones without an event are left out, so that these never replace one with an event. Also
+    returns the bytes that still do not fit when no stored ones are left.
+    """
+    excess -= transaction.purge_letters_without_event(excess)
+    without_event = size_of([], [letter for letter in letters if letter.event is None])
+    kept = _leave_out(transaction, letters, min(excess, without_event))
+    excess -= size_of([], letters) - size_of([], kept)
+    for _ in range(PURGE_STEPS):
+        if excess <= 0:
+            break
+        freed = transaction.purge_letters(excess)
+        if not freed:
+            return kept, excess
+        excess -= freed
+    return kept, 0  # the rest is deleted by the next calls
+
+
+def _leave_out(transaction: Transaction, letters: Sequence[DeadLetter], excess: int) -> Sequence[DeadLetter]:
+    """Leave out new dead letters of `excess` bytes, and count them as purged."""
+    kept = newest_letters(letters, excess)
+    transaction.purged += len(letters) - len(kept)
+    return kept
 
 
 def _intact_rows(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Iterator[StoredChunk]:

@@ -30,11 +30,16 @@ class Totals:
     last_id: int = 0
     """The highest ID that was assigned to a chunk."""
     last_lane: int = 0
-    """The highest number that was assigned to a lane."""
+    """The highest number that a lane has or had."""
     last_letter: int = 0
     """The highest number that was assigned to a dead letter."""
     letters: int = 0
     letter_bytes: int = 0
+    """Estimated size of the dead letters."""
+    empty: dict[Lane, None] = field(default_factory=dict)
+    """Lanes without a waiting event, in the order in which they became empty."""
+    free_numbers: list[int] = field(default_factory=list)
+    """Numbers below `last_lane` that no lane has: they are used again, since there are only 2**19."""
 
 
 def load_totals(connection: apsw.Connection) -> Totals:
@@ -45,6 +50,10 @@ def load_totals(connection: apsw.Connection) -> Totals:
         totals.lanes[lane] = LaneTotals(number, lane_text(lane), events, size)
         totals.last_id = max(totals.last_id, last_id)
         totals.last_lane = max(totals.last_lane, number)
+        if not events:
+            totals.empty[lane] = None
+    used = {lane_totals.number for lane_totals in totals.lanes.values()}
+    totals.free_numbers = [number for number in range(1, totals.last_lane) if number not in used]
     ((totals.letters, totals.letter_bytes),) = connection.execute("SELECT letters, bytes FROM dead_letter_total")
     totals.last_letter = connection.execute("SELECT seq FROM sqlite_sequence").get or 0
     return totals

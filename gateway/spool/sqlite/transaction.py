@@ -14,8 +14,10 @@ from typing import Any
 import apsw
 
 from gateway.model import Chunk, ChunkId, DeadLetter, Lane, StoredChunk, UnixSeconds
+from gateway.spool.protocol import SpoolFull
 from gateway.spool.sqlite import bulk_sql, rows
 from gateway.spool.sqlite.rows import ChunkRow, key_of, lane_text
+from gateway.spool.sqlite.schema import MAX_LANES
 from gateway.spool.sqlite.totals import LaneTotals, Totals
 
 _INSERT_LANE = "INSERT INTO lane VALUES (?, ?, ?, ?, 0, 0, 0)"
@@ -25,6 +27,13 @@ _INSERT_LETTER = (
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
 )
 _COUNT_LETTERS = "UPDATE dead_letter_total SET letters = letters + ?, bytes = bytes + ?"
+_DELETE_LANE = (
+    "DELETE FROM lane WHERE number = ?1 AND events = 0 AND last_id < ?2"
+    " AND NOT EXISTS (SELECT 1 FROM chunk WHERE key >= ?1 << 44 AND key < (?1 + 1) << 44) RETURNING number"
+)
+
+PURGE_LETTERS = 1000
+"""Dead letters that one statement deletes at most: it takes a few milliseconds."""
 
 
 @dataclass(slots=True)
@@ -46,7 +55,11 @@ class Transaction:
         self._last_lane = totals.last_lane
         self._last_letter = totals.last_letter
         self._letters = 0
-        self._letter_bytes = 0
+        self.letter_bytes = 0  # negative if more was deleted than stored
+        self._reused_numbers = 0  # numbers taken from the end of `Totals.free_numbers`
+        self._empty_lanes: dict[Lane, bool] = {}  # whether each was deleted
+        self.purged = 0
+        """Dead letters that were deleted because of their age or for space, or not stored for lack of it."""
         self._has_begun = False  # whether BEGIN was executed
         self._chunks: list[ChunkRow] = []  # written by `finish`
 
@@ -55,8 +68,8 @@ class Transaction:
         if self._has_begun or len(self._chunks) > bulk_sql.MAX_SINGLE_INSERT:
             execute = self._begin()
             bulk_sql.insert_chunks(self._connection, self._chunks)
-            if self._letters or self._letter_bytes:
-                execute(_COUNT_LETTERS, (self._letters, self._letter_bytes))
+            if self._letters or self.letter_bytes:
+                execute(_COUNT_LETTERS, (self._letters, self.letter_bytes))
             execute("COMMIT")
         elif self._chunks:
             bulk_sql.insert_chunks(self._connection, self._chunks)
@@ -121,7 +134,7 @@ class Transaction:
             row = rows.letter_row(letter)
             self._begin()(_INSERT_LETTER, row)
             self._letters += 1
-            self._letter_bytes += row[4]
+            self.letter_bytes += row[4]
         if letters:
             self._last_letter = self._connection.last_insert_rowid()
 
@@ -130,18 +143,53 @@ class Transaction:
         row = rows.letter_row(letter)
         self._begin()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
         self._letters += 1
-        self._letter_bytes += row[4]
+        self.letter_bytes += row[4]
         self._last_letter = max(self._last_letter, number)
 
-    def delete_letters(self, numbers: Sequence[int]) -> int:
-        """Delete dead letters, and return how many of them existed."""
-        deleted = 0
+    def delete_letters(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Delete dead letters, and return how many of them existed, and their bytes."""
+        deleted = freed = 0
         for number in numbers:
             for (size,) in self._begin()("DELETE FROM dead_letter WHERE number = ? RETURNING size", (number,)):
                 deleted += 1
-                self._letters -= 1
-                self._letter_bytes -= size
-        return deleted
+                freed += size
+        self._letters -= deleted
+        self.letter_bytes -= freed
+        return deleted, freed
+
+    def purge_letters(self, excess: int) -> int:
+        """Delete dead letters until `excess` bytes are freed or none is left, at most `PURGE_LETTERS` of each kind.
+
+        Those without an event are deleted first, since they cannot be replayed; then the oldest. Returns the bytes.
+        """
+        count, freed = self._purge(bulk_sql.delete_letters_without_event, excess)
+        if freed < excess and count < PURGE_LETTERS:
+            freed += self._purge(bulk_sql.delete_oldest_letters, excess - freed)[1]
+        return freed
+
+    def purge_letters_without_event(self, excess: int) -> int:
+        """Like `purge_letters`, but delete only dead letters without an event."""
+        return self._purge(bulk_sql.delete_letters_without_event, excess)[1]
+
+    def expire_letters(self, since: UnixSeconds) -> None:
+        """Delete the oldest dead letters that were written before `since`, at most `PURGE_LETTERS`."""
+        self._purge(bulk_sql.delete_expired_letters, since)
+
+    def _purge(self, delete: Callable[[apsw.Connection, int, Any], tuple[int, int]], bound: float) -> tuple[int, int]:
+        self._begin()
+        count, size = delete(self._connection, PURGE_LETTERS, bound)
+        self._letters -= count
+        self.letter_bytes -= size
+        self.purged += count
+        return count, size
+
+    def delete_empty_lanes(self, lanes: Sequence[Lane]) -> None:
+        """Delete lanes without events, except the one that has the highest ID."""
+        execute = self._begin()
+        highest = execute("SELECT max(last_id) FROM lane").get
+        for lane in lanes:
+            number = self._totals.lanes[lane].number
+            self._empty_lanes[lane] = bool(execute(_DELETE_LANE, (number, highest)).fetchall())
 
     def apply_totals(self) -> None:
         """Apply the changes to the totals in memory, after the commit."""
@@ -150,11 +198,23 @@ class Transaction:
             change.totals.events += change.events
             change.totals.bytes += change.bytes
             totals.lanes[lane] = change.totals
+            if change.totals.events:
+                totals.empty.pop(lane, None)
+            else:
+                totals.empty[lane] = None
+        if self._reused_numbers:
+            del totals.free_numbers[-self._reused_numbers :]
+        for lane, is_deleted in self._empty_lanes.items():
+            del totals.empty[lane]
+            if is_deleted:
+                totals.free_numbers.append(totals.lanes.pop(lane).number)
+            else:
+                totals.empty[lane] = None  # the last one to try again
         totals.last_id = self._last_id
         totals.last_lane = self._last_lane
         totals.last_letter = self._last_letter
         totals.letters += self._letters
-        totals.letter_bytes += self._letter_bytes
+        totals.letter_bytes += self.letter_bytes
 
     def _change(self, lane: Lane) -> _LaneChange:
         change = self._lanes.get(lane)
@@ -163,9 +223,20 @@ class Transaction:
         return change
 
     def _new_lane(self, lane: Lane) -> LaneTotals:
-        self._last_lane += 1
-        self._begin()(_INSERT_LANE, (self._last_lane, *lane))
-        return LaneTotals(self._last_lane, lane_text(lane))
+        free = self._totals.free_numbers
+        if self._reused_numbers < len(free):
+            self._reused_numbers += 1
+            number = free[-self._reused_numbers]
+        elif self._last_lane < MAX_LANES:
+            self._last_lane += 1
+            number = self._last_lane
+        else:
+            raise SpoolFull(
+                f"events wait for {MAX_LANES} combinations of destination, event set and upload tag, the maximum. Use "
+                "fewer upload tags"
+            )
+        self._begin()(_INSERT_LANE, (number, *lane))
+        return LaneTotals(number, lane_text(lane))
 
     def _begin(self) -> Callable[..., apsw.Cursor]:
         """Begin the transaction if it has not begun, and return the function that executes a statement."""

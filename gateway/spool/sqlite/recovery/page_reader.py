@@ -1,19 +1,23 @@
 """Reads the rows of a database that SQLite cannot read any more: page by page, skipping damaged ones.
 
-It does not follow the B-trees, so a damaged page costs only the rows on it. Deleted rows do not reappear: pages on the
-free list are skipped. Altered rows are detected by their checksums. (SQLite: database file format.)
+The newest content of a page is in the write-ahead log if it has a valid frame of the page, otherwise in the database
+file, which may be shorter than the database, empty or missing. The B-trees are not followed, so a damaged page costs
+only the rows on it. Deleted rows do not reappear: pages on the free list are skipped. Altered rows are detected by
+their checksums. (SQLite: database file format.)
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from struct import unpack
 from typing import Any, Final, TypeAlias
 
 from gateway.model import DeadLetter, StoredChunk, UnixSeconds
-from gateway.spool.sqlite import rows
+from gateway.spool.sqlite import files, rows
+from gateway.spool.sqlite.recovery.wal import LogPages, read_log
 from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.schema import PAGE_SIZE
 
@@ -30,29 +34,53 @@ _MAP_ENTRIES: Final = PAGE_SIZE // 5
 """Entries of a pointer map page."""
 _FREE: Final = b"\x02\0\0\0\0"
 """Pointer map entry of a page on the free list."""
+_MAX_RECORD: Final = 96 * 2**20
+"""Bytes of the largest record that is read. A chunk is smaller (`batch.max_bytes` is at most 64 MiB); a damaged length
+must not make recovery use more memory."""
 
 _SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)
 """Bytes of a value, by its serial type (0 to 11)."""
+
+_MAX_HEADER: Final = 100
+"""More bytes than the header of a record has: at most nine columns with nine bytes each."""
 
 _CHUNK_COLUMNS: Final = 7
 _LETTER_COLUMNS: Final = 9
 
 
-def read_pages(path: Path, now: UnixSeconds) -> Iterator[RecoveredRow]:
-    """Yield every row that can be read, in the order of the pages. Stale pages may repeat a row."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield from _Pages(descriptor).rows(now)
-    finally:
-        os.close(descriptor)
+def read_pages(path: Path, now: UnixSeconds, log_end: int | None = None) -> Iterator[RecoveredRow]:
+    """Yield every row that can be read, in the order of the pages. Stale pages may repeat a row.
+
+    Bytes of the log beyond `log_end` are ignored. The database must not be open in this process: closing the file here
+    would release SQLite's locks on it.
+    """
+    log_path = files.sibling(path, files.WAL)
+    log = read_log(log_path, log_end)
+    with ExitStack() as opened:
+        descriptors = []
+        for each in (path, log_path):
+            try:
+                descriptors.append(os.open(each, os.O_RDONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            opened.callback(os.close, descriptors[-1])
+        database, log_file = descriptors
+        yield from _Pages(database, log_file, log).rows(now)
 
 
 class _Pages:
-    """The pages of a database file, numbered from 1."""
+    """The newest pages of a database, numbered from 1."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._count = -(-os.fstat(descriptor).st_size // PAGE_SIZE)
+    def __init__(self, database: int, log_file: int, log: LogPages) -> None:
+        """`database` and `log_file` are file descriptors."""
+        self._database = database
+        self._log_file = log_file
+        self._log_offsets = log.offsets
+        # The last transaction of the log says how many pages the database has. Pages after them in the file are stale:
+        # they were moved or deleted when the database was shortened.
+        self._count = log.page_count
+        if not (log.page_count and log.is_complete):
+            self._count = max(log.page_count, -(-os.fstat(database).st_size // PAGE_SIZE))
         self._map = (0, b"")  # page number and content of the pointer map that was read last
         self._free = self._free_list()  # by page number
 
@@ -69,8 +97,12 @@ class _Pages:
 
     def _page(self, number: int) -> bytes:
         """Return a page, padded with zeros when the file is too short or the disk cannot read it."""
+        offset = self._log_offsets.get(number)
         try:
-            page = os.pread(self._descriptor, PAGE_SIZE, (number - 1) * PAGE_SIZE)
+            if offset is not None:
+                page = os.pread(self._log_file, PAGE_SIZE, offset)
+            else:
+                page = os.pread(self._database, PAGE_SIZE, (number - 1) * PAGE_SIZE)
         except OSError:
             page = b""
         return page.ljust(PAGE_SIZE, b"\0")
@@ -118,8 +150,8 @@ class _Pages:
         local = _MIN_LOCAL + (size - _MIN_LOCAL) % (PAGE_SIZE - 4)
         if local > _MAX_LOCAL:
             local = _MIN_LOCAL
-        if size > self._count * PAGE_SIZE:
-            raise ValueError("larger than the file")
+        if size > min(self._count * PAGE_SIZE, _MAX_RECORD):
+            raise ValueError("larger than any record")
         parts = [page[offset : offset + local]]
         following = int.from_bytes(page[offset + local : offset + local + 4])
         missing = size - local
@@ -165,6 +197,8 @@ def _varint(data: bytes, offset: int) -> tuple[int, int]:
 def _record(data: bytes) -> list[Any]:
     """Return the values of a record: None, integers, floats, and bytes for blobs and text."""
     end, offset = _varint(data, 0)
+    if end > _MAX_HEADER:
+        raise ValueError("the header is damaged")
     types = []
     while offset < end:
         serial_type, offset = _varint(data, offset)

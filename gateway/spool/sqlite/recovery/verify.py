@@ -14,7 +14,7 @@ from gateway.spool.protocol import SpoolUnavailable
 from gateway.spool.sqlite import files, rows
 from gateway.spool.sqlite.database import Database
 from gateway.spool.sqlite.recovery.quick_check import find_damage
-from gateway.spool.sqlite.recovery.recover import RecoveryResult, finish_recovery, recover
+from gateway.spool.sqlite.recovery.recover import RecoveryResult, finish_recovery, missing_beside_log, recover
 from gateway.spool.sqlite.rows import DamagedRow
 from gateway.spool.sqlite.storage_limits import StorageLimits
 
@@ -39,6 +39,8 @@ def verify(path: Path) -> VerifyResult:
     with files.locked(path):
         finish_recovery(path, time.time())
         _require_file(path)
+        if reason := missing_beside_log(path):
+            return VerifyResult(0, 0, (reason,))
         try:
             database = Database(StorageLimits(path, _UNLIMITED))
         except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -57,10 +59,12 @@ def backlogs(path: Path) -> list[Backlog]:
     with files.locked(path):
         finish_recovery(path, time.time())
         _require_file(path)
+        if reason := missing_beside_log(path):
+            raise _damaged(path, reason)
         try:
             database = Database(StorageLimits(path, _UNLIMITED))
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise SpoolUnavailable(f"{path} is damaged ({error}); recover it with `gateway spool recover`") from None
+            raise _damaged(path, error) from None
         try:
             return database.backlogs()
         finally:
@@ -78,8 +82,12 @@ def recover_file(path: Path) -> RecoveryResult:
         return recover(StorageLimits(path, _UNLIMITED), "requested by `gateway spool recover`", time.time())
 
 
+def _damaged(path: Path, reason: object) -> SpoolUnavailable:
+    return SpoolUnavailable(f"{path} is damaged ({reason}); recover it with `gateway spool recover`")
+
+
 def _require_file(path: Path) -> None:
-    if not path.exists():
+    if not path.exists() and not missing_beside_log(path):
         raise SpoolUnavailable(f"the spool {path} does not exist; check spool.path in the settings")
 
 
