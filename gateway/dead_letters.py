@@ -7,6 +7,7 @@ neither loses nor duplicates an event. A dead letter that still cannot be proces
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,11 @@ from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
 
 PAGE_SIZE = 200
-"""Dead letters that are read, and replayed in one transaction, at a time."""
+"""Dead letters that are replayed or discarded in one transaction."""
+READ_SIZE = 50
+"""Dead letters that are read from the spool at a time."""
+MAX_PAGE_BYTES = 8 * 2**20
+"""Size of the dead letters of a page, at which it ends even if it has fewer than were requested."""
 
 MAX_PROCESSES = 1024
 """With several processes the number of a dead letter is `number in its spool * MAX_PROCESSES + process number`: numbers
@@ -51,7 +56,10 @@ class DeadLetterOperations(Protocol):
     """The dead letters of a gateway. Every method may raise `SpoolUnavailable` and `SpoolFull`."""
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """At most `limit` matching dead letters with a number above `after`, in the order of their numbers."""
+        """The first matching dead letters with a number above `after`, in the order of their numbers.
+
+        At most `limit`, and fewer if they reach `MAX_PAGE_BYTES`: see `is_full`.
+        """
         ...
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
@@ -63,6 +71,26 @@ class DeadLetterOperations(Protocol):
         ...
 
 
+def is_full(page: Sequence[tuple[int, DeadLetter]], limit: int) -> bool:
+    """Whether a page reaches one of its limits, so that further dead letters may follow it."""
+    return len(page) >= limit or sum(_size(letter) for _, letter in page) >= MAX_PAGE_BYTES
+
+
+def _cut(page: list[tuple[int, DeadLetter]], limit: int) -> list[tuple[int, DeadLetter]]:
+    """The shortest beginning of a page that is full, or the whole page."""
+    size = 0
+    for position, (_, letter) in enumerate(page[:limit], 1):
+        size += _size(letter)
+        if size >= MAX_PAGE_BYTES:
+            return page[:position]
+    return page[:limit]
+
+
+def _size(letter: DeadLetter) -> int:
+    """Bytes of a dead letter in a page, without the names of its fields."""
+    return len(letter.event or b"") + len(letter.message)
+
+
 class AggregatedDeadLetters:
     """The dead letters of several processes of one gateway."""
 
@@ -71,13 +99,20 @@ class AggregatedDeadLetters:
         self._services = services
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
-        """See `DeadLetterOperations`."""
-        letters = [
-            (number * MAX_PROCESSES + process, letter)
-            for process, service in self._services.items()
-            for number, letter in await service.find(max(0, (after - process) // MAX_PROCESSES), limit, where)
-        ]
-        return sorted(letters, key=itemgetter(0))[:limit]
+        """See `DeadLetterOperations`. Two pages are in memory at a time, however many processes there are."""
+        merged: list[tuple[int, DeadLetter]] = []
+        last = math.inf  # a process may have further dead letters above this number, so none above it is returned yet
+        for process, service in self._services.items():
+            page = [
+                (number * MAX_PROCESSES + process, letter)
+                for number, letter in await service.find(max(0, (after - process) // MAX_PROCESSES), limit, where)
+            ]
+            if is_full(page, limit):
+                last = min(last, page[-1][0])
+            merged = _cut(sorted((entry for entry in (*merged, *page) if entry[0] <= last), key=itemgetter(0)), limit)
+            if is_full(merged, limit):
+                last = min(last, merged[-1][0])
+        return merged
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
@@ -102,13 +137,18 @@ class DeadLetterService:
         *,
         stored: Callable[[Sequence[StoredChunk]], None],
         clock: Callable[[], UnixSeconds],
+        admit: Callable[[Lane], Lane] = lambda lane: lane,
     ) -> None:
-        """`stored` is called with the chunks that a replay added to the spool."""
+        """`stored` is called with the chunks that a replay added to the spool.
+
+        `admit` returns the lane under which events of a lane are stored: another one if there are too many lanes.
+        """
         self._spool = spool
         self._destinations = destinations
         self._mappers = mappers
         self._stored = stored
         self._clock = clock
+        self._admit = admit
 
     def reload(self, destinations: Mapping[str, DestinationSettings], mappers: Mapping[str, Mapper]) -> None:
         """Use other settings from the next replay on."""
@@ -117,7 +157,14 @@ class DeadLetterService:
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `DeadLetterOperations`."""
-        return await self._spool.dead_letters(after, limit, where)
+        page: list[tuple[int, DeadLetter]] = []
+        while not is_full(page, limit):
+            requested = min(READ_SIZE, limit - len(page))
+            read = await self._spool.dead_letters(page[-1][0] if page else after, requested, where)
+            page += read
+            if len(read) < requested:
+                break
+        return _cut(page, limit)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`.
@@ -129,14 +176,14 @@ class DeadLetterService:
         result = ReplayResult()
         where = replace(where, until=now if where.until is None else min(where.until, now))
         after = 0
-        while page := await self._spool.dead_letters(after, PAGE_SIZE, where):
+        while page := await self.find(after, PAGE_SIZE, where):
             after = await self._replay_page(page, result)
         return result
 
     async def discard(self, where: DeadLetterFilter) -> int:
         """See `DeadLetterOperations`."""
         discarded = 0
-        while page := await self._spool.dead_letters(0, PAGE_SIZE, where):
+        while page := await self.find(0, PAGE_SIZE, where):
             discarded += await self._spool.discard([number for number, _ in page])
         return discarded
 
@@ -152,7 +199,7 @@ class DeadLetterService:
                 continue
             replayed.append(number)
             for event in events:
-                by_lane.setdefault(event.lane, []).append(event)
+                by_lane.setdefault(self._admit(event.lane), []).append(event)
         chunks: list[Chunk] = []
         for lane, lane_events in by_lane.items():
             limits = self._destinations[lane.destination].limits
@@ -171,7 +218,7 @@ class DeadLetterService:
 
     def _mapped_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
         """The mapped events to store again, or the reason why there are none."""
-        destination = self._destinations.get(letter.destination)
+        destination = self._destinations.get(letter.lane.destination if letter.lane else letter.destination)
         if destination is None:
             return "no_destination"
         if letter.event is None:
@@ -179,6 +226,8 @@ class DeadLetterService:
         try:
             event = orjson.loads(letter.event)
         except orjson.JSONDecodeError:
+            return "no_event"
+        if not isinstance(event, dict):
             return "no_event"
         now = int(self._clock())
         if letter.stage is Stage.MAPPING or letter.lane is None:
@@ -188,6 +237,8 @@ class DeadLetterService:
             return mapped if mapped is not None else "ignored"
         try:
             expires = expires_at(event, destination.api)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return "no_event"
+        if expires >= 2**63:
+            return "no_event"  # the spool could not store it
         return "expired" if expires <= now else [MappedEvent(letter.lane, expires, letter.event)]

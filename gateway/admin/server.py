@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import NamedTuple
 
-import orjson
 from aiohttp import web
 
-from gateway.admin.dead_letters import BadQuery, list_page, parse_filter, run_action
+from gateway.admin.access import AccessPolicy
+from gateway.admin.connections import (
+    HEADERS,
+    KEEP_ALIVE_SECONDS,
+    LINGERING_SECONDS,
+    ConnectionServer,
+    error_response,
+    json_response,
+)
+from gateway.admin.dead_letters import BadQuery, check_parameters, list_page, parse_filter, run_action
 from gateway.admin.gateway import Gateway
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
-from gateway.model import GatewayError, JsonObject
+from gateway.model import GatewayError
 from gateway.spool import SpoolFull, SpoolUnavailable
 from gateway.telemetry.metrics import CONTENT_TYPE, render
 
-ROUTES = (
-    *("/healthz", "/readyz", "/metrics", "/status", "/lanes/resume"),
-    *("/dead-letters", "/dead-letters/replay", "/dead-letters/discard"),
-)
-PUBLIC_ROUTES = frozenset({"/healthz", "/readyz"})
-"""Routes that need no token, since orchestrators probe them without one."""
+log = logging.getLogger("gateway.admin")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MAX_BODY_BYTES = 1024
+"""A request has no parameters in its body. A short one is ignored, since some clients always send one."""
+SEND_TIMEOUT = 30.0
+"""Seconds in which the client has to read a response, but for the part that the kernel holds."""
+MAX_LISTINGS = 2
+"""Lists of dead letters that are read and sent at a time: each takes some ten megabytes. Further ones wait."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class Route(NamedTuple):
+    """What a path is for."""
+
+    method: str
+    handler: Handler
+    is_public: bool = False
+    """Whether it needs no token and accepts any `Host`, since orchestrators probe it by the address of a container."""
 
 
 class AdminServer:
@@ -34,7 +56,25 @@ class AdminServer:
         self._settings = settings
         self._gateway = gateway
         self._clock = clock
-        self._runner: web.AppRunner | None = None
+        self._policy = AccessPolicy(settings)
+        self._routes = {
+            "/healthz": Route("GET", self._healthz, is_public=True),
+            "/readyz": Route("GET", self._readyz, is_public=True),
+            "/metrics": Route("GET", self._metrics),
+            "/status": Route("GET", self._status),
+            "/lanes/resume": Route("POST", self._resume),
+            "/dead-letters": Route("GET", self._list_dead_letters),
+            "/dead-letters/replay": Route("POST", self._replay),
+            "/dead-letters/discard": Route("POST", self._discard),
+        }
+        # By path, what a request waits for before it is served.
+        listings, actions = asyncio.Semaphore(MAX_LISTINGS), asyncio.Semaphore(1)
+        self._turns: dict[str, AbstractAsyncContextManager[None]] = {
+            "/dead-letters": listings,
+            "/dead-letters/replay": actions,
+            "/dead-letters/discard": actions,
+        }
+        self._runner: web.ServerRunner | None = None
         self._port = 0
 
     @property
@@ -44,15 +84,10 @@ class AdminServer:
 
     async def start(self) -> None:
         """Listen. Raises `GatewayError` when the address cannot be bound."""
-        app = web.Application(middlewares=[self._check_token_and_errors])
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/status", self._status)
-        app.router.add_post("/lanes/resume", self._resume)
-        app.router.add_get("/dead-letters", self._list_dead_letters)
-        app.router.add_post("/dead-letters/{action:replay|discard}", self._run_dead_letter_action)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
+        server = ConnectionServer(
+            self._handle, access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS, lingering_time=LINGERING_SECONDS
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         host, port = self._settings.host, self._settings.port
         try:
@@ -67,62 +102,84 @@ class AdminServer:
             await self._runner.cleanup()
             self._runner = None
 
-    @web.middleware
-    async def _check_token_and_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check the token, run the handler, and turn its errors into JSON responses."""
-        token = self._settings.token
-        if token is not None and request.path not in PUBLIC_ROUTES:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), token.reveal().encode()):
-                response = _error(401, "unauthorized", "Send the admin token as `Authorization: Bearer ...`.")
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        async with self._turns.get(request.path, nullcontext()):
+            response = await self._respond(request)
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError("the client does not read the response") from None
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        """Check the request, run its handler, and turn errors into JSON responses."""
+        route = self._routes.get(request.path)
+        address = (request.get_extra_info("sockname") or ("",))[0]
+        refusal = self._policy.refusal(
+            request.method, request.headers, address, is_public=route is not None and route.is_public
+        )
+        if refusal is not None:
+            response = error_response(refusal.status, refusal.code, refusal.message)
+            if refusal.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
-                return response
+        elif route is None:
+            message = f"There is no such route; use one of {', '.join(self._routes)}."
+            response = error_response(404, "unknown_route", message)
+        elif request.method not in {route.method, "HEAD" if route.method == "GET" else route.method}:
+            response = error_response(405, "method_not_allowed", f"Use {route.method}.")
+            response.headers["Allow"] = route.method
+        elif request.body_exists and (request.content_length is None or request.content_length > MAX_BODY_BYTES):
+            response = error_response(413, "body_too_large", "Send parameters in the query string, and no body.")
+            response.force_close()
+        else:
+            response = await self._run(route.handler, request)
+        return response
+
+    @staticmethod
+    async def _run(handler: Handler, request: web.BaseRequest) -> web.Response:
         try:
             return await handler(request)
-        except web.HTTPNotFound:
-            return _error(404, "unknown_route", f"There is no such route; use one of {', '.join(ROUTES)}.")
-        except web.HTTPMethodNotAllowed as error:
-            allowed = ", ".join(sorted(error.allowed_methods - {"HEAD"}))
-            return _error(405, "method_not_allowed", f"Use {allowed}.")
         except BadQuery as error:
-            return _error(400, "bad_query", str(error))
+            return error_response(400, "bad_query", str(error))
         except (SpoolFull, SpoolUnavailable) as error:
-            return _error(503, "spool_unavailable", str(error))
+            return error_response(503, "spool_unavailable", str(error))
+        except GatewayError as error:
+            return error_response(503, "unavailable", str(error))
+        except Exception:
+            log.exception("a request to the admin port failed with an internal error", extra={"route": request.path})
+            return error_response(500, "internal_error", "The gateway failed; its log has the details.")
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    async def _healthz(self, _: web.BaseRequest) -> web.Response:
+        return web.Response(text="ok\n", headers=HEADERS)
 
-    async def _readyz(self, _: web.Request) -> web.Response:
+    async def _readyz(self, _: web.BaseRequest) -> web.Response:
         reasons = list(await self._gateway.readiness())
         if reasons:
-            return _json({"ready": False, "reasons": reasons, "code": "not_ready", "message": "; ".join(reasons)}, 503)
-        return _json({"ready": True, "reasons": []})
+            message = "; ".join(reasons)
+            return json_response({"ready": False, "reasons": reasons, "code": "not_ready", "message": message}, 503)
+        return json_response({"ready": True, "reasons": []})
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=render(await self._gateway.snapshot()), headers={"Content-Type": CONTENT_TYPE})
+    async def _metrics(self, _: web.BaseRequest) -> web.Response:
+        body = render(await self._gateway.snapshot())
+        return web.Response(body=body, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
 
-    async def _status(self, _: web.Request) -> web.Response:
-        return _json(status_of(await self._gateway.snapshot(), self._clock()))
+    async def _status(self, _: web.BaseRequest) -> web.Response:
+        return json_response(status_of(await self._gateway.snapshot(), self._clock()))
 
-    async def _resume(self, request: web.Request) -> web.Response:
-        if unknown := sorted(set(request.query) - {"destination", "event_set"}):
-            raise BadQuery(f"`{unknown[0]}` is not a parameter; use destination, event_set.")
+    async def _resume(self, request: web.BaseRequest) -> web.Response:
+        check_parameters(request.query, ("destination", "event_set"))
         destination, event_set = request.query.get("destination"), request.query.get("event_set")
-        return _json({"lanes": await self._gateway.resume(destination, event_set)})
+        return json_response({"lanes": await self._gateway.resume(destination, event_set)})
 
-    async def _list_dead_letters(self, request: web.Request) -> web.Response:
-        return _json(await list_page(self._gateway.dead_letters, request.query))
+    async def _list_dead_letters(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await list_page(self._gateway.dead_letters, request.query))
 
-    async def _run_dead_letter_action(self, request: web.Request) -> web.Response:
-        action, where = request.match_info["action"], parse_filter(request.query)
-        return _json(await run_action(self._gateway.dead_letters, action, where))
+    async def _replay(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await run_action(self._gateway.dead_letters, "replay", parse_filter(request.query)))
 
-
-def _json(body: JsonObject, status: int = 200) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n", status=status, content_type="application/json"
-    )
-
-
-def _error(status: int, code: str, message: str) -> web.Response:
-    return _json({"code": code, "message": message}, status)
+    async def _discard(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await run_action(self._gateway.dead_letters, "discard", parse_filter(request.query)))

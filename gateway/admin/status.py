@@ -43,6 +43,7 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
         "received": sum(ledger.received.values()),
         "ignored": sum(ledger.ignored.values()),
         "deduplicated": sum(ledger.deduplicated.values()),
+        "retagged": dict(sorted(ledger.retagged.items())),
         "rejected": dict(sorted(rejected.items())),
         "batches": total.batches,
         "events_per_batch": round(flushed_events / flushed_batches, 1) if flushed_batches else 0.0,
@@ -52,6 +53,7 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
             "bytes": spool.size,
             "max_bytes": spool.max_bytes,
             "dead_letters": spool.dead_letters,
+            "dead_letter_bytes": spool.dead_letter_bytes,
             "dead_letters_purged": ledger.purged,
         },
         "orphans": [
@@ -72,6 +74,7 @@ def _flushes(snapshot: Snapshot) -> JsonObject:
 def _lane(statistics: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> JsonObject:
     oldest = statistics.oldest_at
     return {
+        "lane": str(statistics.lane),  # as in the log, with a hash of the upload tag
         "destination": statistics.lane.destination,
         "event_set": statistics.lane.event_set,
         "upload_tag": statistics.lane.upload_tag,
@@ -82,6 +85,7 @@ def _lane(statistics: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> J
         "calls_per_second": round(statistics.calls_per_second, 3),
         "concurrency": statistics.concurrency,
         "blocked": statistics.blocked,
+        "throttled_until": statistics.throttled_until,
         "recovered": counts.recovered,
         "accepted": counts.accepted,
         "delivered": counts.delivered,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, settings_or_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +49,7 @@ def check(
     warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphan_warnings(settings)]
     routes = {name: list(_routes(destination)) for name, destination in settings.destinations.items()}
     if as_json:
-        typer.echo(json.dumps({"ok": True, "routes": routes, "warnings": warnings}, indent=2))
+        print_json({"ok": True, "routes": routes, "warnings": warnings}, indent=2)
     else:
         _print(settings, routes, warnings)
     raise SystemExit(1 if warnings and deny_warnings else 0)
@@ -72,29 +71,57 @@ def _routes(destination: DestinationSettings) -> Iterator[dict[str, Any]]:
 
 def _print(settings: Settings, routes: dict[str, list[dict[str, Any]]], warnings: list[str]) -> None:
     for name, source in settings.sources.items():
-        typer.echo(f"source {name} -> {', '.join(source.destinations)} (write key from {source.write_key.origin})")
+        print_line(f"source {name} -> {', '.join(source.destinations)} (write key from {source.write_key.origin})")
     for name, destination in settings.destinations.items():
         upload = destination.upload
-        typer.echo(f"destination {name}: {destination.api} at {upload.graph_url}/{upload.graph_version}")
+        print_line(f"destination {name}: {destination.api} at {upload.graph_url}/{upload.graph_version}")
         for route in routes[name]:
             event = "any other event" if route["event"] == "Other" and not route["configured"] else route["event"]
             event_sets = ", ".join(route["event_sets"]) or "no event set"
-            typer.echo(f"  {event} -> {route['standard']} -> {event_sets}")
+            print_line(f"  {event} -> {route['standard']} -> {event_sets}")
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        print_line(f"warning: {warning}", error=True)
     count = f" ({len(warnings)} warning{'s' if len(warnings) > 1 else ''})" if warnings else ""
-    typer.echo(f"the settings are valid{count}")
+    print_line(f"the settings are valid{count}")
 
 
 def warnings_of(settings: Settings, today: str) -> Iterator[str]:
     """Warnings about valid settings that are probably mistakes. `today` as YYYY-MM-DD."""
     if settings.spool.engine == "memory":
         yield "spool.engine is memory: waiting events are lost when the process ends"
+    yield from _size_warnings(settings)
     used = {destination for source in settings.sources.values() for destination in source.destinations}
     for name, destination in settings.destinations.items():
         if name not in used:
             yield f"destinations.{name}: no source sends events to this destination"
         yield from (f"destinations.{name}.{text}" for text in _destination_warnings(destination, today))
+
+
+def _size_warnings(settings: Settings) -> Iterator[str]:
+    """Warnings about spool sizes that do not fit each other. Each worker has an equal share of every size."""
+    import os
+
+    from gateway.spool import dead_letter_limit
+
+    spool, workers = settings.spool, settings.server.workers
+    processes = len(os.sched_getaffinity(0)) if workers == "auto" else workers
+    limit = dead_letter_limit(spool)
+    if spool.dead_letter_bytes > limit:
+        yield (
+            f"spool.dead_letter_bytes is {spool.dead_letter_bytes}, but dead letters take at most {limit} bytes: "
+            f"spool.dead_letter_share ({spool.dead_letter_share:g}) of spool.max_bytes ({spool.max_bytes}). Beyond it "
+            "old ones are deleted. Lower dead_letter_bytes, or raise one of the others"
+        )
+    file_bytes, letter_bytes = spool.max_bytes // processes, limit // processes
+    needed = settings.server.max_request_bytes
+    if file_bytes - letter_bytes < needed:
+        enough = needed * processes * spool.max_bytes // max(1, spool.max_bytes - limit) + processes
+        each = f"each of the {processes} workers has a spool file of" if processes > 1 else "the spool file has"
+        yield (
+            f"spool.max_bytes: {each} {file_bytes} bytes, of which dead letters may take {letter_bytes}. The rest is "
+            f"less than a request may have (server.max_request_bytes, {needed}), so that large requests may never be "
+            f"stored. Raise spool.max_bytes to {enough}, or use fewer workers"
+        )
 
 
 def _orphan_warnings(settings: Settings) -> Iterator[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gateway.escaping import ascii_json, printable
+
 if TYPE_CHECKING:
     from gateway.config import DestinationSettings, Settings
 
@@ -15,6 +17,9 @@ BAD_SETTINGS = 78
 """Exit status for settings that cannot be used (EX_CONFIG of sysexits.h)."""
 ADMIN_TIMEOUT = 600.0
 """Seconds for a call to the admin port; a replay of many dead letters takes minutes."""
+
+MAX_ERROR_BYTES = 2000
+"""Bytes of an error response that are read."""
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Settings file.", show_default=True)]
 DEFAULT_CONFIG = Path("gateway.toml")
@@ -27,9 +32,25 @@ Url = Annotated[
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """Exit with a message on standard error."""
-    print(message, file=sys.stderr)  # noqa: T201
+    """Exit with a message of one or several lines on standard error."""
+    for line in message.split("\n"):
+        print_line(line, error=True)
     raise SystemExit(status)
+
+
+def print_line(text: str, *, error: bool = False) -> None:
+    """Print one line to standard output, or to standard error.
+
+    Characters that are not printable are escaped, since senders and Meta choose parts of most texts.
+    """
+    typer.echo(printable(text), err=error)
+
+
+def print_json(value: Any, *, indent: int | None = None, error: bool = False) -> None:
+    """Print a value as JSON in ASCII."""
+    import json
+
+    typer.echo(ascii_json(json.dumps(value, indent=indent).encode()), err=error)
 
 
 def settings_or_exit(path: Path) -> Settings:
@@ -77,6 +98,7 @@ def call_admin(
 
     One of `settings` and `url` must be given. Exits when the response is an error.
     """
+    import http.client
     import json
     import urllib.error
     import urllib.parse
@@ -95,9 +117,25 @@ def call_admin(
     request = urllib.request.Request(target, headers=headers, method=method)  # noqa: S310 (http only, see above)
     try:
         with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT) as response:  # noqa: S310
-            body: dict[str, Any] = json.load(response)
-            return body
+            body = json.load(response)
     except urllib.error.HTTPError as error:
-        fail(f"{url}{path} answered with status {error.code}: {error.read(300).decode(errors='replace')}")
+        fail(f"{url}{path} answered with status {error.code}: {_error_message(error.read(MAX_ERROR_BYTES))}")
     except OSError:
         return None
+    except (http.client.HTTPException, ValueError):
+        body = None
+    if not isinstance(body, dict):
+        fail(f"{url}{path} did not answer with a JSON object; is it the admin port of a gateway?")
+    return body
+
+
+def _error_message(body: bytes) -> str:
+    """The code and message of an error response, on one line; of another server, its text."""
+    import json
+
+    text = body.decode(errors="replace")
+    try:
+        error = json.loads(text)
+        return printable(f"{error['code']}: {error['message']}")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return printable(text)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, Url, call_admin, fail, settings_or_exit
+from gateway.cli.common import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Url,
+    call_admin,
+    fail,
+    print_json,
+    print_line,
+    settings_or_exit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +65,12 @@ def list_dead_letters(
     """
     for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
         if as_json:
-            typer.echo(json.dumps({key: value for key, value in letter.items() if key != "event"}))
+            print_json({key: value for key, value in letter.items() if key != "event"})
         else:
-            at = datetime.fromtimestamp(letter["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             names = f"{letter['destination']} {letter['event_set'] or letter['source'] or ''}"
-            typer.echo(f"{letter['number']:>8}  {at}  {letter['stage']:<8} {letter['code']:<28} {names}")
+            print_line(
+                f"{letter['number']:>8}  {_time(letter['at'])}  {letter['stage']:<8} {letter['code']:<28} {names}"
+            )
 
 
 @app.command("show")
@@ -69,7 +79,7 @@ def show(number: Number, config: ConfigPath = DEFAULT_CONFIG, url: Url = None) -
     letter = next(_read_all(config, url, {"after": str(number - 1)}, limit=1), None)
     if letter is None or letter["number"] != number:
         fail(f"there is no dead letter {number}; `gateway dead-letters list` shows the numbers")
-    typer.echo(json.dumps(letter, indent=2))
+    print_json(letter, indent=2)
 
 
 @app.command("export")
@@ -84,7 +94,7 @@ def export(
 ) -> None:
     """Print dead letters with their events, one JSON object per line."""
     for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
-        typer.echo(json.dumps(letter))
+        print_json(letter)
 
 
 @app.command("replay")
@@ -108,9 +118,9 @@ def replay(
     _require_filter(query, all_)
     result = _call(config, url, "POST", "/replay", query)
     kept = sum(result["kept"].values())
-    typer.echo(f"replayed {result['letters']} dead letters as {result['events']} events; {kept} not replayed")
+    print_line(f"replayed {result['letters']} dead letters as {result['events']} events; {kept} not replayed")
     for reason, count in result["kept"].items():
-        typer.echo(f"  {reason}: {count}")
+        print_line(f"  {reason}: {count}")
     raise SystemExit(1 if kept else 0)
 
 
@@ -128,7 +138,7 @@ def discard(
     """Delete dead letters permanently."""
     query = _query(code, destination, event_set, since, until)
     _require_filter(query, all_)
-    typer.echo(f"discarded {_call(config, url, 'POST', '/discard', query)['letters']} dead letters")
+    print_line(f"discarded {_call(config, url, 'POST', '/discard', query)['letters']} dead letters")
 
 
 def _query(
@@ -139,16 +149,28 @@ def _query(
     query = {name: value for name, value in filters.items() if value is not None}
     for name in ("since", "until"):
         if name in query:
-            query[name] = str(_unix_seconds(query[name], f"--{name}"))
+            query[name] = _unix_seconds(query[name], f"--{name}")
     return query
 
 
-def _unix_seconds(text: str, option: str) -> float:
+def _unix_seconds(text: str, option: str) -> str:
+    """A time as the admin port expects it."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{option}: invalid value {text!r}; expected a time such as 2026-03-01T12:00:00", 2)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        seconds = -1.0
+    if seconds < 0:
+        fail(f"{option}: invalid value {text!r}; expected a time from 1970 on, such as 2026-03-01T12:00:00", 2)
+    return f"{seconds:.6f}"
+
+
+def _time(at: Any) -> str:
+    """Unix seconds as a time for the list; `-` for a damaged value."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return f"{'-':<19}"
 
 
 def _require_filter(query: dict[str, str], all_: bool) -> None:
@@ -160,11 +182,11 @@ def _read_all(config: Path, url: str | None, query: dict[str, str], limit: int =
     """All matching dead letters, read page by page; at most one if `limit` is 1."""
     query = {"after": "0", **query, "limit": str(limit)}
     while True:
-        page = _call(config, url, "GET", "", query)["dead_letters"]
-        yield from page
-        if len(page) < limit or limit == 1:
+        page = _call(config, url, "GET", "", query)
+        yield from page["dead_letters"]
+        if page["next"] is None or limit == 1:
             return
-        query["after"] = str(page[-1]["number"])
+        query["after"] = str(page["next"])
 
 
 def _call(config: Path, url: str | None, method: str, path: str, query: dict[str, str]) -> dict[str, Any]:
@@ -179,10 +201,13 @@ def _call(config: Path, url: str | None, method: str, path: str, query: dict[str
 
 
 def _from_spool(settings: Settings, path: str, query: dict[str, str]) -> dict[str, Any]:
+    from gateway.admin.dead_letters import BadQuery
     from gateway.model import GatewayError
 
     try:
         return asyncio.run(_run_on_spool(settings, path, query))
+    except BadQuery as error:
+        fail(str(error), 2)
     except GatewayError as error:
         fail(str(error))
 

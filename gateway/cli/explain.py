@@ -16,9 +16,11 @@ from gateway.cli.common import (
     ConfigPath,
     destination_or_exit,
     fail,
+    print_json,
     read_input,
     settings_or_exit,
 )
+from gateway.escaping import printable
 
 if TYPE_CHECKING:
     from gateway.mapping.explain import Explanation, Step
@@ -71,7 +73,7 @@ def explain(
         fail(str(error))
     explanation = explain_event(mapper, event, int(time.time()))
     if as_json:
-        typer.echo(json.dumps(_as_json(explanation, show_values), indent=2, ensure_ascii=False))
+        print_json(_as_json(explanation, show_values), indent=2)
     else:
         _print(explanation, show_values)
     raise SystemExit(1 if explanation.rejection else 0)
@@ -121,15 +123,15 @@ def _as_json(explanation: Explanation, show: bool) -> dict[str, Any]:
 def _print(explanation: Explanation, show: bool) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    width = None if Console().is_terminal else WIDTH
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     for route in explanation.routes:
         event_sets = ", ".join(route.event_sets) or "no event set (standard_to_event_sets lists none for it)"
-        console.print(f"{explanation.event} -> {route.standard} -> {event_sets}", markup=False)
+        console.print(printable(f"{explanation.event} -> {route.standard} -> {event_sets}"))
     if explanation.rejection is not None:
-        console.print(f"rejected: {explanation.rejection.code}. {explanation.rejection.message}", markup=False)
+        console.print(printable(f"rejected: {explanation.rejection.code}. {explanation.rejection.message}"))
     if explanation.ignored:
         console.print("ignored: the event's `integrations` exclude this destination")
     table = Table(title=f"{explanation.destination}, {explanation.dialect}", show_lines=False)
@@ -139,16 +141,16 @@ def _print(explanation: Explanation, show: bool) -> None:
         row = _step_as_json(step, show)
         uploaded = f"dropped: {step.dropped}" if step.dropped else _shortened(row["sent"])
         path = step.path or (f"no value (paths tried: {len(step.tried)})" if step.tried else "")
-        table.add_row(
-            *(step.field, step.key, path, _shortened(row["raw"]), _shortened(row["normalised"]), uploaded),
-            style=_style(step),
-        )
+        cells = (step.field, step.key, path, _shortened(row["raw"]), _shortened(row["normalised"]), uploaded)
+        table.add_row(*(Text(printable(cell)) for cell in cells), style=_style(step))
     console.print(table)
     for upload in explanation.uploads:
+        content_type = upload.body.get("content_type", upload.body.get("custom_data", {}).get("content_type"))
         console.print(
-            f"{upload.body['event_name']} to event set {upload.event_set}, upload tag {upload.upload_tag}, "
-            f"content_type {upload.body.get('content_type', upload.body.get('custom_data', {}).get('content_type'))}",
-            markup=False,
+            printable(
+                f"{upload.body['event_name']} to event set {upload.event_set}, upload tag {upload.upload_tag}, "
+                f"content_type {content_type}"
+            )
         )
 
 

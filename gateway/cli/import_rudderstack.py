@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.common import fail, read_input
+from gateway.escaping import printable
 
 KNOWN = {
     "accessToken",
@@ -83,7 +84,7 @@ def as_toml(config: dict[str, Any]) -> str:
     if categories:
         lines += ["", "[destinations.facebook.category_to_content_type]"]
         lines += [f"{_toml_key(name)} = {_toml_string(value)}" for name, value in categories.items()]
-    notes = [f"# {key} has no counterpart in the gateway." for key in sorted(config) if key not in KNOWN]
+    notes = [f"# {printable(key)} has no counterpart in the gateway." for key in sorted(config) if key not in KNOWN]
     if config.get("accessToken"):
         notes.insert(0, "# The access token was left out: put it into META_TOKEN, or use { file = ... }.")
     if not sets:
@@ -104,8 +105,9 @@ def _pairs_as_table(pairs: Any) -> dict[str, list[str]]:
 
 
 def _toml_string(value: str) -> str:
-    """A TOML string. JSON has the same escapes, except that TOML requires DEL to be escaped."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A TOML string on one line. JSON has the same escapes; the other characters that are not printable get TOML's."""
+    encoded = json.dumps(value.encode(errors="replace").decode(), ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in encoded)
 
 
 def _toml_key(name: str) -> str:

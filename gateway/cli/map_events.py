@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, destination_or_exit, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, destination_or_exit, fail, print_json, settings_or_exit
 
 
 def map_events(
@@ -28,6 +28,7 @@ def map_events(
     name, destination_settings = destination_or_exit(settings, destination)
     import orjson
 
+    from gateway.escaping import ascii_json
     from gateway.ingest.decode import BadRequest, decode
     from gateway.mapping import compile_mapper
     from gateway.model import Rejection
@@ -54,12 +55,11 @@ def map_events(
             if isinstance(mapped, Rejection):
                 rejected += 1
                 report = {"line": number, "code": mapped.code, "message": mapped.message}
-                sys.stderr.buffer.write(orjson.dumps(report) + b"\n")
-                sys.stderr.flush()
+                print_json(report, error=True)
                 continue
             for event in mapped or ():
                 lane = event.lane
                 head = orjson.dumps({"event_set": lane.event_set, "upload_tag": lane.upload_tag})
-                sys.stdout.buffer.write(head[:-1] + b',"event":' + event.body + b"}\n")
+                sys.stdout.buffer.write(ascii_json(head[:-1] + b',"event":' + event.body + b"}") + b"\n")
     sys.stdout.flush()
     raise SystemExit(1 if rejected else 0)

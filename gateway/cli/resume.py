@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, Url, call_admin, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, Url, call_admin, fail, print_line, settings_or_exit
 
 
 def resume(
@@ -27,4 +27,4 @@ def resume(
     response = call_admin(settings, url, "POST", "/lanes/resume", query)
     if response is None:
         fail("cannot connect to the admin port; is the gateway running?")
-    typer.echo(f"retrying {response['lanes']} blocked lanes")
+    print_line(f"retrying {response['lanes']} blocked lanes")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import check_http_url, fail, read_input
+from gateway.cli.common import check_http_url, fail, print_json, print_line, read_input
+from gateway.escaping import printable
 
 MAX_ATTEMPTS = 8
+MAX_DELAY = 60.0
+"""Seconds before the next attempt, whatever the response says."""
 
 
 def send(
@@ -38,8 +41,8 @@ def send(
         ignored += response["ignored"]
         for rejection in response["rejected"]:
             rejected[rejection["code"]] = rejected.get(rejection["code"], 0) + 1
-            print(json.dumps({**rejection, "index": rejection["index"] + start}), file=sys.stderr)  # noqa: T201
-    typer.echo(f"accepted {accepted}, ignored {ignored}, rejected {sum(rejected.values())}")
+            print_json({**rejection, "index": rejection["index"] + start}, error=True)
+    print_line(f"accepted {accepted}, ignored {ignored}, rejected {sum(rejected.values())}")
     raise SystemExit(1 if rejected else 0)
 
 
@@ -59,10 +62,19 @@ def _post(url: str, body: bytes, write_key: str) -> dict[str, Any]:
         except urllib.error.HTTPError as error:
             text = error.read(2000).decode(errors="replace")
             if error.code not in {429, 503} or attempt == MAX_ATTEMPTS:
-                fail(f"{url} answered with status {error.code}: {text}")
-            time.sleep(float(error.headers.get("Retry-After") or 1))
+                fail(f"{url} answered with status {error.code}: {printable(text)}")
+            time.sleep(_retry_after(error.headers.get("Retry-After")))
         except OSError as error:
             if attempt == MAX_ATTEMPTS:
                 fail(f"cannot connect to {url} after {attempt} attempts: {getattr(error, 'reason', error)}")
             time.sleep(min(8.0, 0.25 * 2**attempt))
     raise AssertionError("unreachable")
+
+
+def _retry_after(header: str | None) -> float:
+    """The seconds in a `Retry-After` header, at most `MAX_DELAY`; 1 if it has none."""
+    with suppress(ValueError):
+        seconds = float(header or 1)
+        if seconds >= 0:
+            return min(seconds, MAX_DELAY)
+    return 1.0

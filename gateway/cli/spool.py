@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, print_json, print_line, settings_or_exit
+from gateway.escaping import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -44,11 +45,11 @@ def verify(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None
         damaged = damaged or bool(result.faults)
         if as_json:
             report = {"file": path.name, "events": result.events, "dead_letters": result.dead_letters}
-            typer.echo(json.dumps({**report, "faults": list(result.faults)}))
+            print_json({**report, "faults": list(result.faults)})
         else:
-            typer.echo(f"{path.name}: {result.events} waiting events and {result.dead_letters} dead letters are intact")
+            print_line(f"{path.name}: {result.events} waiting events and {result.dead_letters} dead letters are intact")
             for fault in result.faults:
-                typer.echo(f"damaged: {fault}")
+                print_line(f"damaged: {fault}")
     raise SystemExit(1 if damaged else 0)
 
 
@@ -59,7 +60,7 @@ def recover(config: ConfigPath = DEFAULT_CONFIG) -> None:
     Replaces each file by a new one. The original files are kept under another name.
     """
     for path, result in _for_each_file(config, "recover_file"):
-        typer.echo(
+        print_line(
             f"{path.name}: recovered {result.events} events and {result.dead_letters} dead letters; the original file "
             f"is now {result.aside}"
         )
@@ -69,22 +70,25 @@ def recover(config: ConfigPath = DEFAULT_CONFIG) -> None:
 def lanes(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show how many events are waiting for upload.
 
-    One line for each destination, event set and upload tag. Destinations that are not in the settings are marked.
+    One line for each destination, event set and upload tag, with the lane's name in the log: a hash stands for the
+    tag. Destinations that are not in the settings are marked.
     """
     settings = settings_or_exit(config)
     for backlog in (backlog for _, backlogs in _for_each_file(config, "backlogs") for backlog in backlogs):
         in_settings = backlog.lane.destination in settings.destinations
         if as_json:
             row = {
+                "lane": str(backlog.lane),
                 **backlog.lane._asdict(),
                 "events": backlog.events,
                 "bytes": backlog.bytes,
                 "in_settings": in_settings,
             }
-            typer.echo(json.dumps(row))
+            print_json(row)
         else:
             note = "" if in_settings else "  (not in the settings)"
-            typer.echo(f"{backlog.events:>10} events {backlog.bytes:>12} bytes  {backlog.lane}{note}")
+            lane = f'{backlog.lane}  upload tag "{backlog.lane.upload_tag}"'
+            print_line(f"{backlog.events:>10} events {backlog.bytes:>12} bytes  {lane}{note}")
 
 
 @app.command("export")
@@ -98,7 +102,7 @@ def export(destination: Destination, config: ConfigPath = DEFAULT_CONFIG, event_
         async for lane, _, events in _chunks(spool, lanes):
             head = json.dumps({**lane._asdict(), "event": None})[: -len("null}")].encode()
             for event in events:
-                sys.stdout.buffer.write(head + event + b"}\n")
+                sys.stdout.buffer.write(ascii_json(head + event + b"}") + b"\n")
 
     _run_on_lanes(config, destination, event_set, print_events)
     sys.stdout.flush()
@@ -124,7 +128,7 @@ def discard(
             discarded += len(events)
 
     _run_on_lanes(config, destination, event_set, delete_events)
-    typer.echo(f"discarded {discarded} events")
+    print_line(f"discarded {discarded} events")
 
 
 async def _chunks(spool: StorageEngine, lanes: Sequence[Lane]) -> AsyncIterator[tuple[Lane, ChunkId, list[bytes]]]:

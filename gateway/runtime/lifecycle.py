@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway import __version__
+from gateway.backoff import backoff_delay
 from gateway.config import Settings
 from gateway.model import GatewayError
 
@@ -26,6 +27,12 @@ that file, so that another program can find a port that the system chose."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread releases the interpreter to a waiting thread; Python's default is ten times that."""
+
+
+FIRST_TASK_DELAY = 1.0
+"""Seconds before a background task that failed is started again; doubled for each further failure."""
+MAX_TASK_DELAY = 60.0
+"""The longest delay. A task that ran for longer counts as stable: its next failure counts as the first again."""
 
 
 class StopSignal:
@@ -67,6 +74,23 @@ async def run_unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
         await working
         return True
     return False
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a background task until cancelled. When it fails, log the error and start it again after a delay."""
+    loop = asyncio.get_running_loop()
+    failures = 0
+    while True:
+        began = loop.time()
+        try:
+            await run()
+        except Exception:
+            failures = 1 if loop.time() - began > MAX_TASK_DELAY else failures + 1
+            delay = backoff_delay(failures, base=FIRST_TASK_DELAY, maximum=MAX_TASK_DELAY)
+            log.exception("the background task %s failed; starting it again in %g s", name, delay)
+            await asyncio.sleep(delay)
+        else:
+            return
 
 
 def publish_addresses(settings: Settings, port: int, admin_port: int) -> None:

@@ -12,7 +12,7 @@ from gateway.config import Settings, SpoolEngine
 from gateway.ingest import DedupWindow
 from gateway.ingest.dedup import write_all
 from gateway.model import UnixSeconds
-from gateway.spool import DeadLetterStore, SpoolUnavailable
+from gateway.spool import SpoolUnavailable, StorageEngine, dead_letter_limit
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.runtime")
@@ -30,14 +30,20 @@ class MaintenanceTasks:
     def __init__(
         self,
         settings: Settings,
-        dead_letters: DeadLetterStore,
+        spool: StorageEngine,
         ledger: Ledger,
         clock: Callable[[], UnixSeconds] = time.time,
         number: int = 0,
+        size_share: float = 1.0,
     ) -> None:
-        """`number`: of the process. Each process has its own windows, in its own files."""
-        self._spool = settings.spool
-        self._dead_letters = dead_letters
+        """`number`: of the process. Each process has its own windows, in its own files.
+
+        `size_share` (0 to 1): of the spool that this process has.
+        """
+        self._settings = settings.spool
+        self._spool = spool
+        self._max_letter_bytes = dead_letter_limit(settings.spool, size_share)
+        self._counted = self._logged = 0  # dead letters that the spool had deleted when they were last counted, logged
         self._ledger = ledger
         self._clock = clock
         self._dedup = settings.dedup
@@ -62,21 +68,22 @@ class MaintenanceTasks:
 
     def _window(self, destination: str) -> DedupWindow:
         path = None
-        if self._spool.engine is SpoolEngine.SQLITE:
+        if self._settings.engine is SpoolEngine.SQLITE:
             prefix = f"worker-{self._number}-" if self._number else ""
-            path = Path(self._spool.path) / f"{prefix}dedup-{destination}"
+            path = Path(self._settings.path) / f"{prefix}dedup-{destination}"
         return DedupWindow(self._dedup.events, self._dedup.age, self._clock(), path)
 
-    async def run(self) -> None:
-        """Run both tasks at their intervals until cancelled."""
-        purged_at = -PURGE_INTERVAL
-        loop = asyncio.get_running_loop()
+    async def run_saves(self) -> None:
+        """Save at its interval until cancelled."""
         while True:
             await self.save()
-            if loop.time() - purged_at >= PURGE_INTERVAL:
-                purged_at = loop.time()
-                await self.purge()
             await asyncio.sleep(SAVE_INTERVAL)
+
+    async def run_purges(self) -> None:
+        """Purge at its interval until cancelled."""
+        while True:
+            await self.purge()
+            await asyncio.sleep(PURGE_INTERVAL)
 
     async def save(self) -> None:
         """Write the new message IDs of all windows on a thread, so that a slow disk does not stall the event loop."""
@@ -85,10 +92,10 @@ class MaintenanceTasks:
             await asyncio.to_thread(write_all, saves)
 
     async def purge(self) -> None:
-        """Delete dead letters older than `spool.dead_letter_days`, and the oldest beyond `spool.dead_letter_bytes`."""
-        since = self._clock() - self._spool.dead_letter_days * DAY
+        """Delete dead letters older than `spool.dead_letter_days`, and those beyond their maximum size."""
+        since = self._clock() - self._settings.dead_letter_days * DAY
         try:
-            purged = await self._dead_letters.purge(since, self._spool.dead_letter_bytes)
+            await self._spool.purge(since, self._max_letter_bytes)
         except SpoolUnavailable as error:
             log.warning(
                 "old dead letters were not deleted, since the spool is unavailable: %s; trying again in %g s",
@@ -96,8 +103,18 @@ class MaintenanceTasks:
                 PURGE_INTERVAL,
             )
             return
-        if purged:
-            self._ledger.purged += purged
+        self.count_purged()
+        if purged := self._counted - self._logged:
+            self._logged = self._counted
             log.warning(
-                "%d dead letters deleted: older than spool.dead_letter_days, or beyond spool.dead_letter_bytes", purged
+                "%d dead letters were deleted: older than spool.dead_letter_days, beyond spool.dead_letter_bytes or "
+                "spool.dead_letter_share, or because waiting events needed their space. If they are to be kept longer, "
+                "export or replay them earlier, or raise the setting",
+                purged,
             )
+
+    def count_purged(self) -> None:
+        """Add the dead letters that the spool deleted since the last call to the ledger."""
+        purged = self._spool.statistics().purged
+        self._ledger.purged += purged - self._counted
+        self._counted = purged

@@ -68,6 +68,7 @@ async def reload_on_change(
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # otherwise one that arrives now would end the process
         for task in tasks:
             task.cancel()
         with suppress(asyncio.CancelledError):
@@ -85,6 +86,10 @@ async def _reload_when_requested(
             await gateway.reload(settings)
         except GatewayError as error:
             _report_failure(gateway, str(error).splitlines())
+            continue
+        except Exception as error:
+            log.exception("the settings could not be reloaded because of an internal error")
+            _report_failure(gateway, [f"internal error ({type(error).__name__}); see the log"])
             continue
         log.info("settings reloaded", extra={"destinations": len(settings.destinations)})
         if changed := [name for name in FIXED_SECTIONS if getattr(at_start, name) != getattr(settings, name)]:

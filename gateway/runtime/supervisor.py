@@ -20,10 +20,10 @@ from gateway.backoff import backoff_delay
 from gateway.config import Settings, settings_to_json
 from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayResult
 from gateway.ingest import bind
-from gateway.model import DeadLetter, GatewayError
-from gateway.runtime import wire
+from gateway.model import DeadLetter, GatewayError, JsonObject
+from gateway.runtime.counts import WorkerCounts
 from gateway.runtime.ipc import WorkerClient, WorkerUnavailable
-from gateway.runtime.lifecycle import StopSignal, publish_addresses, wait_for_event
+from gateway.runtime.lifecycle import StopSignal, keep_running, publish_addresses, wait_for_event
 from gateway.runtime.reload import check_reload_allowed
 from gateway.runtime.worker import SpoolShard, WorkerSpec
 from gateway.spool import DeadLetterFilter
@@ -38,6 +38,19 @@ STABLE_SECONDS = 60.0
 """Seconds after which a running worker counts as stable: its next failure counts as the first again."""
 REPLY_TIMEOUT = 5.0
 """Seconds within which a worker must reply."""
+FIND_TIMEOUT = 30.0
+"""Seconds for reading a page of dead letters."""
+ACTION_TIMEOUT = 3600.0
+"""Seconds for replaying or discarding dead letters. The worker continues after that."""
+RELOAD_TIMEOUT = 60.0
+"""Seconds within which a worker must have applied other settings. Otherwise it is killed, and restarted with them."""
+COUNT_INTERVAL = 1.0
+"""Seconds between two readings of the workers' counters. What a killed worker counted after the last one is lost."""
+QUEUE_SECONDS = 5.0
+"""Seconds for which connections to a worker that is not running wait in the queue of its socket. After that no process
+listens on it until the worker starts again, so that the kernel distributes new connections over the other workers."""
+EXIT_SECONDS = 10.0
+"""Seconds in which a worker has to exit after it closed the connection to the supervisor."""
 KILL_GRACE = 10.0
 """Seconds beyond the drain time-out after which a worker is killed."""
 
@@ -50,16 +63,15 @@ class RemoteDeadLetters:
 
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `DeadLetterOperations`."""
-        page = await self._worker.call("find", after, limit, where)
-        return [(number, wire.decode(DeadLetter, letter)) for number, letter in page]
+        return await self._worker.fetch(list[tuple[int, DeadLetter]], "find", after, limit, where, timeout=FIND_TIMEOUT)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
-        return wire.decode(ReplayResult, await self._worker.call("replay", where))
+        return await self._worker.fetch(ReplayResult, "replay", where, timeout=ACTION_TIMEOUT)
 
     async def discard(self, where: DeadLetterFilter) -> int:
         """See `DeadLetterOperations`."""
-        return int(await self._worker.call("discard", where))
+        return await self._worker.fetch(int, "discard", where, timeout=ACTION_TIMEOUT)
 
 
 class WorkerProcess:
@@ -75,6 +87,7 @@ class WorkerProcess:
         """`command` starts a worker process; the descriptor of its end of the socket pair is appended to it."""
         self.shard = shard
         self.listening = listening
+        self.counts = WorkerCounts(shard.number)
         self._settings = settings
         self._command = command
         # Only the loop's thread changes these.
@@ -82,6 +95,8 @@ class WorkerProcess:
         self.client: WorkerClient | None = None  # while the worker serves
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
+        self._processes = 0  # started so far
+        self._down_since = 0.0  # loop time at which it stopped serving
 
     async def run(self, started: asyncio.Future[None]) -> None:
         """Keep a process running until `stop` is called.
@@ -92,23 +107,32 @@ class WorkerProcess:
         failures = 0
         while True:
             began = loop.time()
-            status = await self._run_process(started)
+            try:
+                status: int | None = await self._run_process(started)
+                cause = f"ended unexpectedly with status {status}"
+            except OSError as error:  # no memory, processes, descriptors, or the address is in use
+                status, cause = None, f"could not start: {error.strerror or type(error).__name__}"
+            except Exception as error:
+                log.exception("worker %d failed with an internal error of the supervisor", self.shard.number)
+                status, cause = None, f"failed: {type(error).__name__}"
             if not started.done():
-                started.set_exception(GatewayError(f"worker {self.shard.number} could not start; see its log messages"))
+                if status is not None:
+                    cause = f"could not start: it ended with status {status}; see its log messages"
+                started.set_exception(GatewayError(f"worker {self.shard.number} {cause}"))
                 return
             if self._stopping.is_set() or (status == 0 and not self.listening):
                 return
             self.restarts += 1
             failures = 1 if loop.time() - began >= STABLE_SECONDS else failures + 1
             delay = backoff_delay(failures, base=RESTART_DELAY, maximum=MAX_RESTART_DELAY)
-            log.error(
-                "worker %d ended unexpectedly with status %d; restarting in %g s", self.shard.number, status, delay
-            )
+            log.error("worker %d %s; restarting in %g s", self.shard.number, cause, delay)
+            if loop.time() + delay - self._down_since > QUEUE_SECONDS:
+                self._stop_listening()
             if await wait_for_event(self._stopping, timeout=delay):
                 return
 
     async def _run_process(self, started: asyncio.Future[None]) -> int:
-        """Run one process from its start to its end; its exit status."""
+        """Run one process from its start to its end; its exit status. Raises `OSError` when it cannot be started."""
         ours, theirs = socket.socketpair()
         descriptors = [listener.fileno() for listener in self.listening]
         try:
@@ -119,24 +143,89 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno(), *descriptors],
                 start_new_session=True,
             )
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
+        self._processes += 1
         client = WorkerClient(ours)
+        exited = asyncio.create_task(process.wait(), name=f"exit of worker {self.shard.number}")
         try:
+            if self._stopping.is_set():  # it was set while the process was created
+                process.terminate()
+            await client.open()
+            ends: list[asyncio.Future[Any]] = [client.reading, exited]
             with suppress(WorkerUnavailable):
-                await client.open()
-                spec = WorkerSpec(settings_to_json(self._settings()), self.shard, descriptors)
-                await client.call("start", spec)
+                await self._start(client, descriptors)
                 self.client = client
                 if not started.done():
                     started.set_result(None)
-            return await process.wait()
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                self._stopped_serving()
+            if not client.is_broken:
+                # It closes the connection and exits, in this order. Its last message may not have been read yet.
+                await asyncio.wait(ends, timeout=EXIT_SECONDS)
+            with suppress(WorkerUnavailable):
+                if (final := client.final(Snapshot)) is not None:
+                    self.counts.update(final, self._processes)
         finally:
-            self.client = None
+            self._stopped_serving()
             await client.close()
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+            await exited
+        return exited.result()
+
+    def _stopped_serving(self) -> None:
+        if self.client is not None:
+            self.client = None
+            self._down_since = asyncio.get_running_loop().time()
+
+    async def _start(self, client: WorkerClient, descriptors: list[int]) -> None:
+        """Start the worker in its process, and apply settings that were reloaded meanwhile."""
+        settings = self._settings()
+        await client.call("start", WorkerSpec(settings_to_json(settings), self.shard, descriptors))
+        while (current := self._settings()) != settings:
+            settings = current
+            await client.call("reload", settings_to_json(settings), timeout=RELOAD_TIMEOUT)
+
+    async def read_counters(self) -> None:
+        """Update `counts`, if the worker replies in time."""
+        if self.client is not None:
+            process = self._processes
+            with suppress(GatewayError):
+                counters = await self.client.fetch(Snapshot, "counters", timeout=REPLY_TIMEOUT)
+                self.counts.update(counters, process)
+
+    async def snapshot(self) -> Snapshot | None:
+        """The state of the worker, whose counters also update `counts`; None if it does not reply in time."""
+        if self.client is not None:
+            process = self._processes
+            with suppress(GatewayError):
+                snapshot = await self.client.fetch(Snapshot, "snapshot", timeout=REPLY_TIMEOUT)
+                self.counts.update(snapshot.counters(), process)
+                return snapshot
+        return None
+
+    async def readiness(self) -> Sequence[str] | None:
+        """Why it should get no requests; None if it does not run or does not reply in time."""
+        if self.client is not None:
+            with suppress(GatewayError):
+                return await self.client.fetch(list[str], "readiness", timeout=REPLY_TIMEOUT)
+        return None
+
+    async def reload(self, settings: JsonObject) -> None:
+        """Apply other settings. A running worker that cannot do it is killed, and restarted with them."""
+        client, process = self.client, self._process
+        if client is None or process is None:
+            return
+        try:
+            await client.call("reload", settings, timeout=RELOAD_TIMEOUT)
+        except GatewayError:
+            if self.client is client and process.returncode is None:
+                log.exception("worker %d did not apply the new settings and is killed", self.shard.number)
+                process.kill()
 
     async def stop(self) -> None:
         """Request an orderly stop; the second call requests an immediate one."""
@@ -146,6 +235,20 @@ class WorkerProcess:
                 await self.client.call("stop", timeout=REPLY_TIMEOUT)
         elif self._process is not None and self._process.returncode is None:
             self._process.terminate()
+
+    def _stop_listening(self) -> None:
+        """Reset the connections in the queues of the TCP sockets; the kernel distributes later ones over other workers.
+
+        The sockets stay bound, and the next process listens on them again. Only while no process uses them.
+        """
+        for listener in self.listening:
+            if listener.family == socket.AF_UNIX or listener.fileno() < 0:
+                continue  # shared with the other workers, or closed because the gateway stops
+            address = listener.getsockname()
+            with suppress(OSError):  # it does not listen, or the system does not support this
+                listener.shutdown(socket.SHUT_RD)
+            with suppress(OSError):  # Linux keeps the port unless it was chosen by the system
+                listener.bind(address)
 
 
 class Supervisor:
@@ -182,28 +285,41 @@ class Supervisor:
 
     async def readiness(self) -> Sequence[str]:
         """Reasons why no requests should be sent to it; empty when every worker is ready."""
-        reasons = [] if self._phase == "serving" else [self._phase]
-        if self._phase == "serving":
-            missing = (worker.shard.number for worker in self._workers if worker.listening and worker.client is None)
-            reasons += [f"worker {number} is not running" for number in missing]
-        for worker_reasons in await self._call_all("readiness"):
-            reasons += [reason for reason in worker_reasons if reason not in reasons]
-        return reasons
+        return self._reasons(await asyncio.gather(*(worker.readiness() for worker in self._workers)))
+
+    def _reasons(self, by_worker: Sequence[Sequence[str] | None]) -> Sequence[str]:
+        """All reasons of the workers, each once; None of a worker means that it does not run or reply."""
+        if self._phase != "serving":
+            return [self._phase]
+        reasons: dict[str, None] = {}
+        for worker, given in zip(self._workers, by_worker, strict=True):
+            if given is not None:
+                reasons.update(dict.fromkeys(given))
+            elif worker.listening:
+                reasons[f"worker {worker.shard.number} is not running"] = None
+        return list(reasons)
 
     async def snapshot(self) -> Snapshot:
-        """Counts and states, added up over all workers."""
+        """Counts and states, added up over all workers. Counters include those of processes that ended."""
         total = Snapshot(workers=len(self._clients), restarts=sum(worker.restarts for worker in self._workers))
         total.ledger.add(self._own.ledger)
-        for worker_snapshot in await self._call_all("snapshot"):
-            total.add(wire.decode(Snapshot, worker_snapshot))
+        running = await asyncio.gather(*(worker.snapshot() for worker in self._workers))
+        for worker, state in zip(self._workers, running, strict=True):
+            total.add(worker.counts.total())
+            if state is not None:
+                total.add(state.gauges())
         total.started_at = self._started_at
         total.settings_at, total.settings_errors = self._settings_at, self._settings_errors
-        total.reasons = await self.readiness()
+        total.reasons = self._reasons([None if state is None else state.reasons for state in running])
         return total
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
         """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
-        return sum(await self._call_all("resume", destination, event_set))
+        resumed = 0
+        for client in self._clients.values():
+            with suppress(WorkerUnavailable):
+                resumed += await client.fetch(int, "resume", destination, event_set, timeout=REPLY_TIMEOUT)
+        return resumed
 
     # Called on a reload.
 
@@ -211,7 +327,8 @@ class Supervisor:
         """Apply other settings in all workers. Raises `ConfigError`, and changes nothing, when they are not allowed."""
         check_reload_allowed(self._settings, settings)
         self._settings = settings
-        await self._call_all("reload", settings_to_json(settings), timeout=None)
+        encoded = settings_to_json(settings)
+        await asyncio.gather(*(worker.reload(encoded) for worker in self._workers))
         logging.getLogger().setLevel(settings.logging.level.upper())
         self._settings_at, self._settings_errors = self._clock(), ()
         self._own.ledger.reloads["succeeded"] += 1
@@ -224,15 +341,6 @@ class Supervisor:
     @property
     def _clients(self) -> Mapping[int, WorkerClient]:
         return {worker.shard.number: worker.client for worker in self._workers if worker.client is not None}
-
-    async def _call_all(self, method: str, *params: Any, timeout: float | None = REPLY_TIMEOUT) -> list[Any]:  # noqa: ASYNC109 (of each reply)
-        """Call a method of all running workers; the results of those that reply in time."""
-        calls = (client.call(method, *params, timeout=timeout) for client in self._clients.values())
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, WorkerUnavailable):
-                raise result
-        return [result for result in results if not isinstance(result, BaseException)]
 
     # The main task.
 
@@ -247,34 +355,54 @@ class Supervisor:
                 shard = SpoolShard(number, 1 / self._processes, rate_share)
                 self._workers.append(WorkerProcess(shard, listening, lambda: self._settings, self._command))
             running: list[asyncio.Task[None]] = []
+            counting = asyncio.create_task(keep_running("read counters", self._read_counters), name="read counters")
             try:
-                running += await self._start_all()
-                await self._admin.start()
-                stack.push_async_callback(self._admin.stop)
-                self._phase = "serving"
-                publish_addresses(self._settings, sockets.port, self._admin.port)
+                running += await self._start_all(stop)
+                if not stop.requested.is_set():
+                    await self._admin.start()
+                    stack.push_async_callback(self._admin.stop)
+                    self._phase = "serving"
+                    publish_addresses(self._settings, sockets.port, self._admin.port)
                 await stop.requested.wait()
                 sockets.release()  # otherwise new connections would wait in the queues of these sockets
                 self._phase = "stopping"
             finally:
                 await self._stop_all(stop, running)
+                counting.cancel()
+                await asyncio.wait([counting])
 
-    async def _start_all(self) -> list[asyncio.Task[None]]:
-        """Start all workers and wait until each serves. Raises `GatewayError` when one cannot start."""
+    async def _start_all(self, stop: StopSignal) -> list[asyncio.Task[None]]:
+        """Start all workers, and wait until each serves or a stop is requested.
+
+        Raises `GatewayError` when one cannot start.
+        """
         loop = asyncio.get_running_loop()
         started = [loop.create_future() for _ in self._workers]
         running = [
             asyncio.create_task(worker.run(future), name=f"worker {worker.shard.number}")
             for worker, future in zip(self._workers, started, strict=True)
         ]
+        serving: asyncio.Future[Any] = asyncio.gather(*started)
+        stopping: asyncio.Future[Any] = asyncio.create_task(stop.requested.wait())
         try:
-            await asyncio.gather(*started)
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
         except BaseException:
             for task in running:
                 task.cancel()
             await asyncio.wait(running)
             raise
+        finally:
+            serving.cancel()
+            stopping.cancel()
         return running
+
+    async def _read_counters(self) -> None:
+        """Read the counters of all workers at an interval, until cancelled."""
+        while True:
+            await asyncio.gather(*(worker.read_counters() for worker in self._workers))
+            await asyncio.sleep(COUNT_INTERVAL)
 
     async def _stop_all(self, stop: StopSignal, running: Sequence[asyncio.Task[None]]) -> None:
         """Stop all workers in order; on a second signal, at once. Workers that do not end in time are killed."""

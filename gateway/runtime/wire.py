@@ -5,6 +5,7 @@ Used for calls from the supervisor to its workers. A dictionary with keys other 
 
 from __future__ import annotations
 
+import base64
 import types
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,11 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """Convert a value to JSON types; bytes must be UTF-8. Raises `TypeError` for a type that is not supported."""
+    """Convert a value to JSON types. Raises `TypeError` for a type that is not supported."""
     if value is None or isinstance(value, str | int | float):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, bytes):
-        return value.decode()
+        return _encode_bytes(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -49,8 +50,10 @@ def _decode(kind: Any, value: Any) -> Any:
     if kind is Any or value is None:
         return value
     if kind is bytes:
-        return value.encode()
+        return base64.b64decode(value["base64"]) if isinstance(value, dict) else value.encode()
     if isinstance(kind, type) and is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object for {kind.__name__}")
         return kind(**{name: _decode(hint, value[name]) for name, hint in _hints(kind).items() if name in value})
     if issubclass(kind, tuple):
         hints = _hints(kind)
@@ -61,13 +64,28 @@ def _decode(kind: Any, value: Any) -> Any:
 def _decode_container(origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
     if issubclass(origin, Mapping):
         key_kind, item_kind = (*arguments, int) if origin is Counter else arguments
-        pairs = value.items() if isinstance(value, dict) else value
+        pairs = value.items() if isinstance(value, dict) else _items(value)
         decoded = {_decode(key_kind, key): _decode(item_kind, item) for key, item in pairs}
         return Counter(decoded) if origin is Counter else decoded
     if origin is tuple and Ellipsis not in arguments:
-        return tuple(_decode(argument, item) for argument, item in zip(arguments, value, strict=True))
-    items = [_decode(arguments[0], item) for item in value]
+        return tuple(_decode(argument, item) for argument, item in zip(arguments, _items(value), strict=True))
+    items = [_decode(arguments[0], item) for item in _items(value)]
     return tuple(items) if origin is tuple else items
+
+
+def _items(value: Any) -> list[Any] | tuple[Any, ...]:
+    """The items of an array. Raises `TypeError`: a text would have items, too."""
+    if not isinstance(value, list | tuple):
+        raise TypeError("expected an array")
+    return value
+
+
+def _encode_bytes(value: bytes) -> Any:
+    """UTF-8, as an encoded event is, as text; any other bytes as an object with base64."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def _optional_type(kind: Any) -> Any:

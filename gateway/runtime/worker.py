@@ -14,7 +14,7 @@ from gateway.config import Settings, settings_from_json
 from gateway.dead_letters import DeadLetterOperations
 from gateway.model import JsonObject
 from gateway.runtime import wire
-from gateway.runtime.ipc import Handler, open_stream, read_message, send_reply, serve_calls
+from gateway.runtime.ipc import Handler, open_stream, read_message, send_message, serve_calls
 from gateway.runtime.lifecycle import StopSignal, tune_interpreter
 from gateway.spool import DeadLetterFilter, delete_spool
 from gateway.telemetry import Snapshot
@@ -68,6 +68,10 @@ class WorkerApp(Protocol):
         """Its counts and states."""
         ...
 
+    def counters(self) -> Snapshot:
+        """See `Snapshot.counters`."""
+        ...
+
     async def readiness(self) -> Sequence[str]:
         """Reasons why no requests should be sent to it; empty when it is ready."""
         ...
@@ -107,6 +111,7 @@ async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
     confirming = asyncio.create_task(_confirm_start(app, writer, message["id"]))
     try:
         await app.run(stop)
+        await send_message(writer, {"final": wire.encode(app.counters())})
     finally:
         serving.cancel()
         confirming.cancel()
@@ -119,7 +124,7 @@ async def run_worker(end: socket.socket, make_app: MakeApp) -> None:
 async def _confirm_start(app: WorkerApp, writer: asyncio.StreamWriter, call_id: int) -> None:
     """Reply to the call `start` once the app accepts requests."""
     await app.serving.wait()
-    await send_reply(writer, {"id": call_id, "result": None})
+    await send_message(writer, {"id": call_id, "result": None})
 
 
 def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
@@ -137,12 +142,16 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
 
         return call
 
+    async def counters() -> Snapshot:
+        return app.counters()
+
     async def find(after: int, limit: int, where: JsonObject) -> Any:
         return await app.dead_letters.find(after, limit, wire.decode(DeadLetterFilter, where))
 
     return {
         "stop": request_stop,
         "snapshot": app.snapshot,
+        "counters": counters,
         "readiness": app.readiness,
         "resume": app.resume,
         "reload": reload,

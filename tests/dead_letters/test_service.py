@@ -132,12 +132,17 @@ async def test_events_that_still_cannot_be_replayed_are_kept_and_counted_by_reas
             refused(4, destination="gone", lane=Lane("gone", "1", "t")),
             refused(5, event=json.dumps({"event_time": int(NOW) - 8 * 86400}).encode(), stage=Stage.EXPIRED),
             refused(6),
+            refused(7, event=b"\xff"),
+            refused(8, event=b"[]"),
+            refused(9, event=b"7", stage=Stage.MAPPING, lane=None),
+            refused(10, event=b'{"event_time":1e300}'),
+            refused(11, lane=Lane("gone", "1", "t")),
         ],
     )
     done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
     assert (done.letters, done.events) == (1, 1)
-    assert dict(done.kept) == {"unmapped_event": 1, "no_event": 2, "no_destination": 1, "expired": 1}
-    assert len(await letters(fixture)) == 5
+    assert dict(done.kept) == {"unmapped_event": 1, "no_event": 6, "no_destination": 2, "expired": 1}
+    assert len(await letters(fixture)) == 10
 
 
 async def test_only_dead_letters_that_match_the_filter_are_replayed_or_discarded(fixture: Fixture) -> None:

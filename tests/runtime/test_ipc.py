@@ -12,8 +12,18 @@ from typing import Any
 import pytest
 
 from gateway.model import GatewayError, JsonObject, Stage
-from gateway.runtime.ipc import Handler, WorkerClient, WorkerUnavailable, open_stream, read_message, serve_calls
+from gateway.runtime import wire
+from gateway.runtime.ipc import (
+    Handler,
+    WorkerClient,
+    WorkerUnavailable,
+    open_stream,
+    read_message,
+    send_message,
+    serve_calls,
+)
 from gateway.spool import DeadLetterFilter, SpoolFull, SpoolUnavailable
+from gateway.telemetry import Snapshot
 
 
 class UnlistedError(GatewayError):
@@ -170,6 +180,109 @@ async def test_a_truncated_message_counts_as_the_end_of_the_connection() -> None
     supervisor_end.close()
     assert await read_message(reader) is None
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\xff\xfe\x00\n",
+        b"{\n",
+        b"[]\n",
+        b"7\n",
+        b'"text"\n',
+        b"{}\n",
+        b'{"id":[]}\n',
+        b'{"id":0}\n',
+        b'{"id":0,"error":7}\n',
+        b"[" * 100_000 + b"\n",
+        b"x" * 3000,
+    ],
+)
+async def test_a_message_that_cannot_be_understood_ends_the_connection(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if sent.startswith(b"x"):
+        monkeypatch.setattr("gateway.runtime.ipc.MAX_MESSAGE_BYTES", 1000)
+    client_end, worker_end = socket.socketpair()
+    with closing(worker_end):
+        client = WorkerClient(client_end)
+        await client.open()
+        call = asyncio.create_task(client.call("snapshot"))
+        await asyncio.sleep(0)
+        worker_end.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(worker_end, sent)
+        with pytest.raises(WorkerUnavailable):
+            await asyncio.wait_for(call, 5.0)
+        await asyncio.wait_for(asyncio.wait([client.reading]), 5.0)
+        assert client.is_broken
+        assert "cannot be understood" in caplog.text
+        with pytest.raises(WorkerUnavailable):
+            await client.call("snapshot")
+        await client.close()
+
+
+async def test_a_result_of_another_type_ends_the_connection() -> None:
+    async def wrong() -> Any:
+        return {"ledger": 7, "lanes": "none"}
+
+    async with connected({"snapshot": wrong, "echo": echo}) as client:
+        with pytest.raises(WorkerUnavailable, match="unexpected result"):
+            await client.fetch(Snapshot, "snapshot")
+        await asyncio.wait_for(asyncio.wait([client.reading]), 5.0)
+        assert client.is_broken
+
+
+async def test_a_worker_that_closes_the_connection_is_not_broken() -> None:
+    client_end, worker_end = socket.socketpair()
+    client = WorkerClient(client_end)
+    await client.open()
+    worker_end.sendall(b'{"id":1,"resu')
+    worker_end.close()
+    await asyncio.wait_for(asyncio.wait([client.reading]), 5.0)
+    assert not client.is_broken
+    await client.close()
+
+
+async def test_the_final_message_is_kept_after_the_connection_was_closed() -> None:
+    client_end, worker_end = socket.socketpair()
+    client = WorkerClient(client_end)
+    await client.open()
+    assert client.final(Snapshot) is None
+    _, writer = await open_stream(worker_end)
+    snapshot = Snapshot()
+    snapshot.ledger.received["shop"] = 7
+    await send_message(writer, {"final": wire.encode(snapshot)})
+    writer.close()
+    await asyncio.wait_for(asyncio.wait([client.reading]), 5.0)
+    final = client.final(Snapshot)
+    assert final is not None
+    assert final.ledger.received == {"shop": 7}
+    await client.close()
+
+
+async def test_a_bug_in_a_method_is_logged_and_does_not_end_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise KeyError("customer@example.com")
+
+    async def unsupported() -> Any:
+        return object()
+
+    async with connected({"fail": fail, "unsupported": unsupported, "echo": echo}) as client:
+        for method in ("fail", "unsupported"):
+            with pytest.raises(GatewayError, match=r"^The worker process failed; its log has the details\.$"):
+                await client.call(method)
+        assert await client.call("echo", 1) == [1]
+    assert caplog.text.count("internal error") == 2
+
+
+async def test_a_call_to_a_worker_that_does_not_read_ends_at_its_time_out() -> None:
+    client_end, worker_end = socket.socketpair()
+    with closing(worker_end):
+        client = WorkerClient(client_end)
+        await client.open()
+        with pytest.raises(WorkerUnavailable, match="did not reply"):
+            await client.call("echo", "x" * 2**22, timeout=0.05)
+        await client.close()
 
 
 async def test_a_call_is_one_line_of_json() -> None:

@@ -125,8 +125,9 @@ def test_an_empty_snapshot_is_unchanged() -> None:
         dead_letter(stage=Stage.MAPPING, code="unmapped_event", source="shop", lane=None, fault=None),
         dead_letter(stage=Stage.MAPPING, source="shop", lane=None, fault=None, event=None),
         dead_letter(stage=Stage.EXPIRED, attempts=0, fault=MetaFault(None, None, None)),
+        dead_letter(event=b"\x00\xff\xfe not UTF-8"),
     ],
-    ids=["refused by Meta", "rejected by the mapping", "without an event", "expired"],
+    ids=["refused by Meta", "rejected by the mapping", "without an event", "expired", "not UTF-8"],
 )
 def test_a_dead_letter_is_unchanged(letter: DeadLetter) -> None:
     received = sent_over_the_wire(DeadLetter, letter)
@@ -165,6 +166,23 @@ def test_a_worker_spec_is_unchanged() -> None:
 def test_a_type_that_json_cannot_represent_is_refused() -> None:
     with pytest.raises(TypeError, match="cannot encode object"):
         wire.encode({"value": object()})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Snapshot, "?"),
+        (Snapshot, {"ledger": []}),
+        (Ledger, {"lanes": "text"}),
+        (Ledger, {"lanes": [["store", 1]]}),
+        (list[str], "text"),
+        (DeadLetter, {}),
+        (int, "many"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: type[Any], value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        wire.decode(kind, value)
 
 
 def test_a_union_of_several_types_is_refused() -> None:
