@@ -1,8 +1,8 @@
-"""One gateway process: where the packages are wired together, started and stopped in order.
+"""One gateway process: creates and connects the parts of all packages, and starts and stops them in order.
 
-Start: spool, delivery, commits, then the HTTP ports. An orderly stop has two steps. First `/readyz` answers 503 while
-requests are still accepted for `server.drain_delay`. Then no request is accepted, and the accepted events are uploaded
-until `server.drain_timeout`; what is left stays in the spool. A second signal stops at once.
+They start in the order spool, delivery, group commit, HTTP ports. An orderly stop has two steps. First `/readyz`
+answers 503 while requests are still accepted for `server.drain_delay`. Then no request is accepted, and the accepted
+events are uploaded for at most `server.drain_timeout`; the rest stays in the spool. A second signal stops at once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,24 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from gateway.admin import Admin
+if __name__ == "__main__":
+    # A worker process. A terminal sends these signals to all processes, and the supervisor handles them. They are
+    # ignored before the imports below, which take half a second.
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+
+from gateway.admin import AdminServer
 from gateway.config import DestinationSettings, Settings, SpoolEngine
 from gateway.dead_letters import DeadLetterService
 from gateway.delivery import DeliveryService
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
+from gateway.memory_budget import MemoryBudget
 from gateway.model import Backlog, GatewayError
 from gateway.runtime.lifecycle import (
     StopSignal,
     flatten_errors,
+    keep_running,
     publish_addresses,
     run_unless,
     tune_interpreter,
@@ -38,7 +46,7 @@ from gateway.runtime.maintenance import MaintenanceTasks
 from gateway.runtime.reload import check_reload_allowed, reload_on_change
 from gateway.runtime.worker import SpoolShard, run_worker
 from gateway.spool import GroupCommitter, create_spool, spool_file_numbers
-from gateway.telemetry import Ledger, Snapshot
+from gateway.telemetry import Coverage, Ledger, Snapshot, SpoolStatistics
 from gateway.telemetry.logging import configure_logging
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.webhook import WebhookNotifier
@@ -48,11 +56,11 @@ log = logging.getLogger("gateway.app")
 WHOLE_SPOOL = SpoolShard()
 
 LAST_ALERTS_SECONDS = 2.0
-"""Seconds in which alerts that are still queued may be sent when the process ends."""
+"""Seconds for sending the alerts that are still queued when the process ends."""
 
 
 class GatewayApp:
-    """The gateway in one process. `run` is its lifetime; the other methods answer the admin port."""
+    """A gateway in one process. `run` serves until it is stopped; the other methods are called by the admin server."""
 
     def __init__(
         self,
@@ -64,8 +72,8 @@ class GatewayApp:
     ) -> None:
         """`listening`: bound sockets for senders.
 
-        None: the only process; it binds the sockets itself and serves the admin port. Empty: it accepts no requests and
-        ends when the spool of an earlier process is empty.
+        None: this is the only process; it binds the sockets itself and serves the admin port. Empty: a drain-only
+        worker, which accepts no requests and ends when the spool of an earlier process is empty.
         """
         self._settings = settings
         self._listening = listening
@@ -74,42 +82,50 @@ class GatewayApp:
         self._settings_errors: Sequence[str] = ()
         self._ledger = Ledger()
         self._mappers = _compile_mappers(settings, {}, {})
+        self._past_coverage: dict[str, Coverage] = {}  # of mappers that a reload replaced, by destination
         self._loop_lag = LoopLag()
         self._webhook = WebhookNotifier(settings.alerts, self._ledger)
         self._spool = create_spool(settings.spool, clock, shard.number, shard.size_share)
+        self._budget = MemoryBudget(settings.server.max_memory)
         self._delivery = DeliveryService(
             settings.destinations,
             self._spool,
             self._ledger,
             clock=clock,
             notify=self._webhook.notify,
+            budget=self._budget,
             rate_share=shard.rate_share,
             lane_quota=int(settings.spool.max_bytes * shard.size_share * settings.spool.lane_quota),
+            max_lanes=max(1, int(settings.spool.max_lanes * shard.size_share)),
         )
         self.dead_letters = DeadLetterService(
-            self._spool, settings.destinations, self._mappers, stored=self._delivery.stored, clock=clock
+            self._spool,
+            settings.destinations,
+            self._mappers,
+            stored=self._delivery.stored,
+            clock=clock,
+            admit=self._delivery.admit,
         )
-        self._committer = GroupCommitter(
-            self._spool, self._delivery, max_pending_bytes=settings.spool.max_pending_bytes
-        )
-        self._maintenance = MaintenanceTasks(settings, self._spool, self._ledger, clock, shard.number)
-        self._ingest = Ingest(settings.server, self._sources(), self._committer, self._ledger, clock)
-        self._admin = Admin(settings.admin, self)
+        self._committer = GroupCommitter(self._spool, self._delivery, self._budget)
+        self._maintenance = MaintenanceTasks(settings, self._spool, self._ledger, clock, shard.number, shard.size_share)
+        self._ingest = Ingest(settings.server, self._sources(), self._committer, self._ledger, self._budget, clock)
+        self._admin = AdminServer(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
         self.serving = asyncio.Event()
-        """Set once it accepts requests, or drains an earlier process's spool."""
+        """Set once requests are accepted, or, in a drain-only worker, once the spool is open."""
 
     # Called by the admin port.
 
     async def snapshot(self) -> Snapshot:
-        """All counts and states."""
+        """Its counts and states."""
+        self._maintenance.count_purged()
         return Snapshot(
             started_at=self._started_at,
             reasons=await self.readiness(),
             ledger=self._ledger,
             spool=self._spool.statistics(),
             lanes=self._delivery.statistics(),
-            coverage={name: mapper.coverage() for name, mapper in self._mappers.items()},
+            coverage=self._coverage(),
             loop_lag=self._loop_lag.seconds,
             orphans=self._delivery.orphans,
             settings_at=self._settings_at,
@@ -117,15 +133,26 @@ class GatewayApp:
             warnings=self._delivery.version_warnings,
         )
 
+    def counters(self) -> Snapshot:
+        """See `Snapshot.counters`."""
+        self._maintenance.count_purged()
+        return Snapshot(
+            ledger=self._ledger,
+            spool=SpoolStatistics(commits=self._spool.statistics().commits),
+            coverage=self._coverage(),
+            loop_lag=self._loop_lag.seconds,
+            orphans=self._delivery.orphans,
+        )
+
     async def readiness(self) -> Sequence[str]:
-        """Why no requests should be sent; empty when it is ready."""
+        """Reasons why no requests should be sent to it; empty when it is ready."""
         reasons = [] if self._phase == "serving" else [self._phase]
         if self._committer.unavailable_reason:
             reasons.append(self._committer.unavailable_reason)
         return reasons
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe blocked lanes at once, all or those that match; how many were blocked."""
+        """Call at once for the blocked and throttled lanes that match (None matches all); their number."""
         return self._delivery.resume(destination, event_set)
 
     @property
@@ -133,20 +160,22 @@ class GatewayApp:
         """Whether the spool is empty: no event is waiting for any destination, and no dead letter is kept."""
         return not (self._ledger.waiting or self._delivery.orphans or self._spool.statistics().dead_letters)
 
-    # Called when the settings are read again.
+    # Called on a reload.
 
     async def reload(self, settings: Settings) -> None:
-        """Apply other settings; no event is lost or sent twice. Raises `ConfigError` and changes nothing on an error.
+        """Apply other settings without losing or repeating an event.
 
-        Sources, destinations, alerts and the log level change at once; the sections in `FIXED_SECTIONS` at the next
-        start.
+        Sources, destinations, alerts and the log level change at once, the sections in `FIXED_SECTIONS` at the next
+        start. Raises `ConfigError`, and changes nothing, when the change is not allowed.
         """
         check_reload_allowed(self._settings, settings)
         mappers = await asyncio.to_thread(_compile_mappers, settings, self._settings.destinations, self._mappers)
+        await self._maintenance.reload(settings)
+        # Nothing below can fail or wait: either all of the settings are applied, or none.
+        self._keep_coverage(mappers)
         self._settings, self._mappers = settings, mappers
         self._delivery.reload(settings.destinations)
         self.dead_letters.reload(settings.destinations, mappers)
-        await self._maintenance.reload(settings)
         self._ingest.reload(self._sources())
         self._webhook.reload(settings.alerts)
         logging.getLogger().setLevel(settings.logging.level.upper())
@@ -154,9 +183,23 @@ class GatewayApp:
         self._ledger.reloads["succeeded"] += 1
 
     def reload_failed(self, errors: Sequence[str]) -> None:
-        """Record why the settings could not be read again; the previous ones stay in force."""
+        """Record why the new settings could not be applied; the previous ones stay in force."""
         self._settings_errors = errors
         self._ledger.reloads["failed"] += 1
+
+    def _keep_coverage(self, mappers: Mapping[str, Mapper]) -> None:
+        """Keep the counters of the mappers that are replaced, so that no counter falls at a reload."""
+        past = self._past_coverage
+        for name, mapper in self._mappers.items():
+            if name not in mappers:
+                past.pop(name, None)
+            elif mappers[name] is not mapper:
+                past[name] = past[name] + mapper.coverage() if name in past else mapper.coverage()
+
+    def _coverage(self) -> dict[str, Coverage]:
+        past = self._past_coverage
+        current = {name: mapper.coverage() for name, mapper in self._mappers.items()}
+        return {name: past[name] + coverage if name in past else coverage for name, coverage in current.items()}
 
     def _sources(self) -> dict[str, Source]:
         return {
@@ -168,7 +211,7 @@ class GatewayApp:
             for name, source in self._settings.sources.items()
         }
 
-    # Its lifetime.
+    # The main task.
 
     async def run(self, stop: StopSignal) -> None:
         """Serve until stopped. Raises `GatewayError` when it cannot start."""
@@ -185,10 +228,15 @@ class GatewayApp:
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(self._delivery.run(), name="delivery")
                 committing = tasks.create_task(self._committer.run(), name="group commit")
+                # Delivery and group commit are fatal: without them no event is safe. The others are started again.
                 background = [
-                    tasks.create_task(self._loop_lag.run(), name="loop lag"),
-                    tasks.create_task(self._maintenance.run(), name="maintenance"),
-                    tasks.create_task(self._webhook.run(), name="webhook"),
+                    tasks.create_task(keep_running(name, run), name=name)
+                    for name, run in (
+                        ("loop lag", self._loop_lag.run),
+                        ("save message IDs", self._maintenance.run_saves),
+                        ("purge dead letters", self._maintenance.run_purges),
+                        ("webhook", self._webhook.run),
+                    )
                 ]
                 try:
                     await self._serve(stop)
@@ -199,7 +247,10 @@ class GatewayApp:
                     self._committer.close()
                     await self._ingest.stop()
                     await self._delivery.stop()
-                    await self._maintenance.save()
+                    try:
+                        await self._maintenance.save()
+                    except Exception:
+                        log.exception("the last message IDs were not saved; events with them may be accepted twice")
                     await self._webhook.flush(LAST_ALERTS_SECONDS)
                     for task in (*background, delivering):
                         task.cancel()
@@ -239,13 +290,13 @@ class GatewayApp:
             await self._delivery.drained()
 
         if not await run_unless(stop.immediate, asyncio.wait_for(drained(), server.drain_timeout)):
-            log.warning("stopped before all events were uploaded; the rest stays in the spool")
+            log.warning("stopped before all events were uploaded; the rest stays in the spool until the next start")
 
 
 def serve(settings: Settings, config: Path, *, watch: bool = False) -> int:
     """Run a gateway of one or several processes until a signal stops it; the exit status.
 
-    SIGHUP reads `config` again, and with `watch` a change of the file does.
+    `config` is read again on SIGHUP and, with `watch`, when the file changes.
     """
     configure_logging(settings.logging)
     return _run(lambda: _serve_until_stopped(settings, config, watch=watch))
@@ -273,14 +324,12 @@ async def _serve_until_stopped(settings: Settings, config: Path, *, watch: bool)
 
 def worker_main(descriptor: int) -> int:
     """Run a worker process that the supervisor controls over an inherited socket; the exit status."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all processes; the supervisor handles them
     end = socket.socket(fileno=descriptor)
     return _run(lambda: run_worker(end, GatewayApp))
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Run a coroutine on uvloop; its `GatewayError`s are logged, and the exit status is 1 then."""
+    """Run a coroutine on uvloop; the exit status. `GatewayError`s are logged, and the status is then 1."""
     import uvloop  # noqa: PLC0415 (only for serving)
 
     errors: list[GatewayError] = []
@@ -295,13 +344,13 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
 
 
 def worker_count(settings: Settings) -> int:
-    """Number of processes that the settings ask for."""
+    """The number of processes; `server.workers = "auto"` means one for each CPU that this process may use."""
     workers = settings.server.workers
     return len(os.sched_getaffinity(0)) if workers == "auto" else workers
 
 
 def _spool_numbers(settings: Settings) -> Sequence[int]:
-    """Numbers of the processes for which there is a spool file."""
+    """Numbers of the processes that have a spool file."""
     return spool_file_numbers(settings.spool) if settings.spool.engine is SpoolEngine.SQLITE else ()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+_NOT_PRINTABLE_ASCII = re.compile(r"[^\n -~]")
 
 
 def printable(text: str) -> str:
@@ -24,13 +24,12 @@ def printable(text: str) -> str:
 
 
 def ascii_json(encoded: bytes) -> bytes:
-    r"""Valid JSON with its non-ASCII characters and DEL as `\u...`, so that a terminal receives no control character.
+    r"""JSON with every character but printable ASCII and line feeds as `\u...`, so that a terminal shows it unchanged.
 
-    JSON escapes the other control characters itself. Invalid UTF-8 is replaced by U+FFFD.
+    JSON escapes most control characters itself, but not DEL and those beyond ASCII. The input must not have tabs and
+    carriage returns between its values. Invalid UTF-8 is replaced by U+FFFD.
     """
-    if encoded.isascii() and b"\x7f" not in encoded:
-        return encoded
-    return _NOT_ASCII.sub(_json_escape, encoded.decode(errors="replace")).encode()
+    return _NOT_PRINTABLE_ASCII.sub(_json_escape, encoded.decode(errors="replace")).encode()
 
 
 def _escaped(code: int) -> str:

@@ -16,14 +16,12 @@ class MemoryBudget:
     when a reservation needs the space.
     """
 
-    __slots__ = ("_evict", "cached", "limit", "refused", "reserved")
+    __slots__ = ("_evict", "cached", "limit", "reserved")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.reserved = 0
         self.cached = 0
-        self.refused = 0
-        """Reservations that failed since the start."""
         self._evict: Callable[[], None] | None = None
 
     def evict_with(self, evict: Callable[[], None]) -> None:
@@ -33,7 +31,6 @@ class MemoryBudget:
     def reserve(self, size: int) -> bool:
         """Reserve bytes; False: there are not enough. Runs a few times for each request."""
         if self.reserved + self.cached + size > self.limit and not self._make_space(size):
-            self.refused += 1
             return False
         self.reserved += size
         return True
@@ -59,3 +56,26 @@ class MemoryBudget:
         if self._evict is not None and self.cached:
             self._evict()
         return self.reserved + self.cached + size <= self.limit
+
+
+class BudgetShare:
+    """A part of a budget for one kind of use, so that this use cannot take all of it. Counted in the budget too."""
+
+    __slots__ = ("_budget", "limit", "reserved")
+
+    def __init__(self, budget: MemoryBudget, limit: int) -> None:
+        self._budget = budget
+        self.limit = limit
+        self.reserved = 0
+
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes; False: there are not enough, in the share or in the budget."""
+        if self.reserved + size > self.limit or not self._budget.reserve(size):
+            return False
+        self.reserved += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Release reserved bytes."""
+        self.reserved -= size
+        self._budget.release(size)

@@ -105,6 +105,16 @@ Name = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+HostName = Annotated[
+    str,
+    Field(max_length=300),
+    _matching(
+        r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?",
+        "a host name or address, with or without a port, such as gateway.internal, gateway.internal:8081 or [fd00::1]",
+    ),
+    AfterValidator(str.lower),
+]
+HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_one_or_more), Field(max_length=100)]
 HttpUrl = Annotated[
     str,
     _matching(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without credentials, query and fragment"),
@@ -168,10 +178,16 @@ class ServerSettings(_Section):
         "are not read, events that wait for their commit, and the cache of the newest events. Requests beyond it get "
         "429. At least 16 MiB; each worker has it for itself.",
     )
-    max_in_flight_bytes: ByteSize = Field(
-        64 * 2**20,
-        description="Maximum total size of the request bodies that a worker holds in memory, before decompression. "
-        "Requests beyond it get 429.",
+    max_batch_events: int = Field(
+        2500, ge=1, le=100_000, description="Maximum number of events in a batch; a larger batch gets 413."
+    )
+    max_connections: int | None = Field(
+        None,
+        ge=16,
+        le=1_000_000,
+        description="Maximum number of connections of senders to a worker. Default: 10,000, or what the limit of open "
+        "files allows. At the limit, an idle connection that has sent no request, or no valid write key, is closed for "
+        "a new one; if there is none, the new one is closed.",
     )
 
 
@@ -182,6 +198,14 @@ class AdminSettings(_Section):
         "127.0.0.1", description="Address to listen on. Any address other than a loopback address requires `token`."
     )
     port: Port = Field(8081, description="TCP port to listen on. 0 lets the operating system choose a free port.")
+    hosts: HostNames = Field(
+        (),
+        description="Further names under which the admin port is reached, each with or without a port: of a proxy, a "
+        "service or a container. A request is refused with 403 unless its `Host` header is a loopback name or address, "
+        "`host`, the address at which it arrived, or one of these. This protects against web pages that reach the port "
+        "under a name of their own (DNS rebinding). `/healthz` and `/readyz` accept any `Host`.",
+        examples=['["gateway.internal", "10.0.0.7:8081"]'],
+    )
     token: Secret | None = Field(
         None,
         validate_default=True,
@@ -237,12 +261,16 @@ class SpoolSettings(_Section):
     )
     dead_letter_bytes: ByteSize = Field(
         2**30,
-        description="Maximum total size of the dead letters of a worker. Beyond it the oldest are deleted and counted.",
+        description="Maximum total size of the dead letters; each worker has an equal share. Beyond it, new dead "
+        "letters replace old ones: first those without an event, which cannot be replayed, then the oldest. Deleted "
+        "ones are counted.",
     )
-    max_pending_bytes: ByteSize = Field(
-        64 * 2**20,
-        description="Maximum total size of the mapped events that wait in the memory of a worker for the next commit "
-        "to the spool. Requests beyond it get 429.",
+    dead_letter_share: float = Field(
+        0.25,
+        gt=0,
+        le=0.9,
+        description="Maximum size of the dead letters as a share of `max_bytes`; the smaller of this limit and "
+        "`dead_letter_bytes` applies. Dead letters are deleted as well when waiting events need their space.",
     )
     max_lanes: int = Field(
         1000,
@@ -307,9 +335,9 @@ class AlertSettings(_Section):
     webhook: Secret | None = Field(
         None,
         description="URL that receives a POST with a JSON object: `text` (a summary for chat services), `event` "
-        "(`lane_blocked` or `lane_resumed`), `destination`, `event_set`, `upload_tag`, `kind` and `code` (why uploads "
-        "stopped), `waiting` (number of events), `at`. It is a secret because such URLs often contain one. Without it, "
-        "these events are only logged.",
+        "(`lane_blocked` or `lane_resumed`), `destination`, `event_set`, `tag_hash` (as in the metrics), `kind` and "
+        "`code` (why uploads stopped), `waiting` (number of events), `at`. It is a secret because such URLs often "
+        "contain one. Without it, these events are only logged.",
         examples=['{ env = "ALERT_WEBHOOK" }'],
     )
 

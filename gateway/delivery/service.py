@@ -123,12 +123,11 @@ class DeliveryService:
         limits = self.batch_limits(lane)
         return limits.max_events, limits.max_bytes
 
-    def admit(self, lane: Lane, events: int = 1) -> Lane:
+    def admit(self, lane: Lane) -> Lane:
         """The lane under which events of `lane` are to be stored: the same, or the one with the default upload tag.
 
-        `events`: how many they are; they are counted as retagged if the lane differs. A new lane is created here, so
-        that `max_lanes` holds for any number of new lanes in one commit. Lanes with the default tag are always created,
-        since the settings determine their number.
+        A new lane is created here, so that `max_lanes` holds for any number of new lanes in one commit. Lanes with the
+        default tag are always created, since the settings determine their number.
         """
         if lane in self._workers:
             return lane
@@ -136,9 +135,12 @@ class DeliveryService:
         if lane.upload_tag == default_tag or len(self._workers) < self._max_lanes:
             self._running_worker(lane)
             return lane
-        self._ledger.retagged[lane.destination] += events
         self._log_lane_limit(lane)
         return Lane(lane.destination, lane.event_set, default_tag)
+
+    def retagged(self, lane: Lane, events: int) -> None:
+        """Count events that became durable under a lane with the default tag instead of their own."""
+        self._ledger.retagged[lane.destination] += events
 
     def _log_lane_limit(self, lane: Lane) -> None:
         now = asyncio.get_running_loop().time()

@@ -25,9 +25,9 @@ PARTITIONS = 16
 """Sets of a generation."""
 
 
-def key_of(message_id: str) -> bytes:
-    """The hash under which a message ID is remembered."""
-    return sha256(message_id.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
+def key_of(source: str, message_id: str) -> bytes:
+    """The hash under which a message ID of a source is remembered. Two sources may use the same IDs."""
+    return sha256(f"{source}\0{message_id}".encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
 class DedupWindow:
@@ -151,9 +151,14 @@ def _previous(path: Path) -> Path:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write keys to a file, which stays a sequence of whole keys even after a write that failed half way."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | mode, 0o600)
     try:
-        os.write(descriptor, content)
+        if mode == os.O_APPEND and (rest := os.fstat(descriptor).st_size % KEY_BYTES):
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - rest)
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[os.write(descriptor, remaining) :]
     finally:
         os.close(descriptor)
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.ingest.dedup import DedupWindow, key_of
 from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
+
+log = logging.getLogger("gateway.ingest")
+
+MAX_DEAD_LETTERS_WITHOUT_EVENT = 100
+"""Dead letters without an event that one request can add: more would only push others out of the spool."""
+
+OBJECT_BYTES = 400
+"""Bytes of memory for a mapped, dead-lettered or rejected event in addition to its content."""
+
+INTERNAL_ERROR = Rejection(
+    "internal_error",
+    "The gateway failed to map the event; its log has the details. Replay the event after an update.",
+)
 
 IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
 """Calls that are no conversions. They are answered with success and discarded."""
@@ -57,6 +71,7 @@ class RequestResult:
     """Result of one request. Filled event by event; added to the ledger once."""
 
     __slots__ = (
+        "_without_event",
         "accepted",
         "dead_letters",
         "deduplicated",
@@ -65,6 +80,8 @@ class RequestResult:
         "mapped",
         "mapped_by_destination",
         "rejected",
+        "rejections",
+        "size",
     )
 
     def __init__(self) -> None:
@@ -81,6 +98,32 @@ class RequestResult:
         """By destination, the deduplication keys of the events in `mapped`."""
         self.deduplicated: dict[str, int] = {}
         """By destination, source events that it had accepted before."""
+        self.rejections: dict[tuple[str, str], int] = {}
+        """Rejected source events, by destination and code."""
+        self.size = 0
+        """Bytes of memory that `mapped`, `dead_letters` and `rejected` take."""
+        self._without_event = 0  # of `dead_letters`
+
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        """Count a rejection, and keep its dead letter.
+
+        Of dead letters without an event, which cannot be replayed, a request keeps `MAX_DEAD_LETTERS_WITHOUT_EVENT`.
+        """
+        key = letter.destination, letter.code
+        self.rejections[key] = self.rejections.get(key, 0) + 1
+        if letter.event is None:
+            self._without_event += 1
+            if self._without_event > MAX_DEAD_LETTERS_WITHOUT_EVENT:
+                return
+        else:
+            self.size += len(letter.event)
+        self.size += OBJECT_BYTES
+        self.dead_letters.append(letter)
+
+    def reject(self, index: int, event: Any, rejection: Rejection) -> None:
+        """Add an event that no destination accepted, for the response."""
+        self.size += OBJECT_BYTES
+        self.rejected.append(RejectedEvent(index, _message_id(event), rejection))
 
 
 def map_event(
@@ -94,14 +137,23 @@ def map_event(
     accepted = False
     dedup = source.dedup
     message_id = event.get("messageId") if dedup else None
-    key = key_of(message_id) if message_id.__class__ is str and message_id else b""
+    key = key_of(source.name, message_id) if message_id.__class__ is str and message_id else b""
     for destination, mapper in source.mappers:
         if key and (key in result.keys.setdefault(destination, set()) or key in dedup[destination]):
             result.deduplicated[destination] = result.deduplicated.get(destination, 0) + 1
             continue
-        mapped = mapper.map(event, now)
+        try:
+            mapped = mapper.map(event, now)
+        except Exception:
+            # A bug in the mapper. The event is kept, so that it can be replayed once the bug is fixed.
+            log.exception(
+                "an event could not be mapped because of an internal error", extra={"destination": destination}
+            )
+            mapped = INTERNAL_ERROR
         if mapped.__class__ is list:
             result.mapped += mapped
+            for one in mapped:
+                result.size += OBJECT_BYTES + len(one.body)
             counts = result.mapped_by_destination
             counts[destination] = counts.get(destination, 0) + len(mapped)
             accepted = True
@@ -109,16 +161,16 @@ def map_event(
                 result.keys[destination].add(key)
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
-            redacted = mapper.redact(event, now)
+            redacted = _redacted(mapper, event, now)
             if redacted is not None and len(redacted) > max_dead_letter_bytes:
                 redacted = None
-            result.dead_letters.append(_dead_letter(source, destination, mapped, redacted, now))
+            result.add_dead_letter(_dead_letter(source, destination, mapped, redacted, now))
     if accepted:
         result.accepted += 1
     elif rejection is None:
         result.ignored += 1
     else:
-        result.rejected.append(RejectedEvent(index, _message_id(event), rejection))
+        result.reject(index, event, rejection)
 
 
 def reject_event(source: Source, event: Any, index: int, now: int, result: RequestResult, rejection: Rejection) -> None:
@@ -127,8 +179,8 @@ def reject_event(source: Source, event: Any, index: int, now: int, result: Reque
     Its content is not kept: redaction needs to know which fields are personal, and that depends on the event's type.
     """
     for destination, _ in source.mappers:
-        result.dead_letters.append(_dead_letter(source, destination, rejection, None, now))
-    result.rejected.append(RejectedEvent(index, _message_id(event), rejection))
+        result.add_dead_letter(_dead_letter(source, destination, rejection, None, now))
+    result.reject(index, event, rejection)
 
 
 def _dead_letter(
@@ -146,6 +198,14 @@ def _dead_letter(
         fault=None,
         event=redacted,
     )
+
+
+def _redacted(mapper: Mapper, event: Any, now: int) -> bytes | None:
+    try:
+        return mapper.redact(event, now)
+    except Exception:
+        log.exception("an event could not be redacted because of an internal error; its content is not kept")
+        return None
 
 
 def _message_id(event: Any) -> str | None:

@@ -10,11 +10,42 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Protocol, cast
 
+import orjson
 from aiohttp import web
 from aiohttp.http import HttpVersion10
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class FlushableConnection(Protocol):
+    """What a response needs of the connection; see `gateway.ingest.connections.Connection`."""
+
+    writing_paused: bool
+
+    def response_written(self) -> None:
+        """Parse what arrived while the request was in progress."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until the sender has read what was written. Raises `ConnectionResetError`."""
+        ...
+
+
+def error_body(code: str, message: str, **more: str) -> bytes:
+    """The JSON body of an error: a stable code, and a message that says what is wrong and what to do."""
+    return orjson.dumps({**more, "code": code, "message": message})
+
+
+def closing_response(status: int, content: bytes) -> bytes:
+    """A complete response to a sender whose request cannot be parsed. The connection is closed after it."""
+    return (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode() + content
 
 
 class JsonResponse(web.StreamResponse):
@@ -49,6 +80,10 @@ class JsonResponse(web.StreamResponse):
             lines += "Connection: keep-alive\r\n"
         head = _head(self._status, len(self._content), lines, int(time.time()))
         transport.write(head if request.method == "HEAD" else head + self._content)
+        connection = cast("FlushableConnection", request.protocol)
+        if connection.writing_paused:
+            await connection.flush()
+        connection.response_written()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` has sent everything."""

@@ -8,25 +8,27 @@ stored as a dead letter with its reason.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 from aiohttp import web
 
 from gateway.config import ServerSettings
-from gateway.ingest.decode import BadRequest, decode, request_too_large, unzip
+from gateway.ingest.authentication import Authenticator
+from gateway.ingest.body import BodyReader, Reservation
+from gateway.ingest.connections import Connection, ConnectionServer, max_connections
+from gateway.ingest.decode import MAX_VALUES, BadRequest, Complexity, decode_leniently, decode_strictly
 from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_event, reject_event
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.ingest.listeners import ListenSockets, bind
-from gateway.ingest.response import JsonResponse
+from gateway.ingest.response import JsonResponse, error_body
+from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
 from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
 from gateway.telemetry import Ledger
@@ -45,26 +47,56 @@ ACCEPT_BACKLOG = 1024
 """Connections that the kernel queues until they are accepted."""
 EVENTS_PER_SLICE = 128
 """Events of one request that are mapped before other requests get a turn."""
+SLICE_SECONDS = 0.005
+"""Time after which they get one earlier: some events take longer to map than others."""
 EVENTS_PER_ROUND = 128
 """Events that are mapped in one iteration of the event loop. With one more slice this takes about 7 ms."""
 BYTES_PER_EVENT = 6000
-"""Bytes of a body that are decoded in the time that it takes to map one event."""
+"""Bytes of a body that are decompressed and decoded in the time that it takes to map one event."""
+DECODED_VALUES_PER_EVENT = 1000
+"""Values that are decoded in that time. A container takes as long as three others."""
+MAPPED_VALUES_PER_EVENT = 128
+"""Values of events that are mapped in that time. A usual event has fewer."""
+SOURCE_FACTOR = 4
+"""An event of a batch may have this many times `max_event_bytes` before it is mapped, and `max_event_bytes` after."""
+MAX_EVENT_VALUES = 16_000
+"""Values of an event. Mapping and redacting it takes up to 15 ms for each destination, in one piece."""
+MAX_NAMED_REJECTIONS = 100
+"""Rejected events that a response lists; of more than that it gives the counts by code."""
 RETRY_AFTER = "Retry-After: 1\r\n"
 KEEP_ALIVE_SECONDS = 75.0
 """Seconds until an idle connection is closed: longer than most load balancers keep theirs open (60 s)."""
 STOPPING = BadRequest(503, "stopping", "The gateway is stopping. Send the request again in a few seconds.")
-MAX_CACHED_HEADERS = 4096
-"""Authorization headers for which the source is cached."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status under which requests are counted whose sender disconnected before it had sent them completely."""
 
 
 class GroupCommitter(Protocol):
     """The part of `gateway.spool.GroupCommitter` that ingest uses."""
 
     def commit(
-        self, mapped: Sequence[MappedEvent], dead_letters: Sequence[DeadLetter], durable: Callable[[], None], /
+        self, mapped: list[MappedEvent], dead_letters: Sequence[DeadLetter], durable: Callable[[], None], /
     ) -> Awaitable[None]:
         """See `gateway.spool.GroupCommitter`."""
         ...
+
+
+class MappedRequest(NamedTuple):
+    """A request whose events are mapped."""
+
+    source: Source
+    result: RequestResult
+    events: int
+    """Source events in the request."""
+
+
+class DecodedBody(NamedTuple):
+    """The body of a request."""
+
+    document: JsonObject
+    size: int
+    """Bytes of its JSON."""
+    complexity: Complexity
 
 
 class Ingest:
@@ -76,20 +108,22 @@ class Ingest:
         sources: Mapping[str, Source],
         committer: GroupCommitter,
         ledger: Ledger,
+        budget: MemoryBudget,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`sources` by write key."""
         self._settings = settings
-        self._sources = sources
         self._committer = committer
         self._ledger = ledger
+        self._budget = budget
         self._clock = clock
-        # Only the loop's thread touches these.
-        self._by_header: dict[str, Source | None] = {}
+        self._authenticator = Authenticator(sources)
+        self._bodies = BodyReader(settings, budget, self._authenticator)
+        # Only the loop's thread changes these.
         self._scheduler = FairScheduler(EVENTS_PER_ROUND)
-        self._in_flight = 0  # bytes of the request bodies that are being read or processed
         self._closing = False  # set once, when the gateway stops
         self._runner: web.ServerRunner | None = None
-        self._silent_check: asyncio.Task[None] | None = None
+        self._late_check: asyncio.Task[None] | None = None
         self._sockets: ListenSockets | None = None  # those that were bound here
         self._servers: list[asyncio.Server] = []
         self._port = 0
@@ -101,8 +135,7 @@ class Ingest:
 
     def reload(self, sources: Mapping[str, Source]) -> None:
         """Use other sources (by write key) from the next request on."""
-        self._sources = sources
-        self._by_header.clear()
+        self._authenticator.reload(sources)
 
     async def start(self, listening: Sequence[socket.socket] | None = None) -> None:
         """Listen on these bound sockets, or bind those of the settings.
@@ -111,8 +144,13 @@ class Ingest:
         """
         settings = self._settings
         loop = asyncio.get_running_loop()
-        server = web.Server(
+        server = ConnectionServer(
             self.handle,
+            limit=max_connections(settings.max_connections),
+            head_timeout=settings.read_timeout,
+            budget=self._budget,
+            on_malformed=partial(self._count_request, "malformed"),
+            on_closed=partial(self._count_request, "connection_limit", 503),
             request_factory=partial(web.BaseRequest, loop=loop, client_max_size=settings.max_request_bytes),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -130,9 +168,7 @@ class Ingest:
                 self._servers.append(await loop.create_unix_server(server, sock=listener, backlog=ACCEPT_BACKLOG))
             else:
                 self._servers.append(await loop.create_server(server, sock=listener, backlog=ACCEPT_BACKLOG))
-        self._silent_check = asyncio.create_task(
-            self._close_silent_connections(server), name="close silent connections"
-        )
+        self._late_check = asyncio.create_task(server.close_late(), name="close late connections")
 
     def stop_accepting(self) -> None:
         """Answer every request with 503 from now on."""
@@ -141,8 +177,8 @@ class Ingest:
     async def stop(self) -> None:
         """Finish the requests in progress, within a few seconds, and close every connection."""
         self._closing = True
-        if self._silent_check is not None:
-            self._silent_check.cancel()
+        if self._late_check is not None:
+            self._late_check.cancel()
         for server in self._servers:
             server.close()
         if self._runner is not None:
@@ -159,24 +195,34 @@ class Ingest:
         try:
             status, content = await self._respond(request, route)
         except BadRequest as error:
-            status, content = error.status, _error_body(error.code, str(error))
+            status, content = error.status, error_body(error.code, str(error))
         except CommitQueueFull as error:
-            status, content = 429, _error_body("overloaded", str(error))
+            status, content = 429, error_body("overloaded", str(error))
         except SpoolFull as error:
-            status, content = 503, _error_body("spool_full", str(error))
+            status, content = 503, error_body("spool_full", str(error))
         except SpoolUnavailable as error:
-            status, content = 503, _error_body("spool_unavailable", str(error))
+            status, content = 503, error_body("spool_unavailable", str(error))
+        except ConnectionError:
+            self._count_request(route, CLIENT_CLOSED_REQUEST)
+            return JsonResponse(400, b"", close=True)  # to nobody
         except Exception:
             # A bug. The sender keeps its events and retries.
-            log.exception("a request failed with an internal error; its sender got status 500", extra={"route": route})
+            log.exception(
+                "a request failed with an internal error; its sender got status 500",
+                extra={"route": route if route in ROUTES else "other"},
+            )
             message = "Internal error of the gateway; its log has the details. Send the request again later."
-            status, content = 500, _error_body("internal_error", message)
-        self._ledger.requests[route if route in ROUTES else "other", status] += 1
+            status, content = 500, error_body("internal_error", message)
+        self._count_request(route, status)
         if status == 200:
             return JsonResponse(200, content)
-        close = status >= 400 and (self._closing or status in {408, 413})
+        close = status >= 400 and (self._closing or status in {401, 408, 413, 417})
         headers = RETRY_AFTER if status in {429, 503} else ""
         return JsonResponse(status, content, close=close, headers=headers)
+
+    def _count_request(self, route: str, status: int) -> None:
+        known = route in ROUTES or route in {"malformed", "connection_limit"}
+        self._ledger.requests[route if known else "other", status] += 1
 
     async def _respond(self, request: web.BaseRequest, route: str) -> tuple[int, bytes]:
         if route not in ROUTES:
@@ -185,184 +231,141 @@ class Ingest:
             raise BadRequest(405, "method_not_allowed", "The method is not allowed. Send events with POST.")
         if self._closing:
             raise STOPPING
-        body = await self._read(request)
-        self._in_flight += len(body)
-        try:
-            return await self._handle_body(request, ROUTES[route], body)
-        finally:
-            self._in_flight -= len(body)
+        source = self._authenticator.by_header(request.headers.get("Authorization"))
+        connection = cast("Connection", request.protocol)
+        if source is not None:
+            connection.authenticate()
+        with Reservation(self._budget) as reservation:
+            body = await self._bodies.receive(request, reservation, is_authenticated=source is not None)
+            turns = 1 + body.size // BYTES_PER_EVENT
+            await self._turn(turns)
+            content, complexity = self._bodies.expand(body, reservation)
+            del body
+            more = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT - turns
+            if more > 0:
+                await self._turn(more)
+            document = await self._decode(content)
+            if source is None:
+                source = self._authenticator.by_body(document.get("writeKey"))
+                connection.authenticate()
+            decoded = DecodedBody(document, len(content), complexity)
+            del content, document
+            call_type = ROUTES[route]
+            if call_type is None:
+                mapped = await self._map_batch(source, decoded, reservation)
+            else:
+                mapped = await self._map_single(source, decoded, call_type)
+            del decoded
+            reservation.resize(mapped.result.size)
+            await self._commit(mapped)
+        if call_type is not None and mapped.result.rejected:
+            rejection = mapped.result.rejected[0].rejection
+            return 400, error_body(rejection.code, rejection.message, status="rejected")
+        return 200, _accepted_body(mapped.result)
 
-    async def _handle_body(self, request: web.BaseRequest, call_type: str | None, body: bytes) -> tuple[int, bytes]:
-        settings = self._settings
-        if turn := self._scheduler.acquire(1 + len(body) // BYTES_PER_EVENT):
+    async def _turn(self, events: int) -> None:
+        """Wait for the turn to process this many events, or something that takes as long."""
+        if turn := self._scheduler.acquire(events):
             await turn
-        headers = request.headers
-        encoding = headers.get("Content-Encoding")
-        if encoding is not None and encoding.lower() not in {"", "identity"}:
-            if encoding.lower() not in {"gzip", "x-gzip"}:
-                message = "The Content-Encoding is not supported. Send the body as gzip or uncompressed."
-                raise BadRequest(415, "unknown_encoding", message)
-            body = unzip(body, settings.max_request_bytes)
-        source = self._source_of(headers.get("Authorization"))
-        content = decode(body)
-        if content.__class__ is not dict:
+
+    async def _decode(self, body: bytes) -> JsonObject:
+        """Decode a body. Raises `BadRequest`."""
+        try:
+            document = decode_strictly(body)
+        except orjson.JSONDecodeError as error:
+            await self._turn(EVENTS_PER_ROUND)
+            document = decode_leniently(body, error)
+        if document.__class__ is not dict:
             raise BadRequest(
                 400, "not_an_object", "The body is not a JSON object. Send an event or a batch as an object."
             )
-        if source is None:
-            source = self._source_of_key(content.get("writeKey"))
-        now = int(self._clock())
-        if call_type is None:
-            return await self._handle_batch(source, content, now)
-        if len(body) > settings.max_event_bytes:
-            message = f"The event is larger than {settings.max_event_bytes} bytes. Send fewer or shorter properties."
-            raise BadRequest(413, "event_too_large", message)
-        return await self._handle_single(source, call_type, content, now)
+        return cast("JsonObject", document)
 
-    async def _handle_single(self, source: Source, call_type: str, event: JsonObject, now: int) -> tuple[int, bytes]:
+    async def _map_single(self, source: Source, body: DecodedBody, call_type: str) -> MappedRequest:
+        """Map the event that is the body of a request. Raises `BadRequest`."""
+        max_bytes = self._settings.max_event_bytes
+        if body.size > max_bytes or body.complexity.values > MAX_EVENT_VALUES:
+            message = f"The event is larger than {max_bytes} bytes or has more than {MAX_EVENT_VALUES} values."
+            raise BadRequest(413, "event_too_large", f"{message} Send fewer or shorter properties.")
         result = RequestResult()
         if call_type in IGNORED_TYPES:
             result.ignored = 1
         else:
-            map_event(source, event, 0, now, result, self._settings.max_event_bytes)
-        await self._commit(source, result, 1)
-        if result.rejected:
-            rejection = result.rejected[0].rejection
-            return 400, _error_body(rejection.code, rejection.message, status="rejected")
-        return 200, _accepted_body(result)
+            if body.complexity.values > MAPPED_VALUES_PER_EVENT:
+                await self._turn(body.complexity.values // MAPPED_VALUES_PER_EVENT)
+            map_event(source, body.document, 0, int(self._clock()), result, max_bytes)
+        return MappedRequest(source, result, 1)
 
-    async def _handle_batch(self, source: Source, envelope: JsonObject, now: int) -> tuple[int, bytes]:
-        events = envelope.get("batch")
-        if events.__class__ is not list:
-            raise BadRequest(400, "no_batch", "`batch` is missing or not a list. Send the events as a list in `batch`.")
-        if not events:
-            raise BadRequest(400, "empty_batch", "`batch` is empty. Send at least one event.")
-        shared = {key: value for key in ("context", "integrations") if (value := envelope.get(key)).__class__ is dict}
+    async def _map_batch(self, source: Source, body: DecodedBody, reservation: Reservation) -> MappedRequest:
+        """Map the events of a batch. Raises `BadRequest`."""
+        settings, envelope, now = self._settings, body.document, int(self._clock())
+        max_bytes = settings.max_event_bytes
+        events = _events_of(envelope, settings.max_batch_events)
+        shared, shared_values = _shared_context(envelope, len(events), settings)
+        turns = max(1.0, (body.complexity.values / len(events) + shared_values) / MAPPED_VALUES_PER_EVENT)
+        has_large_events = body.size > max_bytes * SOURCE_FACTOR or body.complexity.values > MAX_EVENT_VALUES
         result = RequestResult()
-        max_bytes = self._settings.max_event_bytes
+        reserved = 0  # for the result
+        slice_ends_at, slice_end = 0, 0.0  # index, and time by the monotonic clock
         for index, event in enumerate(events):
-            if index % EVENTS_PER_SLICE == 0 and (
-                turn := self._scheduler.acquire(min(EVENTS_PER_SLICE, len(events) - index))
-            ):
-                await turn
+            if index == slice_ends_at or time.monotonic() > slice_end:
+                reservation.grow(result.size - reserved)
+                reserved = result.size
+                await self._next_slice(min(EVENTS_PER_SLICE, len(events) - index), turns, is_first=index == 0)
+                slice_ends_at, slice_end = index + EVENTS_PER_SLICE, time.monotonic() + SLICE_SECONDS
             if event.__class__ is not dict:
                 reject_event(source, event, index, now, result, NOT_AN_OBJECT)
                 continue
             call_type = event.get("type")
             if call_type == "track":
-                map_event(
-                    source, _with_shared_context(shared, event) if shared else event, index, now, result, max_bytes
-                )
+                if has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR):
+                    reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
+                    continue
+                if shared:
+                    event = _with_shared_context(shared, event)  # noqa: PLW2901
+                map_event(source, event, index, now, result, max_bytes)
             elif call_type.__class__ is str and call_type in IGNORED_TYPES:
                 result.ignored += 1
             else:
                 reject_event(source, event, index, now, result, UNKNOWN_TYPE)
-        await self._commit(source, result, len(events))
-        return 200, _accepted_body(result)
+        return MappedRequest(source, result, len(events))
 
-    async def _commit(self, source: Source, result: RequestResult, events: int) -> None:
+    async def _next_slice(self, events: int, turns: float, *, is_first: bool) -> None:
+        """Wait for the turn to map more events, each of which takes as long as `turns` usual ones.
+
+        Between two slices, other tasks run at least once.
+        """
+        if turn := self._scheduler.acquire(int(events * turns)):
+            await turn
+        elif not is_first:
+            await asyncio.sleep(0)
+
+    async def _commit(self, mapped: MappedRequest) -> None:
         """Make the result durable, then count it. Both happen even if the sender disconnects meanwhile."""
+        result = mapped.result
         if result.mapped or result.dead_letters:
-            durable = partial(self._durable, source, result, events)
-            await self._committer.commit(result.mapped, result.dead_letters, durable)
+            await self._committer.commit(result.mapped, result.dead_letters, partial(self._durable, mapped))
         else:
-            self._count(source, result, events)
+            self._count(mapped)
 
-    def _durable(self, source: Source, result: RequestResult, events: int) -> None:
-        for destination, keys in result.keys.items():
-            source.dedup[destination].add(keys, self._clock())
-        self._count(source, result, events)
+    def _durable(self, mapped: MappedRequest) -> None:
+        for destination, keys in mapped.result.keys.items():
+            mapped.source.dedup[destination].add(keys, self._clock())
+        self._count(mapped)
 
-    def _count(self, source: Source, result: RequestResult, events: int) -> None:
-        ledger = self._ledger
-        ledger.received[source.name] += events
+    def _count(self, mapped: MappedRequest) -> None:
+        ledger, result, source = self._ledger, mapped.result, mapped.source.name
+        ledger.received[source] += mapped.events
         if result.ignored:
-            ledger.ignored[source.name] += result.ignored
+            ledger.ignored[source] += result.ignored
         for destination, count in result.mapped_by_destination.items():
-            ledger.accepted[source.name, destination] += count
+            ledger.accepted[source, destination] += count
         for destination, count in result.deduplicated.items():
-            ledger.deduplicated[source.name, destination] += count
+            ledger.deduplicated[source, destination] += count
+        for (destination, code), count in result.rejections.items():
+            ledger.rejected[source, destination, code] += count
         for dead_letter in result.dead_letters:
-            ledger.rejected[source.name, dead_letter.destination, dead_letter.code] += 1
             ledger.dead[dead_letter.destination, dead_letter.stage, dead_letter.code] += 1
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """Read the body. Raises `BadRequest`."""
-        settings = self._settings
-        content = request.content
-        is_complete = content.is_eof()  # the usual case: a small body arrives together with the head
-        length = content.total_bytes if is_complete else request.content_length or 0
-        if length > settings.max_request_bytes:
-            raise request_too_large(settings.max_request_bytes)
-        if self._in_flight + length > settings.max_in_flight_bytes and self._in_flight:
-            message = "The gateway is receiving too much data. Send the request again in a second."
-            raise BadRequest(429, "overloaded", message)
-        if is_complete:
-            return content.read_nowait(-1) if length else b""
-        read = bytearray()
-        try:
-            async with asyncio.timeout(settings.read_timeout):
-                async for piece in content.iter_any():
-                    read += piece
-                    self._in_flight += len(piece)
-                    if len(read) > settings.max_request_bytes:
-                        raise request_too_large(settings.max_request_bytes)
-        except TimeoutError:
-            message = f"The body did not arrive within {settings.read_timeout:g} seconds. Send the request again."
-            raise BadRequest(408, "too_slow", message) from None
-        except web.RequestPayloadError:
-            raise BadRequest(400, "broken_body", "The body is incomplete. Send the request again.") from None
-        finally:
-            self._in_flight -= len(read)
-        return bytes(read)
-
-    def _source_of(self, header: str | None) -> Source | None:
-        """The source of an Authorization header; None without a header. Raises `BadRequest`."""
-        if header is None:
-            return None
-        cache = self._by_header
-        if header in cache:
-            source = cache[header]
-        else:
-            source = self._sources.get(_user_name(header))
-            if len(cache) >= MAX_CACHED_HEADERS:
-                cache.clear()
-            if len(header) <= 1024:
-                cache[header] = source
-        if source is None:
-            message = "The write key in the Authorization header is unknown. Use the write key of a configured source."
-            raise BadRequest(401, "unknown_write_key", message)
-        return source
-
-    def _source_of_key(self, key: Any) -> Source:
-        if key.__class__ is not str or not key:
-            message = (
-                "The write key is missing. Send it as the user name of Basic authentication, or as `writeKey` in the "
-                "body."
-            )
-            raise BadRequest(401, "no_write_key", message)
-        source = self._sources.get(key)
-        if source is None:
-            message = "The `writeKey` in the body is unknown. Use the write key of a configured source."
-            raise BadRequest(401, "unknown_write_key", message)
-        return source
-
-    async def _close_silent_connections(self, server: web.Server) -> None:
-        """Close connections that do not complete the head of their first request within `read_timeout`."""
-        first_seen: dict[int, float] = {}
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(min(1.0, self._settings.read_timeout / 4))
-            now = loop.time()
-            silent = {
-                id(connection): connection
-                for connection in server.connections
-                if connection._request_count == 0 and connection.transport is not None  # noqa: SLF001 (aiohttp has no public way)
-            }
-            first_seen = {key: first_seen.get(key, now) for key in silent}
-            for key, connection in silent.items():
-                if now - first_seen[key] >= self._settings.read_timeout:
-                    connection.force_close()
 
 
 NOT_AN_OBJECT = Rejection("not_an_object", "The event is not a JSON object. Send each event as an object.")
@@ -370,15 +373,71 @@ UNKNOWN_TYPE = Rejection(
     "unknown_type",
     "The event's `type` is missing or unknown. Set it to track, identify, page, screen, group or alias.",
 )
+EVENT_TOO_LARGE = Rejection(
+    "event_too_large",
+    f"The event is larger than {SOURCE_FACTOR} times `server.max_event_bytes`, has more than {MAX_EVENT_VALUES} values "
+    "or more than 250 levels. Send fewer or shorter properties.",
+)
+
+
+def _events_of(envelope: JsonObject, max_events: int) -> list[Any]:
+    """The events of a batch. Raises `BadRequest`."""
+    events = envelope.get("batch")
+    if not isinstance(events, list):
+        raise BadRequest(400, "no_batch", "`batch` is missing or not a list. Send the events as a list in `batch`.")
+    if not events:
+        raise BadRequest(400, "empty_batch", "`batch` is empty. Send at least one event.")
+    if len(events) > max_events:
+        message = f"The batch has {len(events)} events; at most {max_events} are allowed. Send smaller batches."
+        raise BadRequest(413, "too_many_events", message)
+    return events
+
+
+def _shared_context(envelope: JsonObject, events: int, settings: ServerSettings) -> tuple[JsonObject, int]:
+    """What a batch says for all of its events, and the number of its values.
+
+    Raises `BadRequest` when it is large: it costs as much as if each event contained it.
+    """
+    shared = {key: value for key in ("context", "integrations") if (value := envelope.get(key)).__class__ is dict}
+    if not shared:
+        return {}, 0
+    encoded = _encoded(shared)
+    values = _count_values(encoded)
+    limit = min(settings.max_event_bytes, settings.max_request_bytes // events)
+    if not encoded or len(encoded) > limit or values * events > MAX_VALUES:
+        message = f"The batch's `context` and `integrations` are too large for {events} events: {limit} bytes and"
+        message = f"{message} {MAX_VALUES // events} values are allowed, and 250 levels. Send less in them."
+        raise BadRequest(413, "shared_context_too_large", message)
+    return shared, values
+
+
+def _is_large(event: JsonObject, max_bytes: int) -> bool:
+    encoded = _encoded(event)
+    return not encoded or len(encoded) > max_bytes or _count_values(encoded) > MAX_EVENT_VALUES
+
+
+def _encoded(value: JsonObject) -> bytes:
+    """A decoded object as JSON; empty when it cannot be encoded, because it has too many levels."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return b""
+
+
+def _count_values(encoded: bytes) -> int:
+    """An upper bound of the number of values in a JSON text."""
+    return 1 + encoded.count(b",") + encoded.count(b"{") + encoded.count(b"[")
 
 
 def _accepted_body(result: RequestResult) -> bytes:
-    rejected = orjson.dumps([event.as_json() for event in result.rejected]) if result.rejected else b"[]"
-    return b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":%b}' % (result.accepted, result.ignored, rejected)
-
-
-def _error_body(code: str, message: str, **more: str) -> bytes:
-    return orjson.dumps({**more, "code": code, "message": message})
+    body = b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":' % (result.accepted, result.ignored)
+    if not result.rejected:
+        return body + b"[]}"
+    named = orjson.dumps([event.as_json() for event in result.rejected[:MAX_NAMED_REJECTIONS]])
+    if len(result.rejected) <= MAX_NAMED_REJECTIONS:
+        return body + named + b"}"
+    counts = Counter(event.rejection.code for event in result.rejected)
+    return body + named + b',"rejected_by_code":' + orjson.dumps(counts) + b"}"
 
 
 def _with_shared_context(shared: Mapping[str, JsonObject], event: JsonObject) -> JsonObject:
@@ -391,12 +450,3 @@ def _with_shared_context(shared: Mapping[str, JsonObject], event: JsonObject) ->
         elif own.__class__ is dict:
             merged[key] = {**defaults, **own}
     return merged
-
-
-def _user_name(header: str) -> str:
-    """The user name of a Basic authentication header; "" (never a write key) for any other header."""
-    scheme, _, value = header.partition(" ")
-    if scheme.lower() == "basic":
-        with suppress(binascii.Error, UnicodeDecodeError, ValueError):
-            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
-    return ""

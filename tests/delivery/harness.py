@@ -182,7 +182,10 @@ class DeliveryHarness:
 
     async def accept(self, count: int, lane: Lane = LANE, expires_at: int = LATE_EXPIRY) -> range:
         """Store events with the next numbers, cut into chunks as the group commit does."""
-        lane = self.delivery.admit(lane, count)
+        admitted = self.delivery.admit(lane)
+        if admitted != lane:
+            self.delivery.retagged(admitted, count)
+        lane = admitted
         numbers = range(self.next_number, self.next_number + count)
         self.next_number += count
         bodies = [

@@ -115,7 +115,7 @@ upload.graph_version = "v16.0"
 
     def track(self, *events: JsonObject) -> tuple[int, JsonObject]:
         """Send a batch with the write key of the source; status and response."""
-        return post(f"{self.url}/v1/batch", {"batch": list(events), "writeKey": WRITE_KEY})
+        return post(f"{self.url}/v1/batch", {"writeKey": WRITE_KEY, "batch": list(events)})
 
 
 def sale(number: int, **changes: Any) -> JsonObject:

@@ -11,7 +11,7 @@ from gateway.ingest.dedup import KEY_BYTES, PARTITIONS, DedupWindow, key_of
 
 
 def keys(first: int, last: int) -> list[bytes]:
-    return [key_of(f"message-{number}") for number in range(first, last)]
+    return [key_of("shop", f"message-{number}") for number in range(first, last)]
 
 
 def known(window: DedupWindow, first: int, last: int) -> int:
