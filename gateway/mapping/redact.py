@@ -51,9 +51,9 @@ class Redactor:
             return None
         today = NEVER if now is None else today_of(now // 86400)
         try:
-            return orjson.dumps(self._redacted(event, today))
+            return bytes(memoryview(orjson.dumps(self._redacted(event, today))))
         except (TypeError, ValueError, RecursionError):
-            return orjson.dumps(self._redacted(make_encodable(event), today))
+            return bytes(memoryview(orjson.dumps(self._redacted(make_encodable(event), today))))
 
     def _redacted(self, event: JsonObject, today: int) -> JsonObject:
         redacted: JsonObject = {key: event[key] for key in ROOT if key in event}

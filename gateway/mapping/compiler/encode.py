@@ -137,7 +137,7 @@ for standard, groups, targets in routes:
         {without_value}
     body["event_name"] = standard
     {holder}["content_type"] = content_type or ("product_group" if groups and not has_products else "product")
-    encoded = dumps(body)
+    encoded = bytes(memoryview(dumps(body)))  # a copy of its own size: orjson's keeps the buffer that it grew in
     if len(encoded) > {plan.max_event_bytes}:
         return rejected("event_too_large", f"The mapped event has {{len(encoded)}} bytes.")
     for event_set, lane in targets:
