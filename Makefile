@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS   ?=
 
-.PHONY: run test lint soak soak-leaks bench format docs requirements clean
+.PHONY: run test lint soak soak-hostile soak-leaks bench format docs requirements clean
 
 run: $(VENV)/.runtime           ## run a demo: generated sales pass through a gateway to a simulation of Meta
 	@$(BIN)/gateway demo $(ARGS)
@@ -25,6 +25,9 @@ soak-leaks: $(VENV)/.runtime    ## check for memory leaks: constant load for 5 m
 
 soak: $(VENV)/.dev              ## kill a loaded gateway again and again for 10 minutes, or ARGS="--seconds 3600"
 	$(BIN)/python -m tests.crash.kill --seconds 600 $(ARGS)
+
+soak-hostile: $(VENV)/.dev      ## attack a gateway with hostile input for 10 minutes, or ARGS="--seconds 3600"
+	$(BIN)/python -m tests.hostile.soak $(ARGS)
 
 bench: $(VENV)/.runtime         ## measure throughput and latency on this machine: 3 minutes, or longer with ARGS=--full
 	$(BIN)/python -m bench $(ARGS)

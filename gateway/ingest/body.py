@@ -15,19 +15,24 @@ from aiohttp.http import HttpVersion11
 
 from gateway.config import ServerSettings
 from gateway.ingest.authentication import Authenticator
+from gateway.ingest.connections import Overloaded
 from gateway.ingest.decode import (
+    UNZIP_BYTES,
     BadRequest,
     Complexity,
-    complexity_of,
     gzip_size,
+    overloaded,
     request_too_large,
     unzip,
     unzip_beginning,
 )
+from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.memory_budget import BudgetShare, MemoryBudget
 
 UNAUTHENTICATED_BYTES = 64 * 1024
 """Bytes of a body that are read before its write key is known, compressed or not."""
+BYTES_PER_EVENT = 6000
+"""Bytes of a body that are decompressed and decoded in the time that it takes to map one event."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -44,8 +49,7 @@ class Reservation:
     def grow(self, size: int) -> None:
         """Reserve more bytes. Raises `BadRequest` (429) when the memory limit is reached."""
         if not self._budget.reserve(size):
-            message = "The gateway has reached its memory limit (server.max_memory). Send the request again later."
-            raise BadRequest(429, "overloaded", message)
+            raise overloaded()
         self._size += size
 
     def resize(self, size: int) -> None:
@@ -95,9 +99,12 @@ class BodyReader:
     a quarter of it, so that slow senders do not keep others from sending.
     """
 
-    def __init__(self, settings: ServerSettings, budget: MemoryBudget, authenticator: Authenticator) -> None:
+    def __init__(
+        self, settings: ServerSettings, budget: MemoryBudget, scheduler: FairScheduler, authenticator: Authenticator
+    ) -> None:
         self._settings = settings
         self._budget = budget
+        self._scheduler = scheduler
         self._incomplete = BudgetShare(budget, budget.limit // 2)
         self._unauthenticated = BudgetShare(budget, budget.limit // 4)
         self._authenticator = authenticator
@@ -113,16 +120,20 @@ class BodyReader:
         length = content.total_bytes if is_complete else request.content_length or 0
         if length > limit:
             raise request_too_large(limit)
-        if is_complete:
-            reservation.grow(length)
-            body = content.read_nowait(-1) if length else b""
-            if not is_authenticated and length > UNAUTHENTICATED_BYTES:
-                self._check_beginning(body, is_gzip=is_gzip)
-                is_authenticated = True
-        else:
-            _send_continue(request)
-            body = await self._read(request, reservation, is_authenticated=is_authenticated, is_gzip=is_gzip)
-            is_authenticated = is_authenticated or len(body) > UNAUTHENTICATED_BYTES
+        try:
+            if is_complete:
+                reservation.grow(length)
+                body = content.read_nowait(-1) if length else b""
+                if not is_authenticated and length > UNAUTHENTICATED_BYTES:
+                    self._check_beginning(body, is_gzip=is_gzip)
+                    is_authenticated = True
+            else:
+                _send_continue(request)
+                body = await self._read(request, is_authenticated=is_authenticated, is_gzip=is_gzip)
+                reservation.grow(len(body))
+                is_authenticated = is_authenticated or len(body) > UNAUTHENTICATED_BYTES
+        except (ConnectionError, web.RequestPayloadError, Overloaded) as error:
+            raise _failure(error) from None
         size = len(body)
         if is_gzip:
             size = gzip_size(body, limit)
@@ -131,9 +142,7 @@ class BodyReader:
                 is_authenticated = True
         return ReceivedBody(body, is_gzip, size, is_authenticated)
 
-    async def _read(
-        self, request: web.BaseRequest, reservation: Reservation, *, is_authenticated: bool, is_gzip: bool
-    ) -> bytes:
+    async def _read(self, request: web.BaseRequest, *, is_authenticated: bool, is_gzip: bool) -> bytes:
         """Read a body that has not arrived completely. One above `UNAUTHENTICATED_BYTES` has a known write key then."""
         if request.transport is None:
             raise ConnectionResetError("the connection was closed before its request was read")
@@ -154,32 +163,40 @@ class BodyReader:
             except TimeoutError:
                 message = f"The body did not arrive within {timeout:g} seconds. Send the request again."
                 raise BadRequest(408, "too_slow", message) from None
-            except (ConnectionError, web.RequestPayloadError) as error:
-                # The stream keeps the exception, whose traceback refers to the stream and the body: without this, they
-                # would stay in memory until the garbage collector runs.
-                error.__traceback__ = None
-                if isinstance(error, ConnectionError):
-                    raise ConnectionResetError("the connection was closed") from None
-                raise BadRequest(400, "broken_body", "The body is not valid HTTP. Send the request again.") from None
-            body = bytes(read)
-        reservation.grow(len(body))
-        return body
+            return bytes(read)
 
-    def expand(self, body: ReceivedBody, reservation: Reservation) -> tuple[bytes, Complexity]:
-        """The body, uncompressed, and what it costs. The memory for decoding it is reserved as well.
+    async def expand(self, body: ReceivedBody, reservation: Reservation) -> tuple[bytes, Complexity]:
+        """The body, uncompressed, and what it costs, once it is the turn of the request.
 
-        Raises `BadRequest`.
+        The memory for decoding it is reserved as well. Raises `BadRequest`.
         """
-        content = body.content
+        complexity = Complexity()
         if body.is_gzip:
-            reservation.grow(body.size)
-            content = unzip(content, body.size, self._settings.max_request_bytes)
-        complexity = complexity_of(content)
+            content = await self._unzip(body, reservation, complexity)
+        else:
+            content = body.content
+            if turn := self._scheduler.acquire(1 + len(content) // BYTES_PER_EVENT):
+                await turn
+            complexity.add(content)
         if complexity.memory > self._budget.limit // 2:
             message = "Decoding the body takes more memory than server.max_memory allows. Send smaller batches."
             raise BadRequest(413, "request_too_large", message)
         reservation.grow(complexity.memory)
         return content, complexity
+
+    async def _unzip(self, body: ReceivedBody, reservation: Reservation, complexity: Complexity) -> bytes:
+        """Decompress a body, with a turn for each piece."""
+        reservation.grow(2 * body.size)  # for the pieces, and for all of them together
+        turns = 1 + min(body.size, UNZIP_BYTES) // BYTES_PER_EVENT
+        if turn := self._scheduler.acquire(turns):
+            await turn
+        pieces: list[bytes] = []
+        for piece in unzip(body.content, body.size, self._settings.max_request_bytes):
+            complexity.add(piece)
+            pieces.append(piece)
+            if len(piece) == UNZIP_BYTES and (turn := self._scheduler.acquire(turns)):
+                await turn
+        return b"".join(pieces)
 
     def _check_beginning(self, body: bytes, *, is_gzip: bool) -> None:
         """Raise `BadRequest` unless the beginning of a large body contains a known write key."""
@@ -192,6 +209,22 @@ class BodyReader:
                 "write key as the user name of Basic authentication."
             )
             raise BadRequest(401, "no_write_key", message)
+
+
+def _failure(error: Exception) -> Exception:
+    """The exception to raise for one that the stream of a body raised.
+
+    The stream keeps its exception, whose traceback refers to the stream and to what was read: it is removed, because
+    otherwise they would be kept until the garbage collector runs.
+    """
+    error.__traceback__ = None
+    match error:
+        case Overloaded():
+            return overloaded()
+        case web.RequestPayloadError():
+            return BadRequest(400, "broken_body", "The body is not valid HTTP. Send the request again.")
+        case _:
+            return ConnectionResetError("the connection was closed")
 
 
 def _is_gzip(request: web.BaseRequest) -> bool:

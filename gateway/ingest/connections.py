@@ -16,6 +16,7 @@ from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.ingest.decode import overloaded
 from gateway.ingest.response import JsonResponse, closing_response, error_body
 from gateway.memory_budget import BudgetShare, MemoryBudget
 
@@ -54,6 +55,11 @@ HEAD_TOO_LARGE = closing_response(
         "shorter headers.",
     ),
 )
+OVERLOADED = closing_response(429, error_body(overloaded().code, str(overloaded())))
+
+
+class Overloaded(Exception):
+    """The rest of a body was dropped, because the memory limit is reached."""
 
 
 def max_connections(configured: int | None) -> int:
@@ -77,6 +83,7 @@ class Connection(RequestHandler):
         "_body_bytes",
         "_head_bytes",
         "_head_reserved",
+        "_ignores_body",
         "_server",
         "authenticated",
         "head_since",
@@ -97,6 +104,7 @@ class Connection(RequestHandler):
         self._head_reserved = 0  # for an incomplete head, or for that of the last request: aiohttp keeps it
         self._body: StreamReader | None = None  # of the last request, while it is incomplete
         self._body_bytes = 0  # that arrived of it, with the sizes of its chunks
+        self._ignores_body = False  # whether the response is written, and aiohttp reads the rest to ignore it
         self._ahead = b""  # arrived, reserved, not parsed yet; while there is something, nothing is read
 
     @property
@@ -114,7 +122,8 @@ class Connection(RequestHandler):
         self._server.forget(self)
         self._keep_ahead(b"")
         self._reserve_head(0)
-        self._body = None  # it refers to the connection: they would be kept until the garbage collector runs
+        # It refers to the connection. In a cycle, both would be kept until the garbage collector runs.
+        self._body = None
         super().connection_lost(exc)
 
     def authenticate(self) -> None:
@@ -132,7 +141,7 @@ class Connection(RequestHandler):
             return
         size = len(data)
         if size > SMALL_BYTES and not self._server.count_received(size):
-            self._abort()
+            self._refuse()
         elif size <= PIECE_BYTES and not self._ahead and not self._has_complete_request():
             self._parse(data)
         elif size and self._request_in_progress and self._current_request is None:
@@ -144,6 +153,7 @@ class Connection(RequestHandler):
 
     def response_written(self) -> None:
         """Parse what arrived while the request was in progress, as soon as it has ended. Runs once a request."""
+        self._ignores_body = self._body is not None
         if self._ahead:
             self._loop.call_soon(self._parse_ahead)
 
@@ -171,10 +181,11 @@ class Connection(RequestHandler):
                 self._server.has_sent_request(self)
             if self._body is not None and not self._body.is_eof():
                 # The body is not valid HTTP. aiohttp reports that as a request, and not to the reader of the body.
-                self._body.set_exception(web.RequestPayloadError("the body is not valid HTTP"))
-                self._body.feed_eof()
+                self._fail_body(self._body, web.RequestPayloadError("the body is not valid HTTP"))
             message, body = self._messages[-1]
-            self._body, self._body_bytes = (None if body.is_eof() else body), 0
+            if not isinstance(message, RawRequestMessage):
+                message.exc.__traceback__ = None  # it refers to the connection, as `connection_lost` explains
+            self._body, self._body_bytes, self._ignores_body = (None if body.is_eof() else body), 0, False
             if self._head_bytes + len(piece) > SMALL_BYTES or self._head_reserved:
                 self._reserve_head(_head_size(message))
             self.head_since, self._head_bytes = None, 0
@@ -188,8 +199,7 @@ class Connection(RequestHandler):
         if body.is_eof():
             self._body = None
         elif self._body_bytes > 2 * body.total_bytes + MAX_CHUNK_OVERHEAD:
-            self._server.on_malformed(400)
-            self._abort()
+            self._fail_body(body, web.RequestPayloadError("the chunks of the body are too small"))
 
     def _continue_head(self, size: int) -> None:
         """Count a part of a request head, which is not complete yet."""
@@ -226,7 +236,7 @@ class Connection(RequestHandler):
                 self._ahead = data
                 self._pause_transport_reading()
             else:
-                self._abort()
+                self._refuse()
         elif was_ahead and not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
 
@@ -244,6 +254,23 @@ class Connection(RequestHandler):
         super().force_close()
         if self._current_request is not None:
             self._current_request._cancel(ConnectionResetError("the gateway closed the connection"))  # noqa: SLF001
+
+    def _fail_body(self, body: StreamReader, error: Exception) -> None:
+        """Raise an error where the body is read, and close the connection after the response."""
+        body.set_exception(error)
+        body.feed_eof()
+        self._body = None
+        self.close()
+
+    def _refuse(self) -> None:
+        """Drop what arrived, because the memory limit is reached. The request gets 429, then the connection ends."""
+        if self._body is not None and not self._ignores_body:
+            self._fail_body(self._body, Overloaded())
+            return
+        if self.is_idle and self.transport is not None:
+            self._server.on_overload()
+            self.transport.write(OVERLOADED)
+        self.force_close()
 
     def _abort(self) -> None:
         """Close at once, without sending what is not sent yet."""
@@ -311,19 +338,22 @@ class ConnectionServer(web.Server):
         head_timeout: float,
         budget: MemoryBudget,
         on_malformed: Callable[[int], None],
+        on_overload: Callable[[], None],
         on_closed: Callable[[], None],
         **options: Any,
     ) -> None:
         """`head_timeout`: seconds in which the head of any request has to arrive.
 
-        `on_malformed` is called with the status of the response to each request that is not valid HTTP, `on_closed`
-        for each connection that is closed because of the limit.
+        `on_malformed` is called with the status of the response to each request that is not valid HTTP, `on_overload`
+        for each request that is dropped because of the memory limit, and `on_closed` for each connection that is closed
+        because of the limit of connections.
         """
         super().__init__(handler, read_bufsize=READ_AHEAD_BYTES, **options)
         self.budget = budget
         self.heads = BudgetShare(budget, budget.limit // 4)
         """For request heads, which arrive before any write key."""
         self.on_malformed = on_malformed
+        self.on_overload = on_overload
         self._limit = limit
         self._head_timeout = head_timeout
         self._on_closed = on_closed
@@ -336,6 +366,7 @@ class ConnectionServer(web.Server):
         # that they belong to have begun, two iterations later, and reserve them for themselves.
         self._received = 0
         self._received_before = 0
+        self._overdraft = 0  # those that arrived in this iteration although the budget is used up
 
     def __call__(self) -> Connection:
         """The protocol of a new connection."""
@@ -367,17 +398,24 @@ class ConnectionServer(web.Server):
         self._unauthenticated.pop(connection, None)
 
     def count_received(self, size: int) -> bool:
-        """Reserve bytes that arrived, for a short time; False: there are not enough."""
-        if not self.budget.reserve(size):
-            return False
-        if not (self._received or self._received_before):
+        """Reserve bytes that arrived, for a short time; False: there are not enough.
+
+        When the budget is used up, a sixteenth more may arrive in each iteration, so that requests can be answered with
+        429.
+        """
+        if not (self._received or self._received_before or self._overdraft):
             self._loop.call_soon(self._next_iteration)
-        self._received += size
+        if self.budget.reserve(size):
+            self._received += size
+        elif self._overdraft + size <= self.budget.limit // 16:
+            self._overdraft += size
+        else:
+            return False
         return True
 
     def _next_iteration(self) -> None:
         self.budget.release(self._received_before)
-        self._received_before, self._received = self._received, 0
+        self._received_before, self._received, self._overdraft = self._received, 0, 0
         if self._received_before:
             self._loop.call_soon(self._next_iteration)
 
@@ -385,15 +423,18 @@ class ConnectionServer(web.Server):
         """Close connections whose request head is late, until cancelled."""
         while True:
             await asyncio.sleep(min(CHECK_INTERVAL, self._head_timeout / 4))
-            now = self._loop.time()
-            for connection in self.connections:
-                if (
-                    isinstance(connection, Connection)
-                    and connection.is_idle
-                    and connection.head_since is not None
-                    and now - connection.head_since >= self._head_timeout
-                ):
-                    connection.force_close()
+            self._close_late()
+
+    def _close_late(self) -> None:
+        latest = self._loop.time() - self._head_timeout
+        for connection in self.connections:
+            if (
+                isinstance(connection, Connection)
+                and connection.is_idle
+                and connection.head_since is not None
+                and connection.head_since <= latest
+            ):
+                connection.force_close()
 
     def _log_limit(self) -> None:
         self._closed_since += 1

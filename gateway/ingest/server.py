@@ -21,9 +21,9 @@ from aiohttp import web
 
 from gateway.config import ServerSettings
 from gateway.ingest.authentication import Authenticator
-from gateway.ingest.body import BodyReader, Reservation
+from gateway.ingest.body import BYTES_PER_EVENT, BodyReader, Reservation
 from gateway.ingest.connections import Connection, ConnectionServer, max_connections
-from gateway.ingest.decode import MAX_VALUES, BadRequest, Complexity, decode_leniently, decode_strictly
+from gateway.ingest.decode import MAX_VALUES, UNZIP_BYTES, BadRequest, Complexity, decode_leniently, decode_strictly
 from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_event, reject_event
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.ingest.listeners import ListenSockets, bind
@@ -51,8 +51,6 @@ SLICE_SECONDS = 0.005
 """Time after which they get one earlier: some events take longer to map than others."""
 EVENTS_PER_ROUND = 128
 """Events that are mapped in one iteration of the event loop. With one more slice this takes about 7 ms."""
-BYTES_PER_EVENT = 6000
-"""Bytes of a body that are decompressed and decoded in the time that it takes to map one event."""
 DECODED_VALUES_PER_EVENT = 1000
 """Values that are decoded in that time. A container takes as long as three others."""
 MAPPED_VALUES_PER_EVENT = 128
@@ -94,8 +92,6 @@ class DecodedBody(NamedTuple):
     """The body of a request."""
 
     document: JsonObject
-    size: int
-    """Bytes of its JSON."""
     complexity: Complexity
 
 
@@ -118,9 +114,9 @@ class Ingest:
         self._budget = budget
         self._clock = clock
         self._authenticator = Authenticator(sources)
-        self._bodies = BodyReader(settings, budget, self._authenticator)
         # Only the loop's thread changes these.
         self._scheduler = FairScheduler(EVENTS_PER_ROUND)
+        self._bodies = BodyReader(settings, budget, self._scheduler, self._authenticator)
         self._closing = False  # set once, when the gateway stops
         self._runner: web.ServerRunner | None = None
         self._late_check: asyncio.Task[None] | None = None
@@ -150,6 +146,7 @@ class Ingest:
             head_timeout=settings.read_timeout,
             budget=self._budget,
             on_malformed=partial(self._count_request, "malformed"),
+            on_overload=partial(self._count_request, "memory_limit", 429),
             on_closed=partial(self._count_request, "connection_limit", 503),
             request_factory=partial(web.BaseRequest, loop=loop, client_max_size=settings.max_request_bytes),
             access_log=None,
@@ -221,7 +218,7 @@ class Ingest:
         return JsonResponse(status, content, close=close, headers=headers)
 
     def _count_request(self, route: str, status: int) -> None:
-        known = route in ROUTES or route in {"malformed", "connection_limit"}
+        known = route in ROUTES or route in {"malformed", "memory_limit", "connection_limit"}
         self._ledger.requests[route if known else "other", status] += 1
 
     async def _respond(self, request: web.BaseRequest, route: str) -> tuple[int, bytes]:
@@ -237,18 +234,13 @@ class Ingest:
             connection.authenticate()
         with Reservation(self._budget) as reservation:
             body = await self._bodies.receive(request, reservation, is_authenticated=source is not None)
-            turns = 1 + body.size // BYTES_PER_EVENT
-            await self._turn(turns)
-            content, complexity = self._bodies.expand(body, reservation)
+            content, complexity = await self._bodies.expand(body, reservation)
             del body
-            more = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT - turns
-            if more > 0:
-                await self._turn(more)
-            document = await self._decode(content)
+            document = await self._decode(content, complexity)
             if source is None:
                 source = self._authenticator.by_body(document.get("writeKey"))
                 connection.authenticate()
-            decoded = DecodedBody(document, len(content), complexity)
+            decoded = DecodedBody(document, complexity)
             del content, document
             call_type = ROUTES[route]
             if call_type is None:
@@ -268,8 +260,11 @@ class Ingest:
         if turn := self._scheduler.acquire(events):
             await turn
 
-    async def _decode(self, body: bytes) -> JsonObject:
+    async def _decode(self, body: bytes, complexity: Complexity) -> JsonObject:
         """Decode a body. Raises `BadRequest`."""
+        turns = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT
+        if turns > 1 + complexity.size // BYTES_PER_EVENT or complexity.size > UNZIP_BYTES:
+            await self._turn(max(turns, complexity.size // BYTES_PER_EVENT))
         try:
             document = decode_strictly(body)
         except orjson.JSONDecodeError as error:
@@ -284,7 +279,7 @@ class Ingest:
     async def _map_single(self, source: Source, body: DecodedBody, call_type: str) -> MappedRequest:
         """Map the event that is the body of a request. Raises `BadRequest`."""
         max_bytes = self._settings.max_event_bytes
-        if body.size > max_bytes or body.complexity.values > MAX_EVENT_VALUES:
+        if body.complexity.size > max_bytes or body.complexity.values > MAX_EVENT_VALUES:
             message = f"The event is larger than {max_bytes} bytes or has more than {MAX_EVENT_VALUES} values."
             raise BadRequest(413, "event_too_large", f"{message} Send fewer or shorter properties.")
         result = RequestResult()
@@ -303,7 +298,7 @@ class Ingest:
         events = _events_of(envelope, settings.max_batch_events)
         shared, shared_values = _shared_context(envelope, len(events), settings)
         turns = max(1.0, (body.complexity.values / len(events) + shared_values) / MAPPED_VALUES_PER_EVENT)
-        has_large_events = body.size > max_bytes * SOURCE_FACTOR or body.complexity.values > MAX_EVENT_VALUES
+        has_large_events = body.complexity.size > max_bytes * SOURCE_FACTOR or body.complexity.values > MAX_EVENT_VALUES
         result = RequestResult()
         reserved = 0  # for the result
         slice_ends_at, slice_end = 0, 0.0  # index, and time by the monotonic clock

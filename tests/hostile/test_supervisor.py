@@ -65,6 +65,8 @@ class Load:
         self._lock = threading.Lock()
         self._next = 0
         self.sent = 0
+        self.repeated = 0
+        """Attempts without a response. The worker may have stored the sale, and another one stores it again."""
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
     def __enter__(self) -> Self:
@@ -87,6 +89,8 @@ class Load:
             if number % 10 == 0:
                 event["event"] = "Unmapped"
             while not self._sent(address.hostname or "", address.port or 0, event):
+                with self._lock:
+                    self.repeated += 1
                 time.sleep(0.01)
             with self._lock:
                 self.sent += 1
@@ -129,10 +133,10 @@ def test_no_counter_falls_when_a_worker_is_killed_under_load(tmp_path: Path) -> 
             total(after, "gateway_events_accepted_total"),
             total(after, "gateway_events_recovered_total"),
         )
-        assert accepted <= 2 * sales
+        assert accepted <= 2 * (sales + load.repeated)
         assert accepted + recovered >= 2 * sales * 0.5
         assert total(after, "gateway_worker_restarts_total") == 3
-        assert status["ledger"]["delivered"] <= 2 * sales
+        assert status["ledger"]["delivered"] <= 2 * (sales + load.repeated)
         assert len(set(orders(env))) == sales, "no sale is lost"
         assert running.stop() == 0
 
@@ -193,7 +197,8 @@ def test_no_request_waits_for_a_worker_that_cannot_start(tmp_path: Path) -> None
             file.rename(aside / file.name)
         (spool / "spool-1.sqlite").mkdir()  # the worker cannot open it
         log = running.log
-        until(lambda: log.read_text().count("worker 1 ended unexpectedly") >= 4, "several attempts")
+        until(lambda: log.read_text().count("cannot be opened") >= 3, "several attempts")
+        time.sleep(1.0)  # until the last of these processes has exited
         started_at = time.monotonic()
         spread(env, [sale(number) for number in range(40)])
         assert time.monotonic() - started_at < 10
@@ -210,10 +215,10 @@ def test_no_request_waits_for_a_worker_that_cannot_start(tmp_path: Path) -> None
 
 
 def ignores_sighup(pid: int) -> bool:
-    """Whether the process ignores or handles SIGHUP."""
+    """Whether the process ignores SIGHUP, as it does from its first instruction until it handles it."""
     with suppress(OSError):
         lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        return bool((int(lines["SigIgn"], 16) | int(lines["SigCgt"], 16)) & 1)
+        return bool(int(lines["SigIgn"], 16) & 1)
     return False
 
 

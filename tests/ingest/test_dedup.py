@@ -117,3 +117,54 @@ def test_no_id_is_saved_twice(tmp_path: Path) -> None:
     window.add(keys(0, 5), 0.0)
     assert window.to_save() is None
     assert path.stat().st_size == 5 * KEY_BYTES
+
+
+def test_two_sources_with_the_same_message_id_have_different_keys() -> None:
+    assert key_of("shop", "1") != key_of("other", "1")
+    assert len({key_of(name, str(number)) for name in ("shop", "other", "") for number in range(1000)}) == 3000
+
+
+def test_a_message_id_with_an_unpaired_surrogate_has_a_key() -> None:
+    assert len(key_of("shop", "\ud800")) == KEY_BYTES
+
+
+@pytest.mark.parametrize("most", [1, 5, 12, 13, 100])
+def test_short_writes_do_not_misalign_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, bytes(content[:most])))
+    path = tmp_path / "dedup-store"
+    window = DedupWindow(10**6, 1e9, 0.0, path)
+    for start in range(0, 40, 10):
+        window.add(keys(start, start + 10), 0.0)
+        save_now(window)
+    restarted = DedupWindow(10**6, 1e9, 0.0, path)
+    assert restarted.load(0.0) == 40
+    assert known(restarted, 0, 40) == 40
+
+
+def test_a_write_that_fails_in_the_middle_of_a_key_does_not_misalign_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dedup-store"
+    window = DedupWindow(10**6, 1e9, 0.0, path)
+    window.add(keys(0, 10), 0.0)
+    save_now(window)
+    write, calls = os.write, iter([True, False])
+
+    def failing(descriptor: int, content: bytes) -> int:
+        if next(calls):
+            return write(descriptor, bytes(content[:29]))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", failing)
+    window.add(keys(10, 20), 0.0)
+    save_now(window)
+    monkeypatch.setattr(os, "write", write)
+    window.add(keys(20, 30), 0.0)
+    save_now(window)
+    restarted = DedupWindow(10**6, 1e9, 0.0, path)
+    restarted.load(0.0)
+    assert path.stat().st_size % KEY_BYTES == 0
+    assert known(restarted, 0, 10) == 10
+    assert known(restarted, 20, 30) == 10
+    assert known(restarted, 10, 20) == 2, "two keys were written completely"
