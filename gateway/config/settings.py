@@ -471,7 +471,24 @@ class DestinationSettings(_Section):
         "hashed are dropped.",
     )
     hash_external_id: bool | None = Field(
-        None, description="Hash the external ID. The default is `true` for `conversions` and `false` for `offline`."
+        None,
+        description="Hash the external ID. The default is the value of `hashing` for `conversions`, and `false` for "
+        "`offline`.",
+    )
+    external_id_case: Annotated[str, _matching("keep|lower", "'keep' or 'lower'")] = Field(
+        "keep",
+        description="Case of the external ID: `keep` sends it as it is, `lower` in lower case. Meta matches an ID only "
+        "if every channel sends the same form; Meta's Parameter Builder sends lower case.",
+    )
+    birthday_order: Annotated[str, _matching("day_first|month_first", "'day_first' or 'month_first'")] = Field(
+        "day_first",
+        description="Order of a birthday such as `2, 5, 1997`, in which both numbers could be the month: `day_first` or "
+        "`month_first`. With slashes, the month is first for customers in the US.",
+    )
+    match_variants: bool = Field(
+        default=True,
+        description="In `conversions`, send two hashes for a value that Meta's own code normalises in two ways: a name "
+        "with white space inside it, and a postal code outside the US with a dash.",
     )
     default_country: Annotated[str, _matching(r"[A-Za-z]{2}", "a two-letter country code such as US")] | None = Field(
         None,

@@ -19,6 +19,7 @@ from gateway.config.settings import MAPPED_FIELDS
 from gateway.mapping import normalise, shortcuts
 from gateway.mapping.json_path import MAX_LONG_TEXT
 from gateway.mapping.normalise import MAX_TEXT
+from gateway.mapping.phone import phone
 from gateway.mapping.shortcuts import Shortcut
 from gateway.model import Dialect
 
@@ -98,6 +99,11 @@ class MatchKey(Field):
     normalise: Callable[[str], str | None] | None = None
     normalise_by_country: Callable[[str, str | None], str | None] | None = None
     """Set instead of `normalise` where the result depends on the customer's country."""
+    variant: Callable[..., str | None] | None = None
+    """A second form of the value, with the arguments of the normaliser: Meta's own code has both forms.
+
+    `conversions` sends the hashes of both, unless the setting `match_variants` is off. None for a value with one form.
+    """
     hashing: Hashing | None = None
     max_length: int = MAX_TEXT
     many: bool = False
@@ -108,6 +114,8 @@ class MatchKey(Field):
     """Whether values repeat so often that results are cached."""
     often_a_number: bool = False
     """Whether senders often send a number, which the fast path then has to read."""
+    case_as_set: bool = False
+    """Whether the setting `external_id_case` applies."""
     accepts_md5: bool = False
     """Whether a value in the form of an MD5 is a value like any other. Elsewhere it is dropped."""
     shortcut: Shortcut | None = None
@@ -146,11 +154,11 @@ def _merged(*groups: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _first_letters(count: int) -> Callable[[str], str | None]:
-    """Normalise a name and keep its first letters. Spaces do not count (Meta: offline conversion uploader)."""
+    """Normalise a name and keep its first letters."""
 
     def normaliser(text: str) -> str | None:
         name = normalise.name(text)
-        return name.replace(" ", "")[:count] if name else None
+        return name[:count] if name else None
 
     return normaliser
 
@@ -160,7 +168,8 @@ _ZIP_NAMES = ("zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_cod
 IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="email",
-        description="trimmed, lower case; must have the form of an address. May be a list. The last path is "
+        description="trimmed, lower case, without `mailto:`, quotes and angle brackets around it and without `;`, `,` "
+        "or `.` after it; must have the form of an address. May be a list. The last path is "
         f"`{FIRST_EXTERNAL_ID}`, for an address only",
         paths=("traits.email", "context.traits.email", "properties.email"),
         offline="email",
@@ -173,12 +182,15 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="phone",
-        description="digits with the calling code. A number without one is read as one of the event's country, else of "
-        "`default_country`, else it is dropped. May be a list",
+        description="digits with the calling code. A number with `+` or `00` is international. Another one that begins "
+        "with a zero is of the event's country, else of `default_country`. Other digits are the first of these: the "
+        "country's calling code and a valid number; a valid number of the country; any calling code and a valid "
+        "number; a possible number of the country. Without a country only the third is read. The `1` that followed "
+        "`+52` in Mexico is cut. May be a list",
         paths=("traits.phone", "context.traits.phone", "properties.phone"),
         offline="phone",
         conversions="ph",
-        normalise_by_country=normalise.phone,
+        normalise_by_country=phone,
         hashing=Hashing.ALWAYS,
         many=True,
         often_a_number=True,
@@ -186,7 +198,8 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="gender",
-        description="`f` or `m`, from female, woman, male, man and their first letters; any other value is dropped",
+        description="`f` or `m`, also from the words that Meta's Parameter Builder knows, such as female, woman, Mrs, "
+        "girl, male, man, Mr and boy; any other value is dropped",
         paths=_traits("gender"),
         offline="gen",
         conversions="ge",
@@ -197,8 +210,9 @@ IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="birthday",
         description="`DD, MM, YYYY` with a comma, space, `/`, `-` or `.` as separator; `YYYY-MM-DD` and ISO times; "
-        "`YYYYMMDD`. Impossible and future dates and years before 1900 are dropped. `MM/DD/YYYY` cannot be "
-        "distinguished from `DD/MM/YYYY`: the day is read first, and a month above 12 drops the key",
+        "`YYYYMMDD`. Impossible and future dates and years before 1900 are dropped. A part above 12 is the day. Where "
+        "both could be the month, `MM/DD/YYYY` is read if the event's country, else `default_country`, is the US; "
+        "else the setting `birthday_order` decides",
         paths=(
             "traits.birthday",
             "context.traits.birthday",
@@ -219,11 +233,14 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="first_name",
-        description="lower case, no punctuation, single spaces; else the first word of `name`",
+        description="lower case, no punctuation, no white space; else the first word of `name`. A name with white "
+        "space inside it is sent in two forms in `conversions`, the second with single spaces (`match_variants`). May "
+        "be a list of hashes",
         paths=_traits("firstName", "firstname", "first_name"),
         offline="fn",
         conversions="fn",
         normalise=normalise.name,
+        variant=normalise.name_with_spaces,
         hashing=Hashing.ALWAYS,
         cached=True,
         shortcut=shortcuts.WORD,
@@ -250,11 +267,14 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="last_name",
-        description="lower case, no punctuation, single spaces; else the last word of `name`",
+        description="lower case, no punctuation, no white space; else the last word of `name`. A name with white "
+        "space inside it is sent in two forms in `conversions`, the second with single spaces (`match_variants`). May "
+        "be a list of hashes",
         paths=_traits("lastName", "lastname", "last_name"),
         offline="ln",
         conversions="ln",
         normalise=normalise.name,
+        variant=normalise.name_with_spaces,
         hashing=Hashing.ALWAYS,
         cached=True,
         shortcut=shortcuts.WORD,
@@ -281,7 +301,8 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="state",
-        description="the two-letter code in the USA, also for an American state without a country; elsewhere as a city",
+        description="the two-letter code in the USA and in Canada, also for a state or province of theirs without a "
+        "country; elsewhere as a city",
         paths=_merged(_traits("state"), _address("state")),
         offline="st",
         conversions="st",
@@ -291,7 +312,9 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="zip",
-        description="lower case without spaces and dashes; in the USA the first five digits",
+        description="lower case without spaces and dashes; in the USA the first five digits, also of `NNNNN-NNNN` "
+        "without a country. A zip outside the USA with a dash is sent in two forms in `conversions`, the second cut at "
+        "the dash (`match_variants`). May be a list of hashes",
         paths=_merged(
             (*(f"traits.{name}" for name in _ZIP_NAMES), "traits.address.zipcode", "traits.address.zip_code"),
             (*(f"context.traits.{name}" for name in _ZIP_NAMES), *_address(*_ZIP_NAMES)),
@@ -299,13 +322,15 @@ IDENTITY: tuple[MatchKey, ...] = (
         offline="zip",
         conversions="zp",
         normalise_by_country=normalise.zip_code,
+        variant=normalise.zip_before_dash,
         hashing=Hashing.ALWAYS,
         cached=True,
         often_a_number=True,
     ),
     MatchKey(
         name="country",
-        description="two letters (ISO 3166-1), from two or three letters or a name",
+        description="two letters (ISO 3166-1), from two or three letters or a name, in English or in a language of the "
+        "country",
         paths=_merged(_traits("country"), _address("country")),
         offline="country",
         conversions="country",
@@ -315,7 +340,7 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="external_id",
-        description="trimmed",
+        description='trimmed; in lower case with `external_id_case = "lower"`',
         paths=("userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id", "anonymousId"),
         offline="extern_id",
         conversions="external_id",
@@ -323,6 +348,7 @@ IDENTITY: tuple[MatchKey, ...] = (
         hashing=Hashing.AS_SET,
         list_in_conversions=True,
         often_a_number=True,
+        case_as_set=True,
         accepts_md5=True,
         shortcut=shortcuts.TRIMMED,
     ),

@@ -72,18 +72,19 @@ class Redactor:
                 _put(redacted, path, scrub_any(value))
         for steps in self._personal:
             remove_path(redacted, steps)
+        country = self._extractor.country(event)
         for field, found in self._extractor.extract(event, self._fields, today):
             if found.sent is not None:
-                _put(redacted, field.redacted_path, self._value(field, found.raw, found.sent))
+                _put(redacted, field.redacted_path, self._value(field, found.raw, found.sent, country))
         return redacted
 
-    def _value(self, field: MatchKey, raw: Any, sent: Any) -> Any:
+    def _value(self, field: MatchKey, raw: Any, sent: Any, country: str | None) -> Any:
         """The value of a match key in the form in which mapping reads it."""
         match field.special:
             case Special.LEAD_ID:
                 return [{"type": "LeadId", "id": str(sent)}]
             case Special.BIRTHDAY:
-                hashes = self._rules.birthday(raw, NEVER) or ("", "", "", "")
+                hashes = self._rules.birthday(raw, NEVER, country) or ("", "", "", "")
                 return {key: part for key, part in zip(BIRTHDAY_KEYS, hashes, strict=True) if part}
             case _:
                 return sent

@@ -79,6 +79,8 @@ NAME_STARTS = {
     "last_name_start": ("last_name", 5),
 }
 """Field to the name from which it is calculated, and its number of letters."""
+HAS_VARIANTS = {"first_name", "last_name", "zip"}
+"""Fields of which `conversions` may send two hashes."""
 NEVER_HASHED = {"lead_id", "fbc", "fbp", "client_user_agent", "client_ip_address"}
 
 BUILT_IN = {
