@@ -57,7 +57,7 @@ def map_events(
                 sys.stderr.buffer.write(orjson.dumps(report) + b"\n")
                 sys.stderr.flush()
                 continue
-            for event in mapped or ():
+            for event in mapped if isinstance(mapped, list) else ():
                 lane = event.lane
                 head = orjson.dumps({"event_set": lane.event_set, "upload_tag": lane.upload_tag})
                 sys.stdout.buffer.write(head[:-1] + b',"event":' + event.body + b"}\n")

@@ -280,6 +280,8 @@ class Ingest:
             ledger.ignored[source.name] += result.ignored
         for destination, count in result.mapped_by_destination.items():
             ledger.accepted[source.name, destination] += count
+        for destination, count in result.consent_denied.items():
+            ledger.consent_denied[source.name, destination] += count
         for destination, count in result.deduplicated.items():
             ledger.deduplicated[source.name, destination] += count
         for dead_letter in result.dead_letters:

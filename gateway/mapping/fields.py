@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import Any
 
 from gateway.config.settings import MAPPED_FIELDS
-from gateway.mapping import normalise, shortcuts
+from gateway.mapping import event_values, normalise, shortcuts
 from gateway.mapping.json_path import MAX_LONG_TEXT
 from gateway.mapping.normalise import MAX_TEXT
 from gateway.mapping.phone import phone
@@ -85,6 +86,15 @@ class Field:
     max_length: int = MAX_LONG_TEXT
     """Characters of the longest text that is read as a value."""
     special: Special | None = None
+    convert: Callable[[Any], Any] | None = None
+    """For a value that is not just a text: the function to the value to send, or to None for one in another form.
+
+    Such a field has no key in `offline`.
+    """
+    screened: bool = False
+    """Whether a text that looks personal counts as absent."""
+    additional_paths_first: bool = False
+    """Whether the paths of `extra_fields` are read before those of this entry."""
 
     def keys(self, dialect: Dialect) -> tuple[str, ...]:
         """Its keys in a dialect; empty if it is not sent."""
@@ -385,7 +395,7 @@ IDENTITY: tuple[MatchKey, ...] = (
         name="fbc",
         description="trimmed; else made from `fbclid` in the query of the page's URL: "
         "`fb.1.<event time in milliseconds>.<fbclid>`",
-        paths=("context.fbc",),
+        paths=("context.fbc", "properties.fbc"),
         offline="fbc",
         conversions="fbc",
         normalise=normalise.trimmed,
@@ -396,7 +406,7 @@ IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="fbp",
         description="trimmed",
-        paths=("context.fbp",),
+        paths=("context.fbp", "properties.fbp"),
         offline="fbp",
         conversions="fbp",
         normalise=normalise.trimmed,
@@ -442,7 +452,7 @@ EVENT: tuple[Field, ...] = (
     ),
     Field(
         name="event_source_url",
-        description="absolute http or https address",
+        description="absolute http or https address, without what looks personal in it, see below",
         paths=("context.page.url", "properties.url"),
         offline="event_source_url",
         conversions="event_source_url",
@@ -450,10 +460,60 @@ EVENT: tuple[Field, ...] = (
     ),
     Field(
         name="event_id",
-        description="trimmed",
-        paths=("messageId",),
+        description="trimmed. The paths of `extra_fields` are read first: the event that a Pixel also sent has one ID",
+        paths=("properties.event_id", "properties.eventId", "messageId"),
         conversions="event_id",
         max_length=MAX_TEXT,
+        additional_paths_first=True,
+    ),
+    Field(
+        name="opt_out",
+        description="`true`, unless the value is `false`, `0` or `no`: one that cannot be read is an opt-out",
+        paths=("properties.opt_out",),
+        conversions="opt_out",
+        convert=event_values.opt_out,
+    ),
+    Field(
+        name="referrer_url",
+        description="as `event_source_url`",
+        paths=("properties.referrer_url",),
+        conversions="referrer_url",
+        convert=event_values.referrer_url,
+    ),
+    Field(
+        name="customer_segmentation",
+        description="one of Meta's values, such as `new_customer_to_business`",
+        paths=("properties.customer_segmentation",),
+        conversions="customer_segmentation",
+        convert=event_values.customer_segmentation,
+    ),
+    Field(
+        name="original_event_data",
+        description="an object of `event_name`, `event_time`, `order_id` and `event_id`; other keys are left out",
+        paths=("properties.original_event_data",),
+        conversions="original_event_data",
+        convert=event_values.original_event_data,
+    ),
+    Field(
+        name="attribution_data",
+        description="an object; keys that Meta does not know are left out",
+        paths=("properties.attribution_data",),
+        conversions="attribution_data",
+        convert=event_values.attribution_data,
+    ),
+    Field(
+        name="app_data",
+        description="an object; keys that Meta does not know are left out. Required with `action_source` `app`",
+        paths=("properties.app_data",),
+        conversions="app_data",
+        convert=event_values.app_data,
+    ),
+    Field(
+        name="advertiser_tracking_enabled",
+        description="true, false, 1 or 0",
+        paths=("properties.advertiser_tracking_enabled",),
+        conversions="advertiser_tracking_enabled",
+        convert=event_values.advertiser_tracking_enabled,
     ),
     Field(
         name="upload_tag",
@@ -500,6 +560,13 @@ CUSTOM: tuple[Field, ...] = (
         max_length=MAX_TEXT,
     ),
     Field(
+        name="search_string",
+        description="trimmed; a text that looks personal counts as absent",
+        paths=("properties.query", "properties.search_string"),
+        conversions="search_string",
+        screened=True,
+    ),
+    Field(
         name="contents",
         description="the products, see below",
         paths=("properties.products",),
@@ -511,6 +578,8 @@ CUSTOM: tuple[Field, ...] = (
 """Fields of the sale: on the event in `offline`, in `custom_data` in `conversions`."""
 
 FIELDS: tuple[Field, ...] = (*IDENTITY, NAME, *EVENT, *CUSTOM)
+CONVERTED = tuple(field for field in EVENT if field.convert)
+"""Fields on the event in `conversions` whose values are not just texts."""
 COUNTRY = next(field for field in IDENTITY if field.special is Special.COUNTRY)
 
 
@@ -550,6 +619,8 @@ def _problems(field: Field) -> Iterator[str]:
     """What is missing or inconsistent in an entry by itself."""
     if not field.description:
         yield "has no description"
+    if field.convert and (field.special or field.keys(Dialect.OFFLINE) or len(field.keys(Dialect.CONVERSIONS)) != 1):
+        yield "has a conversion, and must have one key, in `conversions` only, and no special case"
     if not field.paths and not is_derived(field) and field.special is not Special.LEAD_ID:
         yield "has no source paths"
     if not isinstance(field, MatchKey):

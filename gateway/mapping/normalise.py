@@ -30,6 +30,7 @@ _EMAIL_DEBRIS = re.compile(rf"\A[{_QUOTES}]*(?:mailto:)?[{_QUOTES}]*|[{_QUOTES};
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.]?)(\d\d?)\2(\d\d?)(?:[T ].*)?", re.ASCII | re.DOTALL).fullmatch
 _YEAR_LAST = re.compile(r"(\d\d?)(?:\s?([,/.\-])\s?|\s)(\d\d?)(?:\s?([,/.\-])\s?|\s)(\d{4})", re.ASCII).fullmatch
+_TWO_DIGITS = [f"{number:02}" for number in range(32)]
 _ZIP_PARTS = re.compile(r"[-.\u2010-\u2015]").split
 _ZIP_DASH = re.compile(r"[-\u2010-\u2015]").split
 _ZIP_PLUS_4 = re.compile(r"\d{5}[-\u2010-\u2015]\d{4}", re.ASCII).fullmatch
@@ -84,19 +85,24 @@ def email(text: str) -> str | None:
 
 def name(text: str) -> str | None:
     """Lower case without punctuation and white space."""
-    words = name_with_spaces(text)
-    return words.replace(" ", "") if words is not None else None
+    if text.isascii() and text.isalpha():
+        return text.lower()
+    return "".join(_words(text)) or None
 
 
 def name_with_spaces(text: str) -> str | None:
-    """The other form of a name, whose words are separated by one space: Meta's code has both."""
-    if text.isascii() and text.isalpha():
-        return text.lower()
+    """The other form of a name with white space inside it: one space between the words. None for a single word."""
+    if text.isalpha():
+        return None
+    words = _words(text)
+    return " ".join(words) if len(words) > 1 else None
+
+
+def _words(text: str) -> list[str]:
+    """The words of a name in lower case without punctuation."""
     if text.isascii():
-        kept = text.lower().encode().translate(None, _PUNCTUATION).decode()
-    else:
-        kept = _without_punctuation(_folded(text))
-    return " ".join(kept.split()) or None
+        return text.lower().encode().translate(None, _PUNCTUATION).decode().split()
+    return _without_punctuation(_folded(text)).split()
 
 
 def city(text: str) -> str | None:
@@ -181,36 +187,37 @@ def birthday(
     """
     text = text.strip()
     if match := text[:4].isdecimal() and _YEAR_FIRST(text):
-        year, month, day = match[1], match[3], match[4]
-        if not match[2] and len(month) + len(day) != 4:
+        year, separator, month_text, day_text = match.groups()
+        if not separator and len(month_text) + len(day_text) != 4:
             return None
-        if match[2] and int(month) > 12:
+        month, day = int(month_text), int(day_text)
+        if month > 12 and separator:
             month, day = day, month
     elif match := _YEAR_LAST(text):
-        day, month, year = match[1], match[3], match[5]
-        if int(day) <= 12 and int(month) <= 12:
-            has_slashes = match[2] == match[4] == "/"
-            if month_first or (has_slashes and slashes_month_first):
-                day, month = month, day
-        elif int(month) > 12:
-            day, month = month, day
+        first, before, second, after, year = match.groups()
+        day, month = int(first), int(second)
+        if month > 12 or (day <= 12 and (month_first or (slashes_month_first and before == after == "/"))):
+            month, day = day, month
     else:
         return None
-    return date_parts(year, month, day, today)
+    return _date(year, month, day, today)
 
 
 def date_parts(year: str, month: str, day: str, today: int) -> tuple[str, str, str] | None:
-    """The parts of a date as YYYY, MM, DD. None for an impossible date and one outside 1900-01-01 to `today`."""
-    digits = year + month + day
-    if len(year) != 4 or not (digits.isascii() and digits.isdecimal()):
-        return None
+    """The parts of a date as `birthday` returns them, from its parts."""
+    match = _YEAR_FIRST(f"{year}-{month}-{day}")
+    return _date(match[1], int(match[3]), int(match[4]), today) if match else None
+
+
+def _date(year: str, month: int, day: int, today: int) -> tuple[str, str, str] | None:
+    number = int(year)
     try:
-        date(int(year), int(month), int(day))
+        date(number, month, day)
     except ValueError:
         return None
-    if int(year) < 1900 or int(year) * 10000 + int(month) * 100 + int(day) > today:
+    if number < 1900 or number * 10000 + month * 100 + day > today:
         return None
-    return year, month.rjust(2, "0"), day.rjust(2, "0")
+    return year, _TWO_DIGITS[month], _TWO_DIGITS[day]
 
 
 def madid(text: str) -> str | None:

@@ -204,28 +204,37 @@ class Rules:
 
     def _hashed(self, field: MatchKey, rule: Callable[..., str | None]) -> Callable[..., Any]:
         """A conversion of the text, or of text and country. A value with a variant becomes two hashes."""
-        max_length, accepts_md5 = field.max_length, field.accepts_md5
-        variant = field.variant if self.has_variants else None
         if not self.hashing:
             return lambda text, _country=None: given_hash(text)
+        max_length, accepts_md5 = field.max_length, field.accepts_md5
 
-        def convert(text: str, *country: str | None) -> str | list[str] | None:
-            if len(text) >= 32:
-                if len(text) > max_length:
-                    return None
-                if given := given_hash(text):
-                    return given
-                if (looks_like_md5(text) and not accepts_md5) or is_empty_hash(text):
-                    return None
-            normal = rule(text, *country)
-            if normal is None:
+        def convert_long(text: str, *country: str | None) -> str | None:
+            """For a text that may be a hash."""
+            if len(text) > max_length:
                 return None
-            hashed = sha256(normal.encode()).hexdigest()
-            if variant is None or (other := variant(text, *country)) is None or other == normal:
-                return hashed
-            return [hashed, sha256(other.encode()).hexdigest()]
+            if given := given_hash(text):
+                return given
+            if (looks_like_md5(text) and not accepts_md5) or is_empty_hash(text):
+                return None
+            normal = rule(text, *country)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
 
-        return convert
+        def convert(text: str) -> str | None:
+            if len(text) >= 32:
+                return convert_long(text)
+            normal = rule(text)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
+
+        def convert_by_country(text: str, country: str | None) -> str | None:
+            if len(text) >= 32:
+                return convert_long(text, country)
+            normal = rule(text, country)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
+
+        conversion: Callable[..., str | None] = convert if field.normalise_by_country is None else convert_by_country
+        if field.variant is None or not self.has_variants:
+            return conversion
+        return _with_variant(conversion, field.variant)
 
     @staticmethod
     def _optional_hash(field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
@@ -244,6 +253,21 @@ class Rules:
         """For a value that can only be calculated from a plain text: None for a hash."""
         convert = self._hashed(field, rule)
         return lambda text: convert(text) if self.hashing and not given_hash(text) else None
+
+
+def _with_variant(
+    conversion: Callable[..., str | None], variant: Callable[..., str | None]
+) -> Callable[..., str | list[str] | None]:
+    """A conversion to two hashes, if the variant of a text that is not a hash differs from its usual form."""
+
+    def convert(*arguments: Any) -> str | list[str] | None:
+        sent = conversion(*arguments)
+        if sent is None or (other := variant(*arguments)) is None or given_hash(arguments[0]):
+            return sent
+        hashed = digest(other)
+        return sent if hashed == sent else [sent, hashed]
+
+    return convert
 
 
 @lru_cache(CACHED)

@@ -347,7 +347,7 @@ def ip_address(rng: random.Random) -> Any:
 
 
 def action_source(rng: random.Random) -> Any:
-    return rng.choice(("physical_store", "website", "other", "shop"))
+    return rng.choice(("physical_store", "website", "other", "shop", "app"))
 
 
 def url(rng: random.Random) -> Any:
