@@ -170,8 +170,8 @@ def mapping_page() -> str:
         (
             "Identity fields are sent in `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means "
             "SHA-256 of the normalised value, in lower-case hexadecimal. A value that already is a SHA-256 (64 "
-            "hexadecimal digits) is sent in lower case and not hashed again. A SHA-256 of Meta's Parameter Builder, with "
-            "a dot and 2 or 8 more characters, is sent as it is. An MD5 is dropped, except as "
+            "hexadecimal digits) is sent in lower case and not hashed again. A SHA-256 of Meta's Parameter Builder, "
+            "with a dot and 2 or 8 more characters, is sent as it is. An MD5 is dropped, except as "
             f"{_either([field.name for field in IDENTITY if field.accepts_md5])}; so is the hash of the empty string. "
             "An unusable value drops its key, never the event. With `hashing = false`, every value that would be "
             "hashed must be a SHA-256."
@@ -235,13 +235,13 @@ def mapping_page() -> str:
         ),
         _list(
             [
-                "properties with the name of an identity, in any spelling (case, spaces, `_`, `-` and `.` do not "
-                f"matter): {_names(sorted(PERSONAL_NAMES))}",
-                f"properties whose name contains one of {_names(PERSONAL_PARTS)}, or one of "
-                f"{_names(sorted(PERSONAL_WORDS))} as a word (`client_ip`, `userIP`; not `shipping`)",
+                ("properties with the name of an identity, in any spelling (case, spaces, `_`, `-` and `.` do not "
+                f"matter): {_names(sorted(PERSONAL_NAMES))}"),
+                (f"properties whose name contains one of {_names(PERSONAL_PARTS)}, or one of "
+                f"{_names(sorted(PERSONAL_WORDS))} as a word (`client_ip`, `userIP`; not `shipping`)"),
                 "texts that contain an email address, also with `%40`",
-                "texts that are an IP address, or a phone number in international form (`+` and 7 to 15 digits, or "
-                "`00` and a valid number)",
+                ("texts that are an IP address, or a phone number in international form (`+` and 7 to 15 digits, or "
+                "`00` and a valid number)"),
             ]
         ),
         (
@@ -273,12 +273,12 @@ def mapping_page() -> str:
         ),
         _list(
             [
-                "`context.consentManagement` of RudderStack's SDKs: a category in `deniedConsentIds` is denied. Where "
+                ("`context.consentManagement` of RudderStack's SDKs: a category in `deniedConsentIds` is denied. Where "
                 "that is no list, the categories are denied that are missing in `allowedConsentIds`. Data of another "
                 "`provider` than that of the settings are not looked at. `resolutionStrategy` counts if the settings "
-                "have no `resolution`",
-                "`context.consent.categoryPreferences` of Segment's SDKs: a category that is there and not `true` is "
-                "denied",
+                "have no `resolution`"),
+                ("`context.consent.categoryPreferences` of Segment's SDKs: a category that is there and not `true` is "
+                "denied"),
             ]
         ),
         "An event without consent data is sent. Without the setting, consent data are not looked at.",
@@ -323,8 +323,8 @@ def rejections_page() -> str:
             (
                 "A rejected event is listed in the response (`rejected`: its index, `message_id`, `code` and "
                 "`message`), counted, and stored as a dead letter in which every identity is replaced by its hash, and "
-                "all that mapping does not read is left out. The codes are stable. A rejected single `track` call gets status 400. A batch gets status 200, "
-                "and its other events are accepted."
+                "all that mapping does not read is left out. The codes are stable. A rejected single `track` call gets "
+                "status 400. A batch gets status 200, and its other events are accepted."
             ),
             _table(("code", "meaning", "what to do"), rows),
         ]

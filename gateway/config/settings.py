@@ -515,8 +515,8 @@ class DestinationSettings(_Section):
     )
     birthday_order: Annotated[str, _matching("day_first|month_first", "'day_first' or 'month_first'")] = Field(
         "day_first",
-        description="Order of a birthday such as `2, 5, 1997`, in which both numbers could be the month: `day_first` or "
-        "`month_first`. With slashes, the month is first for customers in the US.",
+        description="Order of a birthday such as `2, 5, 1997`, in which both numbers could be the month: `day_first` "
+        "or `month_first`. With slashes, the month is first for customers in the US.",
     )
     match_variants: bool = Field(
         default=True,

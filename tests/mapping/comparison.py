@@ -28,8 +28,8 @@ EVENTS_A_SEED = 40
 """Events for each generated destination. Compiling its mapper takes as long as mapping some hundred events."""
 
 Outcome: TypeAlias = str | list[tuple[str, int, bytes]] | None
-"""The compared result: a rejection code, a text for a `NotSent`, None for an ignored event, or lane, `expires_at` and canonical JSON of each
-mapped event."""
+"""The compared result: a rejection code, a text for a `NotSent`, None for an ignored event, or lane, `expires_at` and
+canonical JSON of each mapped event."""
 
 
 def property_settings(events: int = EVENTS) -> settings:

@@ -14,7 +14,7 @@ import orjson
 from gateway.config import DestinationSettings
 from gateway.model import JsonObject, Lane, Mapped, MappedEvent, NotSent, Rejection
 from tests.mapping.reference_event_values import EventValues
-from tests.mapping.reference_privacy import is_denied, looks_personal, passed_on, without_personal_parts
+from tests.mapping.reference_privacy import is_denied, looks_personal, passed_on
 from tests.mapping.reference_tables import (
     ACTION_SOURCES,
     BUILT_IN,
