@@ -176,49 +176,6 @@ def test_map_prints_mapped_events_on_stdout_and_rejections_on_stderr(run: Run) -
     ]
 
 
-RUDDERSTACK = {
-    "config": {
-        "accessToken": SECRET,
-        "eventsToStandard": [{"from": "Signup", "to": "Lead"}, {"from": "Signup", "to": "CompleteRegistration"}],
-        "eventsToIds": [{"from": "Lead", "to": "102"}, {"from": "Purchase", "to": "114"}],
-        "categoryToContent": [{"from": 'toys "x"', "to": "product"}],
-        "valueFieldIdentifier": "properties.price",
-        "limitedDataUSage": True,
-        "isHashRequired": True,
-        "blacklistedEvents": [],
-    }
-}
-
-
-def test_a_rudderstack_destination_is_converted_to_valid_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export = tmp_path / "export.json"
-    export.write_text(json.dumps(RUDDERSTACK))
-    done = CliRunner().invoke(app, ["import-rudderstack", str(export)])
-    assert done.exit_code == 0
-    assert SECRET not in done.output
-    assert "blacklistedEvents has no counterpart" in done.output
-    converted = tmp_path / "gateway.toml"
-    converted.write_text(done.output)
-    monkeypatch.setenv("META_TOKEN", "token")
-    monkeypatch.setenv("GATEWAY_WRITE_KEY", "key")
-    destination = load(converted, {}).destinations["facebook"]
-    assert destination.events_to_standard == {"Signup": ("Lead", "CompleteRegistration")}
-    assert destination.standard_to_event_sets == {"Lead": ("102",), "Purchase": ("114",)}
-    assert destination.category_to_content_type == {'toys "x"': "product"}
-    assert (destination.value_field, destination.limited_data_usage) == ("properties.price", True)
-
-
-def test_a_file_that_is_no_rudderstack_export_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    for text in ("{", "{}", "[1]"):
-        export = tmp_path / "export.json"
-        export.write_text(text)
-        done = CliRunner().invoke(app, ["import-rudderstack", str(export)])
-        assert done.exit_code == 1
-        assert str(export) in done.stderr
-
-
 def fill_spool(config: Path, *lanes: Lane) -> None:
     """Store one chunk of two events for each lane."""
     settings = load(config, {})
