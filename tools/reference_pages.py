@@ -235,13 +235,19 @@ def mapping_page() -> str:
         ),
         _list(
             [
-                ("properties with the name of an identity, in any spelling (case, spaces, `_`, `-` and `.` do not "
-                f"matter): {_names(sorted(PERSONAL_NAMES))}"),
-                (f"properties whose name contains one of {_names(PERSONAL_PARTS)}, or one of "
-                f"{_names(sorted(PERSONAL_WORDS))} as a word (`client_ip`, `userIP`; not `shipping`)"),
+                (
+                    "properties with the name of an identity, in any spelling (case, spaces, `_`, `-` and `.` do not "
+                    f"matter): {_names(sorted(PERSONAL_NAMES))}"
+                ),
+                (
+                    f"properties whose name contains one of {_names(PERSONAL_PARTS)}, or one of "
+                    f"{_names(sorted(PERSONAL_WORDS))} as a word (`client_ip`, `userIP`; not `shipping`)"
+                ),
                 "texts that contain an email address, also with `%40`",
-                ("texts that are an IP address, or a phone number in international form (`+` and 7 to 15 digits, or "
-                "`00` and a valid number)"),
+                (
+                    "texts that are an IP address, or a phone number in international form (`+` and 7 to 15 digits, or "
+                    "`00` and a valid number)"
+                ),
             ]
         ),
         (
@@ -273,12 +279,16 @@ def mapping_page() -> str:
         ),
         _list(
             [
-                ("`context.consentManagement` of RudderStack's SDKs: a category in `deniedConsentIds` is denied. Where "
-                "that is no list, the categories are denied that are missing in `allowedConsentIds`. Data of another "
-                "`provider` than that of the settings are not looked at. `resolutionStrategy` counts if the settings "
-                "have no `resolution`"),
-                ("`context.consent.categoryPreferences` of Segment's SDKs: a category that is there and not `true` is "
-                "denied"),
+                (
+                    "`context.consentManagement` of RudderStack's SDKs: a category in `deniedConsentIds` is denied. Where "
+                    "that is no list, the categories are denied that are missing in `allowedConsentIds`. Data of another "
+                    "`provider` than that of the settings are not looked at. `resolutionStrategy` counts if the settings "
+                    "have no `resolution`"
+                ),
+                (
+                    "`context.consent.categoryPreferences` of Segment's SDKs: a category that is there and not `true` is "
+                    "denied"
+                ),
             ]
         ),
         "An event without consent data is sent. Without the setting, consent data are not looked at.",
