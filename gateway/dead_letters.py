@@ -18,7 +18,7 @@ import orjson
 
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, expires_at
-from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, Rejection, Stage, StoredChunk, UnixSeconds
+from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, NotSent, Rejection, Stage, StoredChunk, UnixSeconds
 from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
 
@@ -234,6 +234,8 @@ class DeadLetterService:
             mapped = self._mappers[letter.destination].map(event, now)
             if isinstance(mapped, Rejection):
                 return mapped.code
+            if isinstance(mapped, NotSent):
+                return mapped.value
             return mapped if mapped is not None else "ignored"
         try:
             expires = expires_at(event, destination.api)

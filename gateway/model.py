@@ -91,11 +91,19 @@ class Rejection:
     """Says how to fix the event or the settings."""
 
 
-Mapped: TypeAlias = list[MappedEvent] | Rejection | None
+class NotSent(StrEnum):
+    """Why an event is not sent to a destination and nothing of it is kept, which is no error of the sender."""
+
+    CONSENT_DENIED = "consent_denied"
+    """The customer denied the consent that the destination needs."""
+
+
+Mapped: TypeAlias = list[MappedEvent] | Rejection | NotSent | None
 """Result of mapping a source event for one destination.
 
 * a list, never empty: one mapped event for each event set
 * a `Rejection`: the event cannot be mapped
+* a `NotSent`: the event must not be sent; it is counted under that name
 * None: the sender excluded this destination (`integrations`), and the event is ignored
 """
 

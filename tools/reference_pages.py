@@ -20,10 +20,11 @@ from pydantic_core import PydanticUndefined
 from gateway.config import Secret, Settings
 from gateway.mapping.contents import CONTENT_KEYS
 from gateway.mapping.coverage import CAUSES, NOTES
-from gateway.mapping.custom_properties import NOT_PASSED_ON, PERSONAL_NAMES
+from gateway.mapping.custom_properties import not_passed_on
 from gateway.mapping.fields import CUSTOM, EVENT, IDENTITY, NAME, Field
+from gateway.mapping.personal import PERSONAL_NAMES, PERSONAL_PARTS, PERSONAL_WORDS
 from gateway.mapping.rejections import REJECTIONS
-from gateway.mapping.routes import BUILT_IN
+from gateway.mapping.routes import BUILT_IN, CONVERSIONS_SWITCHES
 from gateway.model import Dialect
 from gateway.telemetry import Snapshot
 from gateway.telemetry.metrics import MAX_LANE_SERIES, Families
@@ -162,14 +163,15 @@ def mapping_page() -> str:
             "today) and `offline` (the legacy Offline Conversions API). A field is read from its source paths in "
             "order, and the first value that is present wins. A value is present unless it is null or blank; `0` and "
             "`false` are present. A value of the wrong type counts as absent. A number is accepted where a text is "
-            "expected. The setting `extra_fields` adds paths after those listed here."
+            "expected. The setting `extra_fields` adds paths after those listed here; for `event_id`, before them."
         ),
         "`gateway explain EVENT.json` shows the result for one event, field by field.",
         "## Identity of the customer",
         (
             "Identity fields are sent in `match_keys` (`offline`) and `user_data` (`conversions`). *Hashed* means "
             "SHA-256 of the normalised value, in lower-case hexadecimal. A value that already is a SHA-256 (64 "
-            "hexadecimal digits) is sent in lower case and not hashed again. An MD5 is dropped, except as "
+            "hexadecimal digits) is sent in lower case and not hashed again. A SHA-256 of Meta's Parameter Builder, "
+            "with a dot and 2 or 8 more characters, is sent as it is. An MD5 is dropped, except as "
             f"{_either([field.name for field in IDENTITY if field.accepts_md5])}; so is the hash of the empty string. "
             "An unusable value drops its key, never the event. With `hashing = false`, every value that would be "
             "hashed must be a SHA-256."
@@ -183,32 +185,81 @@ def mapping_page() -> str:
         _table(("field", "source paths, in order", "rule", "offline", "conversions"), list(map(_field_row, EVENT))),
         (
             "`upload_tag` is sent with the call, so events with different tags are sent in different batches. Its "
-            "default is the setting `upload_tag`. `data_processing_options` are read from "
-            "`context.dataProcessingOptions` if `limited_data_usage` is on."
+            "default is the setting `upload_tag`."
+        ),
+        (
+            "`data_processing_options` are read from `context.dataProcessingOptions` if `limited_data_usage` is on: "
+            '`[["LDU"], 1, 1000]`, or `["LDU"]`, which has country 0 and state 0, so that Meta locates the person. '
+            "`[]` says that the use is not limited. A value that cannot be read is sent as `LDU` with 0 and 0: an "
+            "error of the sender does not switch the protection off."
+        ),
+        (
+            "Meta refuses the whole call for an event whose `action_source` is `website` without user agent or page "
+            "URL, or `app` without `app_data`. In `conversions`, such an event is rejected (`website_incomplete`, "
+            "`app_incomplete`)."
+        ),
+        (
+            "A destination with `crm = true` sends stages of leads for Meta's Conversion Leads: `action_source` is "
+            "`system_generated`, `custom_data` has `event_source` `crm` and the `lead_event_source` of the settings, "
+            "and there is no default value, currency or content type."
         ),
         "## The sale",
         (
             "These fields are sent on the event in `offline`, and in `custom_data` in `conversions`. The setting "
-            "`value_field` is read before the paths of `value`."
+            "`value_field`, if it is set, is read before the paths of `value`; a name without a dot is read on the "
+            "event, then in `properties`."
         ),
         _table(("field", "source paths, in order", "rule", "offline", "conversions"), list(map(_field_row, CUSTOM))),
         "An entry of `contents` has: "
         + "; ".join(f"`{key}` from {_either(sources)}" for key, sources in CONTENT_KEYS)
-        + ". `price` is `item_price` in `conversions`. `quantity` is 1 unless it is a number above 0. A product "
-        "without an ID is left out. `products` may be a single object. Without `products`, an event with `product_id` "
-        "or `sku` in its `properties` has that one product.",
+        + ". `price` is `item_price` in `conversions`. `delivery_category` is sent in `conversions` only, if it is one "
+        "of Meta's values. `quantity` is 1 unless it is a number above 0. A product without an ID is left out. "
+        "`products` may be a single object. Without `products`, an event with `product_id` or `sku` in its "
+        "`properties` has that one product.",
         (
             "`content_type` is the first of these: `integrations.FacebookOfflineConversions.contentType`; the entry of "
             "`category_to_content_type` for `properties.category`, then for the category of the first product; "
-            "`product_group` for an event without products that is named `Product List Viewed`, is named "
+            "`product_group` for an event without any product that is named `Product List Viewed`, is named "
             "`Product Viewed` and not mapped in the settings, or has another name and is mapped to ViewContent; "
             "`product`."
         ),
         "All other properties are sent in `custom_data`, except "
-        + ", ".join(f"`{name}`" for name in sorted(NOT_PASSED_ON))
-        + ", and those with the name of an identity, at any depth and in any spelling: "
-        + ", ".join(f"`{name}`" for name in sorted(PERSONAL_NAMES))
-        + ".",
+        + _names(sorted(not_passed_on(Dialect.OFFLINE)))
+        + ", in `conversions` also "
+        + _names(sorted(not_passed_on(Dialect.CONVERSIONS) - not_passed_on(Dialect.OFFLINE)))
+        + ", and what is personal.",
+        "## Personal data in other properties",
+        (
+            "Meta takes an identity hashed, in its own field. In `custom_data`, at any depth, these are left out; "
+            "`/status` and `/metrics` count them by the name of the property:"
+        ),
+        _list(
+            [
+                (
+                    "properties with the name of an identity, in any spelling (case, spaces, `_`, `-` and `.` do not "
+                    f"matter): {_names(sorted(PERSONAL_NAMES))}"
+                ),
+                (
+                    f"properties whose name contains one of {_names(PERSONAL_PARTS)}, or one of "
+                    f"{_names(sorted(PERSONAL_WORDS))} as a word (`client_ip`, `userIP`; not `shipping`)"
+                ),
+                "texts that contain an email address, also with `%40`",
+                (
+                    "texts that are an IP address, or a phone number in international form (`+` and 7 to 15 digits, or "
+                    "`00` and a valid number)"
+                ),
+            ]
+        ),
+        (
+            "The setting `allow_properties` lists names that are sent nevertheless, with their texts; a name of the "
+            "first group is never sent. Names that the mapping reads, such as `order_id` and `brand`, are not "
+            "screened, except `search_string`."
+        ),
+        (
+            "In web addresses (`event_source_url`, `referrer_url`, and texts in `custom_data`) the query parameters "
+            "with such names or values are removed; so are a user (`https://user@host`), a path that contains an "
+            "email address, and a fragment with such a value. `fbclid` is kept."
+        ),
         "## Event sets",
         (
             "The event's name is mapped to standard events by `events_to_standard`, else by this table, else to "
@@ -217,8 +268,30 @@ def mapping_page() -> str:
         _table(("event name", "standard event"), [(name, standard) for name, standard in BUILT_IN.items()]),
         (
             "The sender can exclude this destination in `integrations`: `FacebookOfflineConversions: false`, or "
-            "`All: false` without an entry for `FacebookOfflineConversions`. The event is then counted as ignored."
+            "`All: false` without an entry for `FacebookOfflineConversions`. The event is then counted as ignored. For "
+            f"`conversions` these names count as well: {_names(CONVERSIONS_SWITCHES)}."
         ),
+        "## Consent",
+        (
+            "With the setting `consent`, an event that denies the destination one of its categories (or all of them, "
+            "with the resolution `or`) is not sent to it. It is counted as `consent_denied`, the sender gets success, "
+            "and nothing of it is kept. Read are:"
+        ),
+        _list(
+            [
+                (
+                    "`context.consentManagement` of RudderStack's SDKs: a category in `deniedConsentIds` is denied. "
+                    "Where that is no list, the categories are denied that are missing in `allowedConsentIds`. Data of "
+                    "another `provider` than that of the settings are not looked at. `resolutionStrategy` counts if "
+                    "the settings have no `resolution`"
+                ),
+                (
+                    "`context.consent.categoryPreferences` of Segment's SDKs: a category that is there and not `true` "
+                    "is denied"
+                ),
+            ]
+        ),
+        "An event without consent data is sent. Without the setting, consent data are not looked at.",
         "## Counters",
         (
             "`/metrics` and `/status` have, for each destination and match key, the number of events with the key, and "
@@ -239,6 +312,10 @@ def _field_row(field: Field) -> Sequence[str]:
     )
 
 
+def _names(values: Sequence[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
 def _either(values: Sequence[str]) -> str:
     return " or ".join(f"`{value}`" for value in values)
 
@@ -255,9 +332,9 @@ def rejections_page() -> str:
             GENERATED,
             (
                 "A rejected event is listed in the response (`rejected`: its index, `message_id`, `code` and "
-                "`message`), counted, and stored as a dead letter in which every personal value is replaced by its "
-                "hash. The codes are stable. A rejected single `track` call gets status 400. A batch gets status 200, "
-                "and its other events are accepted."
+                "`message`), counted, and stored as a dead letter in which every identity is replaced by its hash, and "
+                "all that mapping does not read is left out. The codes are stable. A rejected single `track` call gets "
+                "status 400. A batch gets status 200, and its other events are accepted."
             ),
             _table(("code", "meaning", "what to do"), rows),
         ]

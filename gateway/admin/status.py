@@ -42,6 +42,7 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
         },
         "received": sum(ledger.received.values()),
         "ignored": sum(ledger.ignored.values()),
+        "consent_denied": sum(ledger.consent_denied.values()),
         "deduplicated": sum(ledger.deduplicated.values()),
         "retagged": dict(sorted(ledger.retagged.items())),
         "rejected": dict(sorted(rejected.items())),
@@ -99,4 +100,5 @@ def _coverage(coverage: Coverage) -> JsonObject:
         "events": coverage.events,
         "keys": {name: {"present": key.present, "dropped": dict(key.dropped)} for name, key in coverage.keys.items()},
         "notes": dict(coverage.notes),
+        "left_out": dict(coverage.left_out),
     }

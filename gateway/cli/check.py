@@ -40,19 +40,32 @@ def check(
 ) -> None:
     """Validate the settings and show where events are sent.
 
-    Prints the event sets to which each event is uploaded, and warns about events that would never reach Meta. Does not
-    start anything, and never prints a secret. Exit status 78 if the settings cannot be used.
+    Prints the event sets to which each event is uploaded, the events that go nowhere, and whether consent is looked at.
+    Does not start anything, and never prints a secret. Exit status 78 if the settings cannot be used, 1 if a standard
+    event is misspelt or an event is mapped to one without an event set.
     """
     settings = settings_or_exit(config)
     from datetime import UTC, datetime
 
     warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphan_warnings(settings)]
+    errors = [
+        f"destinations.{name}.{text}"
+        for name, destination in settings.destinations.items()
+        for text in _destination_errors(destination)
+    ]
     routes = {name: list(_routes(destination)) for name, destination in settings.destinations.items()}
     if as_json:
-        print_json({"ok": True, "routes": routes, "warnings": warnings}, indent=2)
+        consent = {name: _consent(destination) for name, destination in settings.destinations.items()}
+        report = {"ok": not errors, "routes": routes, "consent": consent, "errors": errors, "warnings": warnings}
+        print_json(report, indent=2)
     else:
-        _print(settings, routes, warnings)
-    raise SystemExit(1 if warnings and deny_warnings else 0)
+        _print(settings, routes, errors, warnings)
+    raise SystemExit(1 if errors or (warnings and deny_warnings) else 0)
+
+
+def _consent(destination: DestinationSettings) -> dict[str, Any] | None:
+    """The consent that a destination needs; None if consent is not looked at."""
+    return destination.consent.model_dump() if destination.consent is not None else None
 
 
 def _routes(destination: DestinationSettings) -> Iterator[dict[str, Any]]:
@@ -60,29 +73,39 @@ def _routes(destination: DestinationSettings) -> Iterator[dict[str, Any]]:
 
     for event, routes in routes_of(destination).items():
         for route in routes:
-            if route.configured or route.event_sets:
-                yield {
-                    "event": event,
-                    "standard": route.standard,
-                    "event_sets": list(route.event_sets),
-                    "configured": route.configured,
-                }
+            yield {
+                "event": event,
+                "standard": route.standard,
+                "event_sets": list(route.event_sets),
+                "configured": route.configured,
+            }
 
 
-def _print(settings: Settings, routes: dict[str, list[dict[str, Any]]], warnings: list[str]) -> None:
+def _print(settings: Settings, routes: dict[str, list[dict[str, Any]]], errors: list[str], warnings: list[str]) -> None:
     for name, source in settings.sources.items():
         print_line(f"source {name} -> {', '.join(source.destinations)} (write key from {source.write_key.origin})")
     for name, destination in settings.destinations.items():
         upload = destination.upload
         print_line(f"destination {name}: {destination.api} at {upload.graph_url}/{upload.graph_version}")
+        if destination.consent is None:
+            print_line("  consent: not looked at; every event is sent")
+        else:
+            needed = destination.consent
+            of = f" of {needed.provider}" if needed.provider else ""
+            rule = {"or": "one that is not denied is enough", "and": "none may be denied"}.get(
+                needed.resolution or "", "the event says whether one is enough"
+            )
+            print_line(f"  consent: {', '.join(needed.categories)}{of}; {rule}")
         for route in routes[name]:
             event = "any other event" if route["event"] == "Other" and not route["configured"] else route["event"]
-            event_sets = ", ".join(route["event_sets"]) or "no event set"
+            event_sets = ", ".join(route["event_sets"]) or f"goes nowhere: {route['standard']} has no event set"
             print_line(f"  {event} -> {route['standard']} -> {event_sets}")
+    for error in errors:
+        print_line(f"error: {error}", error=True)
     for warning in warnings:
         print_line(f"warning: {warning}", error=True)
     count = f" ({len(warnings)} warning{'s' if len(warnings) > 1 else ''})" if warnings else ""
-    print_line(f"the settings are valid{count}")
+    print_line(f"the settings have errors{count}" if errors else f"the settings are valid{count}")
 
 
 def warnings_of(settings: Settings, today: str) -> Iterator[str]:
@@ -149,24 +172,41 @@ def _orphan_warnings(settings: Settings) -> Iterator[str]:
             )
 
 
-def _destination_warnings(destination: DestinationSettings, today: str) -> Iterator[str]:
-    from gateway.mapping.routes import BUILT_IN, similar_name
+def _destination_errors(destination: DestinationSettings) -> Iterator[str]:
+    """Standard events that are misspelt, and names that are mapped to one without an event set."""
+    from gateway.mapping.routes import STANDARD_EVENTS, misspelt_standard_event
     from gateway.model import Dialect
 
     sets = destination.standard_to_event_sets
-    for event, standards in destination.events_to_standard.items():
-        for standard in standards:
-            if standard not in sets:
-                yield (
-                    f"events_to_standard: {event!r} is mapped to {standard}, but standard_to_event_sets lists no event "
-                    f"set for {standard}; it is not uploaded as {standard}"
-                )
+    rows = destination.events_to_standard.items()
+    mapped = [(event, standard) for event, standards in rows for standard in standards]
+    named = [(f"events_to_standard: {event!r} is mapped to {name!r}, which", name) for event, name in mapped]
+    named += [(f"standard_to_event_sets: {standard!r}", standard) for standard in sets]
+    if not destination.crm:  # the stages of a CRM have names of their own
+        for subject, standard in named:
+            if close := misspelt_standard_event(standard):
+                yield f"{subject} is no standard event of Meta; did you mean {close!r}?"
+            elif destination.api is Dialect.OFFLINE and standard not in STANDARD_EVENTS:
+                yield f"{subject} is no standard event of Meta; expected one of {', '.join(STANDARD_EVENTS)}"
+    for event, standard in mapped:
+        if standard not in sets:
+            yield (
+                f"events_to_standard: {event!r} is mapped to {standard}, but standard_to_event_sets lists no event set "
+                f"for {standard}; it goes nowhere"
+            )
+
+
+def _destination_warnings(destination: DestinationSettings, today: str) -> Iterator[str]:
+    from gateway.mapping.personal import is_identity_name
+    from gateway.mapping.routes import BUILT_IN, similar_name
+    from gateway.model import Dialect
+
+    for event in destination.events_to_standard:
         if close := similar_name(event, list(BUILT_IN)):
             yield f"events_to_standard: {event!r} differs from the built-in {close!r} only in case or spaces"
-    for standard, ids in sets.items():
-        for event_set in ids:
-            if not (event_set.isascii() and event_set.isdecimal()):
-                yield f"standard_to_event_sets: {standard} has the invalid event set ID {event_set!r}; expected digits"
+    for name in destination.allow_properties:
+        if is_identity_name(name):
+            yield f"allow_properties: {name!r} is the name of an identity and is never sent in custom_data; remove it"
     upload = destination.upload
     public = PUBLIC_GRAPH in upload.graph_url
     if destination.api is Dialect.OFFLINE and public:

@@ -30,7 +30,8 @@ WIDTH = 140
 """Columns of the table when the output is not a terminal."""
 NOT_PERSONAL = frozenset(
     {
-        *("event_time", "action_source", "event_source_url", "event_id", "upload_tag"),
+        *("event_time", "action_source", "event_source_url", "event_id", "upload_tag", "opt_out"),
+        *("customer_segmentation", "original_event_data", "attribution_data", "advertiser_tracking_enabled"),
         *("value", "currency", "order_id", "item_number", "contents"),
     }
 )
@@ -117,6 +118,7 @@ def _as_json(explanation: Explanation, show: bool) -> dict[str, Any]:
         if rejection is None
         else {"code": rejection.code, "message": rejection.message, "remedy": explanation.remedy},
         "ignored": explanation.ignored,
+        "not_sent": explanation.not_sent,
     }
 
 
@@ -134,6 +136,8 @@ def _print(explanation: Explanation, show: bool) -> None:
         console.print(printable(f"rejected: {explanation.rejection.code}. {explanation.rejection.message}"))
     if explanation.ignored:
         console.print("ignored: the event's `integrations` exclude this destination")
+    if explanation.not_sent is not None:
+        console.print("consent_denied: the event denies the consent that this destination needs; nothing of it is kept")
     table = Table(title=f"{explanation.destination}, {explanation.dialect}", show_lines=False)
     for heading in ("field", "key", "found at", "value", "normalised", "uploaded"):
         table.add_column(heading, overflow="fold")

@@ -4,111 +4,82 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+import textwrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.common import fail, read_input
+from gateway.cli.common import fail, print_line, read_input
 from gateway.escaping import printable
 
-KNOWN = {
-    "accessToken",
-    "categoryToContent",
-    "eventsToIds",
-    "eventsToStandard",
-    "isHashRequired",
-    "limitedDataUSage",
-    "valueFieldIdentifier",
-}
+if TYPE_CHECKING:
+    from gateway.cli.rudderstack import Conversion
+
+WIDTH = 120
+SUBJECT_WIDTH = 26
 
 
 def import_rudderstack(
-    file: Annotated[str, typer.Argument(help="Exported destination configuration as JSON; - reads standard input.")],
+    file: Annotated[str, typer.Argument(help="Exported destinations as JSON; - reads standard input.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the destination in the settings. Default: from its name in RudderStack."),
+    ] = None,
 ) -> None:
-    """Convert a RudderStack destination to gateway settings.
+    """Convert RudderStack destinations to gateway settings.
 
-    Reads the configuration of a destination "Facebook Offline Conversions" and prints a gateway.toml. The access token
-    is not printed: the settings read it from an environment variable.
+    Takes destinations "Facebook Offline Conversions" and "Facebook Conversions": a workspace with several, one
+    destination, or only its configuration. Prints settings (TOML) on standard output, and on standard error what was
+    carried over, what has no counterpart, and what will be different in the uploads. Secrets are not printed: the
+    settings read them from environment variables, which are named after the destination.
     """
+    from gateway.cli.rudderstack import Kind, as_toml, convert, find_destinations
+
+    if name is not None and not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        fail(f"--name: invalid value {name!r}; expected lower-case letters, digits and '_', at most 40", 2)
     try:
         tree = json.loads(read_input(file))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        fail(f"{file} is not valid JSON: {error}")
-    config = _find_config(tree)
-    if config is None:
-        fail(f"{file} contains no destination configuration (no key `eventsToIds`); export the destination again")
-    typer.echo(as_toml(config), nl=False)
+        json.dumps(tree, ensure_ascii=False).encode()  # fails for half a surrogate pair, which cannot be printed
+    except (json.JSONDecodeError, UnicodeError, RecursionError) as error:
+        fail(f"{file}: invalid JSON: {error}")
+    destinations, others = find_destinations(tree)
+    if not destinations:
+        found = f"; found {', '.join(others)}" if others else ""
+        keys = "with the key eventsToIds or datasetId"
+        fail(f"{file}: no destination of type {' or '.join(Kind)}{found}; expected one, or its configuration {keys}")
+    if name is not None and len(destinations) > 1:
+        fail(f"--name: {file} has {len(destinations)} destinations; expected one", 2)
+    conversions: list[Conversion] = []
+    faults: list[str] = []
+    for exported in destinations:
+        conversion, errors = convert(exported, name, [other.name for other in conversions])
+        conversions.append(conversion)
+        faults += errors
+    if faults:
+        fail("\n".join(f"{file}: {fault}" for fault in faults))
+    for conversion in conversions:
+        typer.echo(as_toml(conversion))
+        _report(conversion)
 
 
-def _find_config(tree: Any) -> dict[str, Any] | None:
-    """The object with the key `eventsToIds`, at any depth: exports differ in the objects around it."""
-    pending = [tree]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            if "eventsToIds" in node:
-                return node
-            pending += node.values()
-        elif isinstance(node, list):
-            pending += node
-    return None
+def _report(conversion: Conversion) -> None:
+    """Print the table of one destination."""
+    from gateway.cli.rudderstack import Effect
 
-
-def as_toml(config: dict[str, Any]) -> str:
-    """The settings as TOML, with comments where a person must check or complete them."""
-    standards = _pairs_as_table(config.get("eventsToStandard"))
-    sets = _pairs_as_table(config.get("eventsToIds"))
-    categories = {name: values[0] for name, values in _pairs_as_table(config.get("categoryToContent")).items()}
-    lines = [
-        "# Converted from a RudderStack destination. The last lines list the parts that could not be converted.",
-        "",
-        "[sources.rudderstack]",
-        'write_key = { env = "GATEWAY_WRITE_KEY" }   # the key that your senders use',
-        'destinations = ["facebook"]',
-        "",
-        "[destinations.facebook]",
-        "# `conversions` is the format that Meta accepts today. RudderStack's destination used the `offline` format,",
-        "# which Meta shut down in May 2025. The IDs below must be dataset IDs: offline event sets became datasets.",
-        'api = "conversions"',
-        'access_token = { env = "META_TOKEN" }',
-    ]
-    if config.get("valueFieldIdentifier"):
-        lines.append(f"value_field = {_toml_string(str(config['valueFieldIdentifier']))}")
-    if "limitedDataUSage" in config:
-        lines.append(f"limited_data_usage = {str(bool(config['limitedDataUSage'])).lower()}")
-    if "isHashRequired" in config:
-        lines.append(f"hashing = {str(bool(config['isHashRequired'])).lower()}")
-    for title, table in (("events_to_standard", standards), ("standard_to_event_sets", sets)):
-        lines += ["", f"[destinations.facebook.{title}]"]
-        lines += [f"{_toml_key(name)} = [{', '.join(map(_toml_string, values))}]" for name, values in table.items()]
-    if categories:
-        lines += ["", "[destinations.facebook.category_to_content_type]"]
-        lines += [f"{_toml_key(name)} = {_toml_string(value)}" for name, value in categories.items()]
-    notes = [f"# {printable(key)} has no counterpart in the gateway." for key in sorted(config) if key not in KNOWN]
-    if config.get("accessToken"):
-        notes.insert(0, "# The access token was left out: put it into META_TOKEN, or use { file = ... }.")
-    if not sets:
-        notes.insert(0, "# The export has no event sets: complete standard_to_event_sets, or nothing is uploaded.")
-    return "\n".join([*lines, "", *notes, ""])
-
-
-def _pairs_as_table(pairs: Any) -> dict[str, list[str]]:
-    """RudderStack's list of objects with `from` and `to` as a table; incomplete objects are left out."""
-    table: dict[str, list[str]] = {}
-    for pair in pairs if isinstance(pairs, list) else []:
-        if not isinstance(pair, dict):
-            continue
-        name, value = str(pair.get("from") or "").strip(), str(pair.get("to") or "").strip()
-        if name and value and value not in table.setdefault(name, []):
-            table[name].append(value)
-    return {name: values for name, values in table.items() if values}
-
-
-def _toml_string(value: str) -> str:
-    """A TOML string on one line. JSON has the same escapes; the other characters that are not printable get TOML's."""
-    encoded = json.dumps(value.encode(errors="replace").decode(), ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in encoded)
-
-
-def _toml_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml_string(name)
+    print_line(f"{conversion.name}: RudderStack's destination {conversion.label!r}, {conversion.kind}", error=True)
+    for effect in Effect:
+        rows = [row for row in conversion.rows if row.effect is effect]
+        typer.echo(f"\n  {effect}" if rows else f"\n  {effect}: nothing", err=True)
+        for row in rows:
+            subject = f"    {printable(row.subject)}".ljust(SUBJECT_WIDTH + 4)
+            text = textwrap.fill(
+                printable(row.sentence),
+                WIDTH,
+                initial_indent=f"{subject} ",
+                subsequent_indent=" " * (SUBJECT_WIDTH + 5),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            typer.echo(text, err=True)
+    variables = f"{conversion.variable}_WRITE_KEY and {conversion.variable}_ACCESS_TOKEN"
+    typer.echo(f"\n  Set {variables}, then run `gateway check`.\n", err=True)

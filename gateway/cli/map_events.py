@@ -57,7 +57,7 @@ def map_events(
                 report = {"line": number, "code": mapped.code, "message": mapped.message}
                 print_json(report, error=True)
                 continue
-            for event in mapped or ():
+            for event in mapped if isinstance(mapped, list) else ():
                 lane = event.lane
                 head = orjson.dumps({"event_set": lane.event_set, "upload_tag": lane.upload_tag})
                 sys.stdout.buffer.write(ascii_json(head[:-1] + b',"event":' + event.body + b"}") + b"\n")

@@ -30,8 +30,9 @@ MAX_EVENTS: Mapping[Dialect, int] = {Dialect.CONVERSIONS: 1000, Dialect.OFFLINE:
 MAPPED_FIELDS = (
     *("email", "phone", "gender", "birthday", "first_name", "last_name", "city", "state", "zip", "country"),
     *("external_id", "madid", "lead_id", "client_user_agent", "fbc", "fbp", "client_ip_address", "name"),
-    *("event_time", "action_source", "event_source_url", "event_id", "upload_tag"),
-    *("value", "currency", "order_id", "item_number", "contents"),
+    *("event_time", "action_source", "event_source_url", "event_id", "upload_tag", "opt_out", "referrer_url"),
+    *("customer_segmentation", "original_event_data", "attribution_data", "app_data", "advertiser_tracking_enabled"),
+    *("value", "currency", "order_id", "item_number", "search_string", "contents"),
 )
 """Fields that `extra_fields` may name: those of the mapping's table."""
 
@@ -115,6 +116,11 @@ HostName = Annotated[
     AfterValidator(str.lower),
 ]
 HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_one_or_more), Field(max_length=100)]
+EventSets = Annotated[
+    tuple[Annotated[str, _matching(r"[0-9]{1,30}", "the ID of an event set (dataset): digits only")], ...],
+    BeforeValidator(_one_or_more),
+    Field(min_length=1),
+]
 HttpUrl = Annotated[
     str,
     _matching(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "an http or https URL without credentials, query and fragment"),
@@ -452,6 +458,31 @@ class UploadSettings(_Section):
         return path
 
 
+class ConsentSettings(_Section):
+    """The consent without which an event is not sent to the destination.
+
+    It is read from `context.consentManagement` (RudderStack) and `context.consent.categoryPreferences` (Segment). An
+    event that denies it is counted as `consent_denied`, and nothing of it is kept. An event without consent data is
+    sent.
+    """
+
+    provider: Text | None = Field(
+        None,
+        description="Consent manager whose categories these are, such as `oneTrust`, `ketch` or `custom`. Consent data "
+        "of RudderStack from another provider are not looked at. Without it, the provider does not matter.",
+        examples=['"oneTrust"'],
+    )
+    categories: Texts = Field(
+        description="Categories, as the consent manager calls them, that the destination needs.",
+        examples=['["C0004"]'],
+    )
+    resolution: Annotated[str, _matching("and|or", "'and' or 'or'")] | None = Field(
+        None,
+        description="`and`: none of the categories may be denied. `or`: one that is not denied is enough. Without it, "
+        "the event's `resolutionStrategy`, else `and`.",
+    )
+
+
 class DestinationSettings(_Section):
     """A target of uploads: credentials, mapping and datasets."""
 
@@ -475,7 +506,7 @@ class DestinationSettings(_Section):
         "built-in table.",
         examples=['{ "Order Completed" = ["Purchase"], "Signup" = ["CompleteRegistration", "Lead"] }'],
     )
-    standard_to_event_sets: Annotated[Mapping[Text, Texts], Field(min_length=1)] = Field(
+    standard_to_event_sets: Annotated[Mapping[Text, EventSets], Field(min_length=1)] = Field(
         description="Maps a standard event to the IDs of the event sets (datasets) that receive it.",
         examples=['{ Purchase = ["1148872185708962"] }'],
     )
@@ -484,9 +515,11 @@ class DestinationSettings(_Section):
         description="Maps a product category to Meta's `content_type`.",
         examples=['{ clothing = "product" }'],
     )
-    value_field: Text = Field(
-        "properties.value",
-        description="Path of the monetary value in the source event. It is tried before the built-in paths.",
+    value_field: Text | None = Field(
+        None,
+        description="Path of the monetary value in the source event. It is tried before the built-in paths, of which "
+        "`properties.total` is the first. A name without a dot is also looked up in `properties`.",
+        examples=['"properties.margin"'],
     )
     limited_data_usage: bool = Field(
         default=False,
@@ -499,7 +532,24 @@ class DestinationSettings(_Section):
         "hashed are dropped.",
     )
     hash_external_id: bool | None = Field(
-        None, description="Hash the external ID. The default is `true` for `conversions` and `false` for `offline`."
+        None,
+        description="Hash the external ID. The default is the value of `hashing` for `conversions`, and `false` for "
+        "`offline`.",
+    )
+    external_id_case: Annotated[str, _matching("keep|lower", "'keep' or 'lower'")] = Field(
+        "keep",
+        description="Case of the external ID: `keep` sends it as it is, `lower` in lower case. Meta matches an ID only "
+        "if every channel sends the same form; Meta's Parameter Builder sends lower case.",
+    )
+    birthday_order: Annotated[str, _matching("day_first|month_first", "'day_first' or 'month_first'")] = Field(
+        "day_first",
+        description="Order of a birthday such as `2, 5, 1997`, in which both numbers could be the month: `day_first` "
+        "or `month_first`. With slashes, the month is first for customers in the US.",
+    )
+    match_variants: bool = Field(
+        default=True,
+        description="In `conversions`, send two hashes for a value that Meta's own code normalises in two ways: a name "
+        "with white space inside it, and a postal code outside the US with a dash.",
     )
     default_country: Annotated[str, _matching(r"[A-Za-z]{2}", "a two-letter country code such as US")] | None = Field(
         None,
@@ -524,7 +574,25 @@ class DestinationSettings(_Section):
             + ". The default is `physical_store` for `conversions`, and none for `offline`.",
         )
     )
-    upload_tag: Text = Field("rudderstack", description="Upload tag of events without one.")
+    upload_tag: Text = Field("RudderStack", description="Upload tag of events without one.")
+    crm: bool = Field(
+        default=False,
+        description="Send stages of leads from a CRM, as Meta's Conversion Leads integration needs them: "
+        "`action_source` is `system_generated`, `custom_data` has `event_source` `crm` and `lead_event_source`, and "
+        "there is no default value, currency or content type. For `conversions` only.",
+    )
+    lead_event_source: Text | None = Field(
+        None,
+        validate_default=True,
+        description="Name of the CRM, which is sent with each stage. Required with `crm`.",
+        examples=['"HubSpot"'],
+    )
+    allow_properties: Annotated[tuple[Text, ...], BeforeValidator(_one_or_more)] = Field(
+        (),
+        description="Names of properties that are sent in `custom_data` although the name or the value looks like "
+        "personal data. A name of an identity field, such as `email`, is never sent.",
+        examples=['["store_address"]'],
+    )
     extra_fields: Mapping[Text, Texts] = Field(
         {},
         description="Maps a field of the mapping table to additional source paths, which are tried after the built-in "
@@ -550,6 +618,7 @@ class DestinationSettings(_Section):
         description="Code that shows the events under Test Events in Meta's Events Manager. They also count as real "
         "events, so remove it after the test.",
     )
+    consent: ConsentSettings | None = Field(None, description="The consent that the destination needs.")
     batch: BatchSettings = Field(BatchSettings(), description="Limits of a batch.")
     upload: UploadSettings = Field(UploadSettings(), description="Calls to Meta.")
 
@@ -567,6 +636,22 @@ class DestinationSettings(_Section):
                 )
             )
         return extra
+
+    @field_validator("crm")
+    @classmethod
+    def _is_for_conversions(cls, crm: bool, info: ValidationInfo) -> bool:
+        if crm and info.data.get("api") is Dialect.OFFLINE:
+            raise ValueError('only for api "conversions"; Meta takes stages of leads in no other format')
+        return crm
+
+    @field_validator("lead_event_source")
+    @classmethod
+    def _required_with_crm(cls, source: str | None, info: ValidationInfo) -> str | None:
+        if source is None and info.data.get("crm"):
+            raise ValueError("missing; required because crm is true")
+        if source is not None and info.data.get("crm") is False:
+            raise ValueError("only used with crm; set crm = true, or remove it")
+        return source
 
     @field_validator("batch")
     @classmethod
@@ -600,3 +685,12 @@ class Settings(_Section):
     destinations: Annotated[Mapping[Name, DestinationSettings], Field(min_length=1)] = Field(
         description="Targets of uploads, by name."
     )
+
+    @field_validator("admin")
+    @classmethod
+    def _has_its_own_port(cls, admin: AdminSettings, info: ValidationInfo) -> AdminSettings:
+        server = info.data.get("server")
+        hosts = {server.host, admin.host} if server is not None else set()
+        if server is not None and admin.port == server.port != 0 and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):  # noqa: S104
+            raise ValueError(f"port {admin.port} is also server.port; expected a different one")
+        return admin

@@ -364,6 +364,7 @@ class ConnectionServer(web.Server):
         self._closed_since = 0  # connections that the limit closed since then
         # Bytes that arrived in this iteration of the loop, and in the one before. They are reserved until the requests
         # that they belong to have begun, two iterations later, and reserve them for themselves.
+        self._arrived = BudgetShare(budget, budget.limit // 2)
         self._received = 0
         self._received_before = 0
         self._overdraft = 0  # those that arrived in this iteration although the budget is used up
@@ -400,12 +401,12 @@ class ConnectionServer(web.Server):
     def count_received(self, size: int) -> bool:
         """Reserve bytes that arrived, for a short time; False: there are not enough.
 
-        When the budget is used up, a sixteenth more may arrive in each iteration, so that requests can be answered with
-        429.
+        When half of the budget, or all of it, is used up, a sixteenth more may arrive in each iteration, so that
+        requests can be answered with 429.
         """
         if not (self._received or self._received_before or self._overdraft):
             self._loop.call_soon(self._next_iteration)
-        if self.budget.reserve(size):
+        if self._arrived.reserve(size):
             self._received += size
         elif self._overdraft + size <= self.budget.limit // 16:
             self._overdraft += size
@@ -414,7 +415,7 @@ class ConnectionServer(web.Server):
         return True
 
     def _next_iteration(self) -> None:
-        self.budget.release(self._received_before)
+        self._arrived.release(self._received_before)
         self._received_before, self._received, self._overdraft = self._received, 0, 0
         if self._received_before:
             self._loop.call_soon(self._next_iteration)

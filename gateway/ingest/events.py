@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.ingest.dedup import DedupWindow, key_of
-from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, Rejection, Stage
+from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, NotSent, Rejection, Stage
 
 log = logging.getLogger("gateway.ingest")
 
@@ -73,6 +73,7 @@ class RequestResult:
     __slots__ = (
         "_without_event",
         "accepted",
+        "consent_denied",
         "dead_letters",
         "deduplicated",
         "ignored",
@@ -93,6 +94,8 @@ class RequestResult:
         """Source events that at least one destination accepted."""
         self.ignored = 0
         """Source events that no destination accepted or rejected."""
+        self.consent_denied: dict[str, int] = {}
+        """By destination, source events that deny the consent that it needs."""
         self.mapped_by_destination: dict[str, int] = {}
         self.keys: dict[str, set[bytes]] = {}
         """By destination, the deduplication keys of the events in `mapped`."""
@@ -165,6 +168,8 @@ def map_event(
             if redacted is not None and len(redacted) > max_dead_letter_bytes:
                 redacted = None
             result.add_dead_letter(_dead_letter(source, destination, mapped, redacted, now))
+        elif mapped is NotSent.CONSENT_DENIED:
+            result.consent_denied[destination] = result.consent_denied.get(destination, 0) + 1
     if accepted:
         result.accepted += 1
     elif rejection is None:

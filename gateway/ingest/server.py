@@ -355,6 +355,8 @@ class Ingest:
             ledger.ignored[source] += result.ignored
         for destination, count in result.mapped_by_destination.items():
             ledger.accepted[source, destination] += count
+        for destination, count in result.consent_denied.items():
+            ledger.consent_denied[source, destination] += count
         for destination, count in result.deduplicated.items():
             ledger.deduplicated[source, destination] += count
         for (destination, code), count in result.rejections.items():

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.mapping.json_path import number_of, text_of
 from gateway.mapping.memo import MemoCache
 from gateway.mapping.normalise import MAX_TEXT
+from gateway.model import Dialect
 
 ID_SOURCES = ("product_id", "id", "sku")
 CONTENT_KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -16,16 +17,26 @@ CONTENT_KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brand", ("brand",)),
     ("category", ("category",)),
     ("price", ("price",)),
+    ("delivery_category", ("delivery_category",)),
 )
-"""The keys of an entry and the keys of the product from which they come. `price` is `item_price` in `conversions`."""
+"""The keys of an entry and the keys of the product from which they come.
+
+`price` is `item_price` in `conversions`. `delivery_category` is sent in `conversions` only.
+"""
+SINGLE_PRODUCT = ("product_id", "sku", "quantity", "brand", "category", "price")
+"""Properties that describe one product where there is no list of products."""
+DELIVERY_CATEGORIES = frozenset({"in_store", "curbside", "home_delivery"})
+"""Values of `delivery_category` (Meta: custom data parameters)."""
 
 
-def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any], list[dict[str, Any]]]:
+def contents_of(dialect: Dialect, without_id: Callable[[], None]) -> Callable[[Any], list[dict[str, Any]]]:
     """Make the function from `products` (a list, or a single object) to `contents`.
 
     The function runs once for each event with products. It calls `without_id` for each product that it leaves out.
     """
     texts: MemoCache[str, str | None] = MemoCache(_trimmed, 4096)
+    is_conversions = dialect is Dialect.CONVERSIONS
+    price_key = "item_price" if is_conversions else "price"
 
     def contents(products: Any) -> list[dict[str, Any]]:
         entries = []
@@ -68,6 +79,10 @@ def contents_of(price_key: str, without_id: Callable[[], None]) -> Callable[[Any
                     price = number_of(price)
                 if price is not None:
                     entry[price_key] = price
+            if is_conversions and "delivery_category" in product:
+                delivery = product["delivery_category"]
+                if delivery.__class__ is str and delivery in DELIVERY_CATEGORIES:
+                    entry["delivery_category"] = delivery
             entries.append(entry)
         return entries
 

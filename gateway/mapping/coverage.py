@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from gateway.mapping.fields import IDENTITY
+from gateway.mapping.personal import is_personal_text
 from gateway.model import Dialect
 from gateway.telemetry import Coverage, KeyCoverage
 
@@ -31,6 +33,14 @@ NOTES: Mapping[str, str] = {
 """The other counters."""
 
 
+MAX_LEFT_OUT = 100
+"""Names of properties that are counted each for itself. Senders choose the names, so there may be any number."""
+MAX_NAME = 60
+"""Characters of the longest name that is counted for itself."""
+OTHER_NAME = "(other)"
+"""The name under which all others are counted, and those that look like a personal value."""
+
+
 @dataclass(slots=True)
 class Counters:
     """The counters that the compiled mapper increments."""
@@ -40,6 +50,16 @@ class Counters:
     dropped: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Dropped values by field and cause."""
     notes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    left_out: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Properties that were left out because they look personal, by name."""
+
+    def count_left_out(self, *names: Iterable[str]) -> None:
+        """Count the properties of an event that were left out."""
+        for name in chain.from_iterable(names):
+            is_counted = name in self.left_out or (
+                len(self.left_out) < MAX_LEFT_OUT and len(name) <= MAX_NAME and not is_personal_text(name)
+            )
+            self.left_out[name if is_counted else OTHER_NAME] += 1
 
     def snapshot(self, dialect: Dialect) -> Coverage:
         """The current counts, for the match keys of a dialect."""
@@ -56,4 +76,5 @@ class Counters:
             for match_key in IDENTITY
             if match_key.keys(dialect)
         }
-        return Coverage(sum(self.seen.values()), keys, dict(sorted(self.notes.items())))
+        left_out = dict(sorted(self.left_out.items()))
+        return Coverage(sum(self.seen.values()), keys, dict(sorted(self.notes.items())), left_out)

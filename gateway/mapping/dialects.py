@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gateway.mapping.json_path import is_blank
 from gateway.model import Dialect, JsonObject
 
 DAY = 86400
@@ -54,22 +55,22 @@ def expires_at(event: JsonObject, dialect: Dialect) -> int:
 def processing_options(given: Any, count_wrong_type: Callable[[], None]) -> JsonObject | None:
     """The keys of an event for its `context.dataProcessingOptions`, such as `[["LDU"], 1, 1000]`.
 
-    None if there are none, or none that can be read; the latter calls `count_wrong_type`.
+    None if there are none. What cannot be read calls `count_wrong_type` and switches the protection on: an error of the
+    sender must not switch it off. Country 0 and state 0 let Meta locate the person.
     """
-    if given is None:
+    if is_blank(given):
         return None
     match given:
-        case [["LDU"] | [] as options]:
+        case [["LDU"] | [] as options] | (["LDU"] | [] as options):
             country, state = 0, 0
         case [["LDU"] | [] as options, int(country), int(state)] if bool not in {type(country), type(state)}:
             pass
         case [["LDU"] | [] as options, _, _]:
-            # An error in the numbers must not switch the protection off: 0 and 0 let Meta locate the person.
             count_wrong_type()
             country, state = 0, 0
         case _:
             count_wrong_type()
-            return None
+            options, country, state = ["LDU"], 0, 0
     return {
         "data_processing_options": options,
         "data_processing_options_country": country,

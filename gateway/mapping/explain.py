@@ -26,7 +26,7 @@ from gateway.mapping.mapper import Mapper
 from gateway.mapping.rejections import REJECTIONS
 from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, Route, routes_of
 from gateway.mapping.rules import today_of
-from gateway.model import Dialect, JsonObject, Rejection
+from gateway.model import Dialect, JsonObject, NotSent, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The explanation of one event. One of three things happens: it is mapped, rejected or ignored."""
+    """The explanation of one event. It is mapped, rejected, ignored, or must not be sent."""
 
     destination: str
     dialect: Dialect
@@ -71,6 +71,8 @@ class Explanation:
     rejection: Rejection | None
     ignored: bool
     """Whether the sender excluded the destination (`integrations`)."""
+    not_sent: NotSent | None = None
+    """Why the event must not be sent to the destination."""
 
     @property
     def remedy(self) -> str | None:
@@ -99,6 +101,7 @@ def explain(mapper: Mapper, event: Any, now: int) -> Explanation:
         uploads=uploads,
         rejection=mapped if isinstance(mapped, Rejection) else None,
         ignored=mapped is None,
+        not_sent=mapped if isinstance(mapped, NotSent) else None,
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gateway.mapping.fields import COUNTRY, EXTERNAL_IDS, FIRST_EXTERNAL_ID, IDENTITY, NAME, MatchKey, Special
+from gateway.mapping.fields import COUNTRY, EXTERNAL_IDS, FIRST_EXTERNAL_ID, IDENTITY, NAME, Field, MatchKey, Special
 from gateway.mapping.json_path import MAX_LONG_TEXT, at, candidates, is_blank, text_of
+from gateway.mapping.normalise import given_hash
 from gateway.mapping.rules import BIRTHDAY_KEYS, Rules, today_of, words_of
 from gateway.model import Dialect, JsonObject
 
@@ -112,12 +113,16 @@ class Extractor:
             case _:
                 return self._list if field.many else self._first
 
-    def _texts(self, event: Any, field: str) -> Iterator[tuple[str, str]]:
-        return candidates(event, self._paths[field], text_of, self._count_wrong_type)
+    def _values(self, event: Any, field: Field) -> Iterator[tuple[str, Any]]:
+        """Each path with a text. A field with a variant may also have a list of hashes: those of a redacted event."""
+        usable = _text_or_hashes if isinstance(field, MatchKey) and field.variant else text_of
+        return candidates(event, self._paths[field.name], usable, self._count_wrong_type)
 
     def _first(self, event: Any, field: MatchKey, country: str | None, _today: int = 0) -> Extraction:
-        for path, text in self._texts(event, field.name):
-            return self._converted(field, path, text, country)
+        for path, value in self._values(event, field):
+            if value.__class__ is list:
+                return Extraction(path, value, self._rules.given_hashes(value))
+            return self._converted(field, path, value, country)
         return ABSENT
 
     def _converted(self, field: MatchKey, path: str, text: str, country: str | None) -> Extraction:
@@ -156,7 +161,7 @@ class Extractor:
         explicit = self._first(event, field, None)
         if explicit.path is not None:
             return explicit
-        for path, text in self._texts(event, NAME.name):
+        for path, text in self._values(event, NAME):
             words = words_of(text)
             if not words:
                 return Extraction(path, text, None, self._rules.cause(field, text, None))
@@ -166,18 +171,18 @@ class Extractor:
         return ABSENT
 
     def _derived(self, field: MatchKey, source: Extraction) -> Extraction:
-        if source.sent is None:
+        if source.sent is None or source.raw.__class__ is list:
             return ABSENT
         return Extraction(source.path, source.raw, self._rules.convert(field, source.raw, None))
 
-    def _birthday(self, event: Any, field: MatchKey, _country: str | None, today: int) -> Extraction:
+    def _birthday(self, event: Any, field: MatchKey, country: str | None, today: int) -> Extraction:
         def usable(value: Any) -> Any:
             if value.__class__ is dict:
                 return value if any(key in value for key in BIRTHDAY_KEYS) else None
             return text_of(value)
 
         for path, value in candidates(event, self._paths[field.name], usable, self._count_wrong_type):
-            hashes = self._rules.birthday(value, today)
+            hashes = self._rules.birthday(value, today, country)
             if hashes is None:
                 text = value if value.__class__ is str else ""
                 return Extraction(path, value, None, self._rules.cause(field, text, None))
@@ -200,6 +205,12 @@ class Extractor:
                     if text is not None:
                         return self._converted(field, path, text, None)
         return self._first(event, field, None)
+
+
+def _text_or_hashes(value: Any) -> str | list[str] | None:
+    if value.__class__ is not list:
+        return text_of(value)
+    return value if value and all(entry.__class__ is str and given_hash(entry) for entry in value) else None
 
 
 def click_id(page_url: Any, property_url: Any) -> str | None:

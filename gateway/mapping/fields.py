@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import Any
 
 from gateway.config.settings import MAPPED_FIELDS
-from gateway.mapping import normalise, shortcuts
+from gateway.mapping import event_values, normalise, shortcuts
 from gateway.mapping.json_path import MAX_LONG_TEXT
 from gateway.mapping.normalise import MAX_TEXT
+from gateway.mapping.phone import phone
 from gateway.mapping.shortcuts import Shortcut
 from gateway.model import Dialect
 
@@ -84,6 +86,15 @@ class Field:
     max_length: int = MAX_LONG_TEXT
     """Characters of the longest text that is read as a value."""
     special: Special | None = None
+    convert: Callable[[Any], Any] | None = None
+    """For a value that is not just a text: the function to the value to send, or to None for one in another form.
+
+    Such a field has no key in `offline`.
+    """
+    screened: bool = False
+    """Whether a text that looks personal counts as absent."""
+    additional_paths_first: bool = False
+    """Whether the paths of `extra_fields` are read before those of this entry."""
 
     def keys(self, dialect: Dialect) -> tuple[str, ...]:
         """Its keys in a dialect; empty if it is not sent."""
@@ -98,6 +109,11 @@ class MatchKey(Field):
     normalise: Callable[[str], str | None] | None = None
     normalise_by_country: Callable[[str, str | None], str | None] | None = None
     """Set instead of `normalise` where the result depends on the customer's country."""
+    variant: Callable[..., str | None] | None = None
+    """A second form of the value, with the arguments of the normaliser: Meta's own code has both forms.
+
+    `conversions` sends the hashes of both, unless the setting `match_variants` is off. None for a value with one form.
+    """
     hashing: Hashing | None = None
     max_length: int = MAX_TEXT
     many: bool = False
@@ -108,6 +124,8 @@ class MatchKey(Field):
     """Whether values repeat so often that results are cached."""
     often_a_number: bool = False
     """Whether senders often send a number, which the fast path then has to read."""
+    case_as_set: bool = False
+    """Whether the setting `external_id_case` applies."""
     accepts_md5: bool = False
     """Whether a value in the form of an MD5 is a value like any other. Elsewhere it is dropped."""
     shortcut: Shortcut | None = None
@@ -146,11 +164,11 @@ def _merged(*groups: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _first_letters(count: int) -> Callable[[str], str | None]:
-    """Normalise a name and keep its first letters. Spaces do not count (Meta: offline conversion uploader)."""
+    """Normalise a name and keep its first letters."""
 
     def normaliser(text: str) -> str | None:
         name = normalise.name(text)
-        return name.replace(" ", "")[:count] if name else None
+        return name[:count] if name else None
 
     return normaliser
 
@@ -160,7 +178,8 @@ _ZIP_NAMES = ("zip", "zipcode", "zip_code", "zipCode", "postalcode", "postal_cod
 IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="email",
-        description="trimmed, lower case; must have the form of an address. May be a list. The last path is "
+        description="trimmed, lower case, without `mailto:`, quotes and angle brackets around it and without `;`, `,` "
+        "or `.` after it; must have the form of an address. May be a list. The last path is "
         f"`{FIRST_EXTERNAL_ID}`, for an address only",
         paths=("traits.email", "context.traits.email", "properties.email"),
         offline="email",
@@ -173,12 +192,15 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="phone",
-        description="digits with the calling code. A number without one is read as one of the event's country, else of "
-        "`default_country`, else it is dropped. May be a list",
+        description="digits with the calling code. A number with `+` or `00` is international. Another one that begins "
+        "with a zero is of the event's country, else of `default_country`. Other digits are the first of these: the "
+        "country's calling code and a valid number; a valid number of the country; any calling code and a valid "
+        "number; a possible number of the country. Without a country only the third is read. The `1` that followed "
+        "`+52` in Mexico is cut. May be a list",
         paths=("traits.phone", "context.traits.phone", "properties.phone"),
         offline="phone",
         conversions="ph",
-        normalise_by_country=normalise.phone,
+        normalise_by_country=phone,
         hashing=Hashing.ALWAYS,
         many=True,
         often_a_number=True,
@@ -186,7 +208,8 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="gender",
-        description="`f` or `m`, from female, woman, male, man and their first letters; any other value is dropped",
+        description="`f` or `m`, also from the words that Meta's Parameter Builder knows, such as female, woman, Mrs, "
+        "girl, male, man, Mr and boy; any other value is dropped",
         paths=_traits("gender"),
         offline="gen",
         conversions="ge",
@@ -197,8 +220,9 @@ IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="birthday",
         description="`DD, MM, YYYY` with a comma, space, `/`, `-` or `.` as separator; `YYYY-MM-DD` and ISO times; "
-        "`YYYYMMDD`. Impossible and future dates and years before 1900 are dropped. `MM/DD/YYYY` cannot be "
-        "distinguished from `DD/MM/YYYY`: the day is read first, and a month above 12 drops the key",
+        "`YYYYMMDD`. Impossible and future dates and years before 1900 are dropped. A part above 12 is the day. Where "
+        "both could be the month, `MM/DD/YYYY` is read if the event's country, else `default_country`, is the US; "
+        "else the setting `birthday_order` decides",
         paths=(
             "traits.birthday",
             "context.traits.birthday",
@@ -219,11 +243,14 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="first_name",
-        description="lower case, no punctuation, single spaces; else the first word of `name`",
+        description="lower case, no punctuation, no white space; else the first word of `name`. A name with white "
+        "space inside it is sent in two forms in `conversions`, the second with single spaces (`match_variants`). May "
+        "be a list of hashes",
         paths=_traits("firstName", "firstname", "first_name"),
         offline="fn",
         conversions="fn",
         normalise=normalise.name,
+        variant=normalise.name_with_spaces,
         hashing=Hashing.ALWAYS,
         cached=True,
         shortcut=shortcuts.WORD,
@@ -250,11 +277,14 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="last_name",
-        description="lower case, no punctuation, single spaces; else the last word of `name`",
+        description="lower case, no punctuation, no white space; else the last word of `name`. A name with white "
+        "space inside it is sent in two forms in `conversions`, the second with single spaces (`match_variants`). May "
+        "be a list of hashes",
         paths=_traits("lastName", "lastname", "last_name"),
         offline="ln",
         conversions="ln",
         normalise=normalise.name,
+        variant=normalise.name_with_spaces,
         hashing=Hashing.ALWAYS,
         cached=True,
         shortcut=shortcuts.WORD,
@@ -281,7 +311,8 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="state",
-        description="the two-letter code in the USA, also for an American state without a country; elsewhere as a city",
+        description="the two-letter code in the USA and in Canada, also for a state or province of theirs without a "
+        "country; elsewhere as a city",
         paths=_merged(_traits("state"), _address("state")),
         offline="st",
         conversions="st",
@@ -291,7 +322,9 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="zip",
-        description="lower case without spaces and dashes; in the USA the first five digits",
+        description="lower case without spaces and dashes; in the USA the first five digits, also of `NNNNN-NNNN` "
+        "without a country. A zip outside the USA with a dash is sent in two forms in `conversions`, the second cut at "
+        "the dash (`match_variants`). May be a list of hashes",
         paths=_merged(
             (*(f"traits.{name}" for name in _ZIP_NAMES), "traits.address.zipcode", "traits.address.zip_code"),
             (*(f"context.traits.{name}" for name in _ZIP_NAMES), *_address(*_ZIP_NAMES)),
@@ -299,13 +332,15 @@ IDENTITY: tuple[MatchKey, ...] = (
         offline="zip",
         conversions="zp",
         normalise_by_country=normalise.zip_code,
+        variant=normalise.zip_before_dash,
         hashing=Hashing.ALWAYS,
         cached=True,
         often_a_number=True,
     ),
     MatchKey(
         name="country",
-        description="two letters (ISO 3166-1), from two or three letters or a name",
+        description="two letters (ISO 3166-1), from two or three letters or a name, in English or in a language of the "
+        "country",
         paths=_merged(_traits("country"), _address("country")),
         offline="country",
         conversions="country",
@@ -315,7 +350,7 @@ IDENTITY: tuple[MatchKey, ...] = (
     ),
     MatchKey(
         name="external_id",
-        description="trimmed",
+        description='trimmed; in lower case with `external_id_case = "lower"`',
         paths=("userId", "traits.userId", "traits.id", "context.traits.userId", "context.traits.id", "anonymousId"),
         offline="extern_id",
         conversions="external_id",
@@ -323,6 +358,7 @@ IDENTITY: tuple[MatchKey, ...] = (
         hashing=Hashing.AS_SET,
         list_in_conversions=True,
         often_a_number=True,
+        case_as_set=True,
         accepts_md5=True,
         shortcut=shortcuts.TRIMMED,
     ),
@@ -359,7 +395,7 @@ IDENTITY: tuple[MatchKey, ...] = (
         name="fbc",
         description="trimmed; else made from `fbclid` in the query of the page's URL: "
         "`fb.1.<event time in milliseconds>.<fbclid>`",
-        paths=("context.fbc",),
+        paths=("context.fbc", "properties.fbc"),
         offline="fbc",
         conversions="fbc",
         normalise=normalise.trimmed,
@@ -370,7 +406,7 @@ IDENTITY: tuple[MatchKey, ...] = (
     MatchKey(
         name="fbp",
         description="trimmed",
-        paths=("context.fbp",),
+        paths=("context.fbp", "properties.fbp"),
         offline="fbp",
         conversions="fbp",
         normalise=normalise.trimmed,
@@ -416,7 +452,7 @@ EVENT: tuple[Field, ...] = (
     ),
     Field(
         name="event_source_url",
-        description="absolute http or https address",
+        description="absolute http or https address, without what looks personal in it, see below",
         paths=("context.page.url", "properties.url"),
         offline="event_source_url",
         conversions="event_source_url",
@@ -424,10 +460,60 @@ EVENT: tuple[Field, ...] = (
     ),
     Field(
         name="event_id",
-        description="trimmed",
-        paths=("messageId",),
+        description="trimmed. The paths of `extra_fields` are read first: the event that a Pixel also sent has one ID",
+        paths=("properties.event_id", "properties.eventId", "messageId"),
         conversions="event_id",
         max_length=MAX_TEXT,
+        additional_paths_first=True,
+    ),
+    Field(
+        name="opt_out",
+        description="`true`, unless the value is `false`, `0` or `no`: one that cannot be read is an opt-out",
+        paths=("properties.opt_out",),
+        conversions="opt_out",
+        convert=event_values.opt_out,
+    ),
+    Field(
+        name="referrer_url",
+        description="as `event_source_url`",
+        paths=("properties.referrer_url",),
+        conversions="referrer_url",
+        convert=event_values.referrer_url,
+    ),
+    Field(
+        name="customer_segmentation",
+        description="one of Meta's values, such as `new_customer_to_business`",
+        paths=("properties.customer_segmentation",),
+        conversions="customer_segmentation",
+        convert=event_values.customer_segmentation,
+    ),
+    Field(
+        name="original_event_data",
+        description="an object of `event_name`, `event_time`, `order_id` and `event_id`; other keys are left out",
+        paths=("properties.original_event_data",),
+        conversions="original_event_data",
+        convert=event_values.original_event_data,
+    ),
+    Field(
+        name="attribution_data",
+        description="an object; keys that Meta does not know are left out",
+        paths=("properties.attribution_data",),
+        conversions="attribution_data",
+        convert=event_values.attribution_data,
+    ),
+    Field(
+        name="app_data",
+        description="an object; keys that Meta does not know are left out. Required with `action_source` `app`",
+        paths=("properties.app_data",),
+        conversions="app_data",
+        convert=event_values.app_data,
+    ),
+    Field(
+        name="advertiser_tracking_enabled",
+        description="true, false, 1 or 0",
+        paths=("properties.advertiser_tracking_enabled",),
+        conversions="advertiser_tracking_enabled",
+        convert=event_values.advertiser_tracking_enabled,
     ),
     Field(
         name="upload_tag",
@@ -474,6 +560,13 @@ CUSTOM: tuple[Field, ...] = (
         max_length=MAX_TEXT,
     ),
     Field(
+        name="search_string",
+        description="trimmed; a text that looks personal counts as absent",
+        paths=("properties.query", "properties.search_string"),
+        conversions="search_string",
+        screened=True,
+    ),
+    Field(
         name="contents",
         description="the products, see below",
         paths=("properties.products",),
@@ -485,6 +578,8 @@ CUSTOM: tuple[Field, ...] = (
 """Fields of the sale: on the event in `offline`, in `custom_data` in `conversions`."""
 
 FIELDS: tuple[Field, ...] = (*IDENTITY, NAME, *EVENT, *CUSTOM)
+CONVERTED = tuple(field for field in EVENT if field.convert)
+"""Fields on the event in `conversions` whose values are not just texts."""
 COUNTRY = next(field for field in IDENTITY if field.special is Special.COUNTRY)
 
 
@@ -524,6 +619,8 @@ def _problems(field: Field) -> Iterator[str]:
     """What is missing or inconsistent in an entry by itself."""
     if not field.description:
         yield "has no description"
+    if field.convert and (field.special or field.keys(Dialect.OFFLINE) or len(field.keys(Dialect.CONVERSIONS)) != 1):
+        yield "has a conversion, and must have one key, in `conversions` only, and no special case"
     if not field.paths and not is_derived(field) and field.special is not Special.LEAD_ID:
         yield "has no source paths"
     if not isinstance(field, MatchKey):

@@ -30,7 +30,7 @@ class Mapper:
         self.paths = plan.paths
         """Source paths by field, those of the settings included."""
         self.source_code, self.map = compile_functions(plan, self._map_encodable)
-        self._redactor = Redactor(plan.rules, plan.paths, plan.personal_paths)
+        self._redactor = Redactor(destination, plan.rules, plan.paths, plan.personal_paths)
 
     def _map_encodable(self, event: Any, now: int) -> Mapped:
         """Map an event that cannot be encoded: one with lone surrogates, integers beyond 64 bits or extreme nesting.
@@ -44,7 +44,9 @@ class Mapper:
         return self.map(encodable, now)
 
     def redact(self, event: Any, now: int | None = None) -> bytes | None:
-        """The event with the values to send in place of the personal values; None for a value that is not an object.
+        """The event with the values to send in place of the personal values.
+
+        None for a value that is not an object, and for an event that denies consent, of which nothing may be kept.
 
         A birthday after `now` (unix seconds) is dropped; without `now`, every birthday is kept.
         """

@@ -52,6 +52,16 @@ REJECTIONS: Mapping[str, Reason] = {
         'The purchase has no value, and `purchase_without_value` is "reject".',
         "Send `properties.total` or `properties.value`, or set `value_field`.",
     ),
+    "website_incomplete": Reason(
+        "The `action_source` is `website`, and the event has no user agent or no page URL (`conversions`). Meta "
+        "refuses the whole call for it.",
+        "Send `context.userAgent` and `context.page.url`, or the `action_source` that is true for the event.",
+    ),
+    "app_incomplete": Reason(
+        "The `action_source` is `app`, and the event has no `app_data` (`conversions`). Meta refuses the whole call "
+        "for it.",
+        "Send `properties.app_data`, or the `action_source` that is true for the event.",
+    ),
     "event_too_large": Reason(
         "The mapped event is larger than `server.max_event_bytes`.",
         "Send fewer or shorter properties, or raise the limit.",

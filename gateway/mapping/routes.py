@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.config import DestinationSettings
+from gateway.model import Dialect
 
 BUILT_IN: Mapping[str, str] = {
     "Products Searched": "Search",
@@ -19,8 +22,21 @@ BUILT_IN: Mapping[str, str] = {
 }
 """The e-commerce events that are mapped without a setting, and their standard events."""
 
+STANDARD_EVENTS = (
+    *("AddPaymentInfo", "AddToCart", "AddToWishlist", "CompleteRegistration", "Contact", "CustomizeProduct", "Donate"),
+    *("FindLocation", "InitiateCheckout", "Lead", "Other", "Purchase", "Schedule", "Search", "StartTrial"),
+    *("SubmitApplication", "Subscribe", "ViewContent"),
+)
+"""Meta's standard events (Meta: offline uploader). `conversions` also takes names of the advertiser's own."""
+
 DEFAULT_STANDARD_EVENT = "Other"
 """The standard event of every other event name."""
+
+
+OFFLINE_SWITCHES = ("FacebookOfflineConversions", "Facebook Offline Conversions")
+"""Names of the destination in `integrations` of an event. Their entry may also have a `contentType`."""
+CONVERSIONS_SWITCHES = ("Facebook Conversions", "FACEBOOK_CONVERSIONS", "Facebook Conversions API (Actions)")
+"""Further names for `conversions`: those of RudderStack's and Segment's destinations for the Conversions API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,32 @@ def routes_of(destination: DestinationSettings) -> Mapping[str, Sequence[Route]]
         if name not in routes:
             routes[name] = [Route(name, standard, tuple(sets.get(standard, ())), configured=False)]
     return routes
+
+
+def switches_of(dialect: Dialect) -> Sequence[str]:
+    """Names by which a sender can exclude a destination in `integrations`."""
+    return (*OFFLINE_SWITCHES, *CONVERSIONS_SWITCHES) if dialect is Dialect.CONVERSIONS else OFFLINE_SWITCHES
+
+
+def excluder(dialect: Dialect) -> Callable[[Mapping[str, Any]], bool]:
+    """Make the function from `integrations` to whether the sender excludes a destination of the dialect."""
+    names = switches_of(dialect)
+
+    def is_excluded(integrations: Mapping[str, Any]) -> bool:
+        own = [entry for name in names if (entry := integrations.get(name)) is not None]
+        return any(entry is False for entry in own) if own else integrations.get("All") is False
+
+    return is_excluded
+
+
+def misspelt_standard_event(name: str) -> str | None:
+    """The standard event that a name probably means; None if it is one, or is like none."""
+    if name in STANDARD_EVENTS:
+        return None
+    if same := similar_name(name.replace("_", " "), STANDARD_EVENTS):
+        return same
+    close = difflib.get_close_matches(name.lower(), [standard.lower() for standard in STANDARD_EVENTS], 1, 0.8)
+    return next((standard for standard in STANDARD_EVENTS if standard.lower() in close), None)
 
 
 def similar_name(name: str, known: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from gateway.mapping import normalise
 from gateway.mapping.fields import IDENTITY, Hashing, MatchKey, Special
 from gateway.mapping.json_path import text_of
 from gateway.mapping.memo import MemoCache
-from gateway.mapping.normalise import EMPTY_HASH, MAX_TEXT, given_hash, looks_like_md5
+from gateway.mapping.normalise import MAX_TEXT, given_hash, is_empty_hash, looks_like_md5
 from gateway.model import Dialect
 
 CACHED = 16384
@@ -24,6 +24,9 @@ CACHED = 16384
 
 LONG_PAST = 20100101
 """A day as YYYYMMDD. A birthday before it is in the past whatever the time is, so the result can be cached."""
+
+US = "US"
+"""The country in which a birthday with slashes has the month first."""
 
 NEVER = 99991231
 """A day as YYYYMMDD that is after every birthday."""
@@ -48,7 +51,12 @@ class Rules:
         self.dialect = destination.api
         self.default_country = (destination.default_country or "").upper() or None
         conversions = self.dialect is Dialect.CONVERSIONS
-        hash_external_id = conversions if destination.hash_external_id is None else destination.hash_external_id
+        hash_external_id = destination.hash_external_id
+        if hash_external_id is None:
+            hash_external_id = conversions and self.hashing
+        self.month_first = destination.birthday_order == "month_first"
+        self.has_variants = conversions and destination.match_variants
+        self.lowers_external_id = destination.external_id_case == "lower"
         self._is_hashed = {
             Hashing.ALWAYS: True,
             Hashing.NEVER: False,
@@ -57,8 +65,10 @@ class Rules:
         }
         self.countries = MemoCache(self._country, CACHED)
         """Text to the value to send and to the code with which other fields are normalised."""
-        self.birthdays = MemoCache(self._long_past_birthday, CACHED)
+        self.birthdays = MemoCache[str, Any](lambda text: self._long_past_birthday(text, american=False), CACHED)
         """Text of a birthday before `LONG_PAST` to the value to send: one hash, or those of year, month and day."""
+        self.us_birthdays = MemoCache[str, Any](lambda text: self._long_past_birthday(text, american=True), CACHED)
+        """The same for customers in the USA."""
         self.caches: dict[str, MemoCache[Any, Any]] = {}
         """Field to its cache. The key is the text, or text and country."""
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -79,20 +89,29 @@ class Rules:
             return self.functions[field.name](text, country or self.default_country)
         return self.functions[field.name](text)
 
+    def given_hashes(self, texts: Sequence[str]) -> Any:
+        """The value to send for a list of hashes: as many as a value with a variant has."""
+        hashes = list(dict.fromkeys(filter(None, map(given_hash, texts))))
+        return hashes if self.has_variants and len(hashes) > 1 else hashes[0]
+
     def normalised(self, field: MatchKey, text: str, country: str | None) -> str | None:
-        """The normalised text before it is hashed, for `explain`. For a hash, the hash itself."""
+        """The normalised text before it is hashed, for `explain`; both forms of a value with a variant.
+
+        For a hash, the hash itself.
+        """
         if given := given_hash(text):
             return given
-        if field.normalise_by_country is not None:
-            return field.normalise_by_country(text, country or self.default_country)
-        if field.normalise is not None:
-            return field.normalise(text)
-        parts = normalise.birthday(text, NEVER)
-        return "".join(parts) if parts else None
+        arguments = (text,) if field.normalise_by_country is None else (text, country or self.default_country)
+        rule = self._rule(field)
+        if rule is None:
+            parts = self._date(text, NEVER, american=self._is_american(country))
+            return "".join(parts) if parts else None
+        forms = (rule(*arguments), field.variant(*arguments) if field.variant and self.has_variants else None)
+        return ", ".join(dict.fromkeys(form for form in forms if form)) or None
 
     def cause(self, field: MatchKey, text: str, country: str | None) -> str:
         """The cause for which a text has no usable value: a key of `coverage.CAUSES`."""
-        if text.strip().lower() == EMPTY_HASH:
+        if is_empty_hash(text):
             return "empty_hash"
         if not field.accepts_md5 and looks_like_md5(text):
             return "md5"
@@ -102,11 +121,14 @@ class Rules:
             return "not_hashed"
         if field.normalise_by_country is not None and country is None and self.default_country is None:
             # Would it be usable if the country were known? Only a phone number can be refused for the lack of one.
-            return "no_country" if field.normalise_by_country(text, "US") else "malformed"
+            return "no_country" if field.normalise_by_country(text, US) else "malformed"
         return "malformed"
 
-    def birthday(self, value: Any, today: int) -> Birthday | None:
-        """The hashes of a birthday, from a text, a number, or an object of its parts or of their hashes."""
+    def birthday(self, value: Any, today: int, country: str | None) -> Birthday | None:
+        """The hashes of a birthday, from a text, a number, or an object of its parts or of their hashes.
+
+        `country` is the event's own code.
+        """
         if value.__class__ is dict:
             return self._birthday_parts(value, today)
         text = text_of(value)
@@ -114,7 +136,7 @@ class Rules:
             return None
         if given := given_hash(text):
             return given, "", "", ""
-        parts = normalise.birthday(text, today) if self.hashing else None
+        parts = self._date(text, today, american=self._is_american(country)) if self.hashing else None
         return _birthday_hashes(*parts) if parts else None
 
     def _birthday_parts(self, value: dict[str, Any], today: int) -> Birthday | None:
@@ -123,11 +145,17 @@ class Rules:
         if any(given):
             return given[0], given[1], given[2], given[3]
         _, year, month, day = texts
-        parts = normalise.birthday(f"{year}-{month}-{day}", today) if self.hashing else None
+        parts = normalise.date_parts(year, month, day, today) if self.hashing else None
         return _birthday_hashes(*parts) if parts else None
 
-    def _long_past_birthday(self, text: str) -> str | tuple[str, str, str] | None:
-        parts = normalise.birthday(text, LONG_PAST) if self.hashing else None
+    def _is_american(self, country: str | None) -> bool:
+        return (country or self.default_country) == US
+
+    def _date(self, text: str, today: int, *, american: bool) -> tuple[str, str, str] | None:
+        return normalise.birthday(text, today, month_first=self.month_first, slashes_month_first=american)
+
+    def _long_past_birthday(self, text: str, *, american: bool) -> str | tuple[str, str, str] | None:
+        parts = self._date(text, LONG_PAST, american=american) if self.hashing else None
         if parts is None:
             return None
         if self.dialect is Dialect.CONVERSIONS:
@@ -155,60 +183,58 @@ class Rules:
         return lambda text, country: cache[text, country]
 
     def _conversion(self, field: MatchKey) -> Callable[..., Any]:
+        rule = self._rule(field)
         if field.special is Special.COUNTRY:
             return lambda text: self.countries[text][0]
         if field.special is Special.LEAD_ID:
             return self._lead_id
-        if field.normalise_by_country is not None:
-            return self._by_country(field, field.normalise_by_country)
-        if field.normalise is None:
+        if rule is None:
             raise ValueError(f"field {field.name!r} has no normaliser")  # `check_registry` excludes it
         if field.derived_from is not None:
-            return self._derived(field, field.normalise)
+            return self._derived(field, rule)
         if self.is_hashed(field):
-            return self._hashed(field, field.normalise)
-        return self._optional_hash(field, field.normalise) if field.hashing is Hashing.AS_SET else field.normalise
+            return self._hashed(field, rule)
+        return self._optional_hash(field, rule) if field.hashing is Hashing.AS_SET else rule
 
-    def _hashed(self, field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    def _rule(self, field: MatchKey) -> Callable[..., str | None] | None:
+        """The normaliser of a field, as the settings want it. The birthday has none."""
+        if field.case_as_set and self.lowers_external_id:
+            return normalise.trimmed_lower
+        return field.normalise_by_country or field.normalise
+
+    def _hashed(self, field: MatchKey, rule: Callable[..., str | None]) -> Callable[..., Any]:
+        """A conversion of the text, or of text and country. A value with a variant becomes two hashes."""
         if not self.hashing:
-            return given_hash
+            return lambda text, _country=None: given_hash(text)
         max_length, accepts_md5 = field.max_length, field.accepts_md5
+
+        def convert_long(text: str, *country: str | None) -> str | None:
+            """For a text that may be a hash."""
+            if len(text) > max_length:
+                return None
+            if given := given_hash(text):
+                return given
+            if (looks_like_md5(text) and not accepts_md5) or is_empty_hash(text):
+                return None
+            normal = rule(text, *country)
+            return sha256(normal.encode()).hexdigest() if normal is not None else None
 
         def convert(text: str) -> str | None:
             if len(text) >= 32:
-                if len(text) > max_length:
-                    return None
-                if given := given_hash(text):
-                    return given
-                if (looks_like_md5(text) and not accepts_md5) or text.strip().lower() == EMPTY_HASH:
-                    return None
+                return convert_long(text)
             normal = rule(text)
             return sha256(normal.encode()).hexdigest() if normal is not None else None
 
-        return convert
-
-    def _by_country(
-        self, field: MatchKey, rule: Callable[[str, str | None], str | None]
-    ) -> Callable[[str, str | None], str | None]:
-        max_length, accepts_md5 = field.max_length, field.accepts_md5
-
-        def given(text: str, country: str | None) -> str | None:  # noqa: ARG001 (the same signature as `convert`)
-            return given_hash(text)
-
-        def convert(text: str, country: str | None) -> str | None:
+        def convert_by_country(text: str, country: str | None) -> str | None:
             if len(text) >= 32:
-                if len(text) > max_length:
-                    return None
-                if hashed := given_hash(text):
-                    return hashed
-                if (looks_like_md5(text) and not accepts_md5) or text.strip().lower() == EMPTY_HASH:
-                    return None
+                return convert_long(text, country)
             normal = rule(text, country)
             return sha256(normal.encode()).hexdigest() if normal is not None else None
 
-        if not self.is_hashed(field):
-            return rule
-        return convert if self.hashing else given
+        conversion: Callable[..., str | None] = convert if field.normalise_by_country is None else convert_by_country
+        if field.variant is None or not self.has_variants:
+            return conversion
+        return _with_variant(conversion, field.variant)
 
     @staticmethod
     def _optional_hash(field: MatchKey, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
@@ -219,7 +245,7 @@ class Rules:
             if given := given_hash(text):
                 return given
             normal = rule(text) if len(text) <= max_length else None
-            return normal if normal and normal.lower() != EMPTY_HASH else None
+            return normal if normal and not is_empty_hash(normal) else None
 
         return convert
 
@@ -227,6 +253,21 @@ class Rules:
         """For a value that can only be calculated from a plain text: None for a hash."""
         convert = self._hashed(field, rule)
         return lambda text: convert(text) if self.hashing and not given_hash(text) else None
+
+
+def _with_variant(
+    conversion: Callable[..., str | None], variant: Callable[..., str | None]
+) -> Callable[..., str | list[str] | None]:
+    """A conversion to two hashes, if the variant of a text that is not a hash differs from its usual form."""
+
+    def convert(*arguments: Any) -> str | list[str] | None:
+        sent = conversion(*arguments)
+        if sent is None or (other := variant(*arguments)) is None or given_hash(arguments[0]):
+            return sent
+        hashed = digest(other)
+        return sent if hashed == sent else [sent, hashed]
+
+    return convert
 
 
 @lru_cache(CACHED)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.mapping.normalise import complete_phone
+from gateway.mapping.phone import complete_phone
 
 _PLAIN_EMAIL = re.compile(r"[a-z0-9._%+\-]{1,64}@(?:[a-z0-9\-]{1,63}\.){1,2}[a-z0-9\-]{2,24}", re.ASCII).fullmatch
 

@@ -45,6 +45,7 @@ EVENT_KEYS = {
         {
             "action_source",
             "advanced_measurement_table",
+            "advertiser_tracking_enabled",
             "app_data",
             "attribution_data",
             "custom_data",
@@ -232,6 +233,8 @@ def _check_event(event: Any, dialect: Dialect, now: float, path: str) -> None:
         raise _InvalidEvent(GENERAL, "action_source is missing or unknown", path)
     _check_time(event, dialect, now, path)
     _check_identity(event, dialect, path)
+    if dialect is Dialect.CONVERSIONS:
+        _check_event_values(event, path)
     custom = event.get("custom_data")
     if custom is not None and not isinstance(custom, dict):
         raise _InvalidEvent(GENERAL, "custom_data must be an object", f"{path}['custom_data']")
@@ -289,6 +292,23 @@ def _check_identity(event: JsonObject, dialect: Dialect, path: str) -> None:
             raise _InvalidEvent(GENERAL, f"{name} must be text", f"{path}['{name}']")
     if dialect is Dialect.CONVERSIONS and any(identity.keys() <= broad for broad in _TOO_BROAD):
         raise _InvalidEvent(NO_CUSTOMER, "Customer information is too broad", path)
+
+
+def _check_event_values(event: JsonObject, path: str) -> None:
+    """What `website` and `app` need, and the types of the values on the event."""
+    source = event["action_source"]
+    if source == "website" and not (event.get("event_source_url") and "client_user_agent" in event["user_data"]):
+        raise _InvalidEvent(GENERAL, "website needs event_source_url and client_user_agent", path)
+    if source == "app" and not event.get("app_data"):
+        raise _InvalidEvent(GENERAL, "app needs app_data", path)
+    for keys, kind in (
+        (("opt_out", "advertiser_tracking_enabled"), bool),
+        (("referrer_url", "customer_segmentation"), str),
+        (("app_data", "attribution_data", "original_event_data"), dict),
+    ):
+        for key in keys:
+            if key in event and not isinstance(event[key], kind):
+                raise _InvalidEvent(GENERAL, f"{key} must be of type {kind.__name__}", f"{path}['{key}']")
 
 
 def _check_money(name: str, holder: JsonObject, path: str) -> None:

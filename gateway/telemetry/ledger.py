@@ -56,6 +56,9 @@ class Ledger:
     ignored: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Source events that no destination accepted or rejected, by source: calls other than track, events that the sender
     excluded with `integrations`, and repeated events."""
+    consent_denied: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Source events that were not sent to a destination because they deny the consent that it needs, by (source,
+    destination)."""
     deduplicated: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Source events that a destination had accepted before, by (source, destination)."""
     rejected: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))

@@ -101,9 +101,16 @@ class Families:
         yield _counter(
             "gateway_events_ignored",
             "Source events that no destination accepted or rejected: calls other than `track`, events that the sender "
-            "excluded with `integrations`, and repeated events.",
+            "excluded with `integrations`, events that deny consent, and repeated events.",
             ["source"],
             (((source,), n) for source, n in ledger.ignored.items()),
+        )
+        yield _counter(
+            "gateway_events_consent_denied",
+            "Source events that were not sent to the destination because they deny the consent that it needs. Nothing "
+            "of them is kept.",
+            ["source", "destination"],
+            ledger.consent_denied.items(),
         )
         yield _counter(
             "gateway_events_deduplicated",
@@ -292,6 +299,12 @@ class Families:
             "Other observations of the mapping, such as `default_value_used` (see the mapping page).",
             ["destination", "note"],
             (((name, note), n) for name, counts in coverage.items() for note, n in counts.notes.items()),
+        )
+        yield _counter(
+            "gateway_properties_left_out",
+            "Properties that were not sent in `custom_data` because their name or value looks like personal data.",
+            ["destination"],
+            (((name,), sum(counts.left_out.values())) for name, counts in coverage.items()),
         )
 
 

@@ -112,6 +112,8 @@ class Coverage:
     keys: Mapping[str, KeyCoverage]
     notes: Mapping[str, int]
     """Other counts of the mapping, such as `default_value_used`."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Properties that were not sent because they look personal, by name."""
 
     def __add__(self, other: Coverage) -> Coverage:
         zero = KeyCoverage(0, {})
@@ -119,6 +121,7 @@ class Coverage:
             self.events + other.events,
             {key: self.keys.get(key, zero) + other.keys.get(key, zero) for key in {**self.keys, **other.keys}},
             _sum(self.notes, other.notes),
+            _sum(self.left_out, other.left_out),
         )
 
 

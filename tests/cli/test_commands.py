@@ -45,15 +45,9 @@ def test_check_prints_the_event_sets_of_each_event_and_no_secret(run: Run) -> No
 @pytest.mark.parametrize(
     ("old", "new", "warning"),
     [
-        ('["1148872185708962"] }', '["my-pixel"] }', "has the invalid event set ID 'my-pixel'; expected digits"),
         ('api = "conversions"', 'api = "offline"', "which Meta shut down in May 2025"),
         ("[spool]", '[spool]\nengine = "memory"', "waiting events are lost when the process ends"),
         ('api = "conversions"', 'api = "conversions"\ntest_event_code = "T1"', "test_event_code is set"),
-        (
-            'api = "conversions"',
-            'api = "conversions"\nevents_to_standard = { Signup = ["Lead"] }',
-            "'Signup' is mapped to Lead, but standard_to_event_sets lists no event set for Lead",
-        ),
         (
             'api = "conversions"',
             'api = "conversions"\nevents_to_standard = { "order completed" = ["Purchase"] }',
@@ -75,6 +69,56 @@ def test_check_warns_about_settings_that_are_probably_mistakes(
     assert warning in done.stderr
     assert run("check", "--deny-warnings").exit_code == 1
     assert warning in str(json.loads(run("check", "--json").stdout)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        (
+            'events_to_standard = { Signup = ["Lead"] }',
+            "'Signup' is mapped to Lead, but standard_to_event_sets lists no event set for Lead; it goes nowhere",
+        ),
+        (
+            'events_to_standard = { Sold = ["Purchse"] }',
+            "'Sold' is mapped to 'Purchse', which is no standard event of Meta; did you mean 'Purchase'?",
+        ),
+        (
+            'events_to_standard = { Sold = ["add to cart"] }',
+            "'Sold' is mapped to 'add to cart', which is no standard event of Meta; did you mean 'AddToCart'?",
+        ),
+    ],
+)
+def test_check_reports_standard_events_that_go_nowhere_as_errors(
+    run: Run, config: Path, setting: str, error: str
+) -> None:
+    replace_in(config, 'api = "conversions"', f'api = "conversions"\n{setting}')
+
+    done = run("check")
+
+    assert done.exit_code == 1
+    assert error in done.stderr
+    report = json.loads(run("check", "--json").stdout)
+    assert not report["ok"]
+    assert error in str(report["errors"][0])
+
+
+def test_check_accepts_names_of_the_advertisers_own(run: Run, config: Path) -> None:
+    replace_in(config, "{ Purchase =", '{ QualifiedVisit = ["1"], Purchase =')
+
+    assert run("check").exit_code == 0
+
+
+def test_check_lists_the_events_that_go_nowhere_and_the_consent_of_each_destination(run: Run, config: Path) -> None:
+    done = run("check")
+
+    assert "Product Viewed -> ViewContent -> goes nowhere" in done.output
+    assert "consent: not looked at" in done.output
+    assert json.loads(run("check", "--json").stdout)["consent"] == {"store": None}
+
+    consent = 'consent = { provider = "oneTrust", categories = ["C0004"], resolution = "and" }'
+    replace_in(config, 'api = "conversions"', f'api = "conversions"\n{consent}')
+
+    assert "consent: C0004 of oneTrust; none may be denied" in run("check").output
 
 
 def test_invalid_settings_give_status_78_and_one_line_per_error(run: Run, config: Path) -> None:
@@ -130,49 +174,6 @@ def test_map_prints_mapped_events_on_stdout_and_rejections_on_stderr(run: Run) -
         (4, "not_an_object"),
         (5, "unmapped_event"),
     ]
-
-
-RUDDERSTACK = {
-    "config": {
-        "accessToken": SECRET,
-        "eventsToStandard": [{"from": "Signup", "to": "Lead"}, {"from": "Signup", "to": "CompleteRegistration"}],
-        "eventsToIds": [{"from": "Lead", "to": "102"}, {"from": "Purchase", "to": "114"}],
-        "categoryToContent": [{"from": 'toys "x"', "to": "product"}],
-        "valueFieldIdentifier": "properties.price",
-        "limitedDataUSage": True,
-        "isHashRequired": True,
-        "blacklistedEvents": [],
-    }
-}
-
-
-def test_a_rudderstack_destination_is_converted_to_valid_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    export = tmp_path / "export.json"
-    export.write_text(json.dumps(RUDDERSTACK))
-    done = CliRunner().invoke(app, ["import-rudderstack", str(export)])
-    assert done.exit_code == 0
-    assert SECRET not in done.output
-    assert "blacklistedEvents has no counterpart" in done.output
-    converted = tmp_path / "gateway.toml"
-    converted.write_text(done.output)
-    monkeypatch.setenv("META_TOKEN", "token")
-    monkeypatch.setenv("GATEWAY_WRITE_KEY", "key")
-    destination = load(converted, {}).destinations["facebook"]
-    assert destination.events_to_standard == {"Signup": ("Lead", "CompleteRegistration")}
-    assert destination.standard_to_event_sets == {"Lead": ("102",), "Purchase": ("114",)}
-    assert destination.category_to_content_type == {'toys "x"': "product"}
-    assert (destination.value_field, destination.limited_data_usage) == ("properties.price", True)
-
-
-def test_a_file_that_is_no_rudderstack_export_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    for text in ("{", "{}", "[1]"):
-        export = tmp_path / "export.json"
-        export.write_text(text)
-        done = CliRunner().invoke(app, ["import-rudderstack", str(export)])
-        assert done.exit_code == 1
-        assert str(export) in done.stderr
 
 
 def fill_spool(config: Path, *lanes: Lane) -> None:

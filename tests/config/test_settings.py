@@ -40,6 +40,14 @@ def test_the_smallest_settings_are_valid() -> None:
     assert isinstance(parse(tree()), Settings)
 
 
+@pytest.mark.parametrize(
+    ("server", "admin"),
+    [({"port": 0}, {"port": 0}), ({"host": "127.0.0.1", "port": 9}, {"host": "127.0.0.2", "port": 9, "token": "t"})],
+)
+def test_the_servers_may_have_ports_that_do_not_clash(server: JsonObject, admin: JsonObject) -> None:
+    assert isinstance(parse(tree(server=server, admin=admin)), Settings)
+
+
 def test_all_errors_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(
@@ -121,6 +129,36 @@ NAME = "expected a name of 1 to 64 letters, digits, '_', '-' and '.'"
             store(upload_tag=""),
             "destinations.store.upload_tag",
             "invalid value ''; expected a string that is not empty",
+        ),
+        (
+            store(standard_to_event_sets={"Purchase": ["my-pixel"]}),
+            "destinations.store.standard_to_event_sets.Purchase[0]",
+            "invalid value 'my-pixel'; expected the ID of an event set (dataset): digits only",
+        ),
+        (
+            tree(server={"port": 9000}, admin={"port": 9000}),
+            "admin",
+            "port 9000 is also server.port; expected a different one",
+        ),
+        (
+            store(crm=True),
+            "destinations.store.lead_event_source",
+            "missing; required because crm is true",
+        ),
+        (
+            store(lead_event_source="HubSpot"),
+            "destinations.store.lead_event_source",
+            "only used with crm; set crm = true, or remove it",
+        ),
+        (
+            store(consent={"categories": []}),
+            "destinations.store.consent.categories",
+            "invalid value []; expected at least one entry",
+        ),
+        (
+            store(consent={"categories": ["C0004"], "resolution": "any"}),
+            "destinations.store.consent.resolution",
+            "invalid value 'any'; expected 'and' or 'or'",
         ),
         (
             store(batch={"max_events": 0}),

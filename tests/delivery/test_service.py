@@ -14,7 +14,7 @@ from gateway.spool.memory import MemorySpool
 from tests.delivery.harness import LANE, START, DeliveryHarness, RecordedCall, error, success
 from tests.delivery.virtual_time import run
 
-DEFAULT_TAG = "rudderstack"
+DEFAULT_TAG = "RudderStack"
 
 
 def lanes(harness: DeliveryHarness) -> list[Lane]:

@@ -129,6 +129,7 @@ async def pipelined_bodies(attack: Attack) -> None:
                     await attack.send(connection, GET * 50)
         while True:
             await attack.send(connection, body)
+            await asyncio.sleep(0.01)
 
     await attack.several(40, behaviour, receive_buffer=4096)
 

@@ -89,17 +89,25 @@ class Observer:
         self._secrets = secrets
         self.base = self.resident()
         """Bytes of memory at the beginning."""
+        self.before = self.base
+        """Bytes of memory when `reset` was called."""
+        self.late_before = {0.1: 0, 0.25: 0}
+        """How often the event loop had been later than this then."""
+        self.reset()
 
     def resident(self) -> int:
         """Bytes of resident memory."""
         return self._memory("VmRSS")
 
     def peak(self) -> int:
-        """Largest resident memory since the start, or since `reset_peak`."""
+        """Largest resident memory since `reset`."""
         return self._memory("VmHWM")
 
-    def reset_peak(self) -> None:
+    def reset(self) -> None:
+        """Forget the largest memory and the delays of the event loop so far."""
         Path(f"/proc/{self._pid}/clear_refs").write_text("5")
+        self.before = self.resident()
+        self.late_before = {seconds: self.late(seconds) for seconds in self.late_before}
 
     def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():

@@ -34,7 +34,7 @@ def test_thousands_of_upload_tags_make_no_more_lanes_and_calls_than_allowed_and_
             status = env.status()
             assert len(status["lanes"]) == MAX_LANES + 2, "one lane with the default tag for each destination"
             assert sum(status["retagged"].values()) == 2 * TAGS - MAX_LANES
-            default = [lane for lane in status["lanes"] if lane["upload_tag"] == "rudderstack"]
+            default = [lane for lane in status["lanes"] if lane["upload_tag"] == "RudderStack"]
             assert {lane["destination"]: lane["delivered"] for lane in default} == status["retagged"]
             assert descriptors < 100
             log = running.log.read_text()

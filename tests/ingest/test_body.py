@@ -177,7 +177,8 @@ async def test_slow_senders_without_a_key_get_a_quarter_of_the_budget_and_slow_s
             clients = [await server.connect() for _ in range(20)]
             for client in clients:
                 await client.send(head + b" " * size)
-            await asyncio.sleep(0.2)
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
             assert share * MIB - 2 * size <= server.budget.reserved <= share * MIB
             # Others are served meanwhile.
             assert (await server.exchange(server.target.post(batch(sale(1))))).status == 200

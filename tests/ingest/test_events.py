@@ -159,7 +159,7 @@ async def test_a_batch_with_more_events_than_allowed_gets_413_and_stores_nothing
     ids=["100,000 keys", "3,000 keys", "too many levels", "many values", "long text"],
 )
 async def test_what_a_batch_says_for_all_events_counts_as_often_as_there_are_events(shared: dict[str, Any]) -> None:
-    async with running() as server:
+    async with running(max_memory=256 * 2**20) as server:
         events = [{**sale(number), "event": "unmapped"} for number in range(500)]
         response = await server.exchange(server.target.post(batch(*events, **shared)))
         assert (response.status, response.body["code"]) == (413, "shared_context_too_large")

@@ -16,7 +16,7 @@ from hypothesis import Phase, settings
 
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, compile_mapper
-from gateway.model import JsonObject, Mapped, Rejection
+from gateway.model import JsonObject, Mapped, NotSent, Rejection
 from tests.mapping import event_generator
 from tests.mapping.builders import NOW
 from tests.mapping.reference_mapper import map_event
@@ -28,8 +28,8 @@ EVENTS_A_SEED = 40
 """Events for each generated destination. Compiling its mapper takes as long as mapping some hundred events."""
 
 Outcome: TypeAlias = str | list[tuple[str, int, bytes]] | None
-"""The compared result: a rejection code, None for an ignored event, or lane, `expires_at` and canonical JSON of each
-mapped event."""
+"""The compared result: a rejection code, a text for a `NotSent`, None for an ignored event, or lane, `expires_at` and
+canonical JSON of each mapped event."""
 
 
 def property_settings(events: int = EVENTS) -> settings:
@@ -65,6 +65,8 @@ def outcome(mapped: Mapped) -> Outcome:
     """The result to compare: without the order of keys and the message of a rejection."""
     if mapped is None:
         return None
+    if isinstance(mapped, NotSent):
+        return f"not sent: {mapped}"
     if isinstance(mapped, Rejection):
         return mapped.code
     return [(str(each.lane), each.expires_at, canonical(each.body)) for each in mapped]

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.model import JsonObject
 from tests.mapping import reference_normalise as normalise
 from tests.mapping.reference_reading import Reading
-from tests.mapping.reference_tables import IDENTITY_KEYS, NAME_STARTS, NEVER_HASHED, PATHS
+from tests.mapping.reference_tables import HAS_VARIANTS, IDENTITY_KEYS, NAME_STARTS, NEVER_HASHED, PATHS
 from tests.mapping.reference_values import LONGEST_TEXT, LONGEST_VALUE, as_text, at, make_encodable
 
 
@@ -17,7 +17,7 @@ class Identity(Reading):
 
     def identity(self, event_time: int) -> JsonObject:
         country = self.country() or (self.destination.default_country or "").lower() or None
-        keys: JsonObject = self.birthday()
+        keys: JsonObject = self.birthday(country)
         for field, (conversions, offline) in IDENTITY_KEYS.items():
             key = conversions if self.conversions else offline
             sent = self.sent(field, country, event_time) if key else None
@@ -33,49 +33,65 @@ class Identity(Reading):
     def sent(self, field: str, country: str | None, event_time: int) -> Any:
         """The value to send for a field."""
         if field in {"email", "phone"}:
-            converted = [self.converted(field, value, country) for value in self.values(field)]
-            return list(dict.fromkeys(value for value in converted if value is not None)) or None
+            converted = [sent for value in self.values(field) for sent in self.converted(field, value, country)]
+            return list(dict.fromkeys(converted)) or None
         if field == "lead_id":
             return self.lead_id()
         if field in NAME_STARTS:
             return self.start_of_name(*NAME_STARTS[field])
-        value = self.first(field, lambda value: value if as_text(value) else None)
+        value = self.first(field, self.text_or_hashes if field in HAS_VARIANTS else as_text)
         if value is None and field in {"first_name", "last_name"}:
             value = self.part_of_name(field)
         if value is None and field == "fbc":
             value = self.click(event_time)
         if value is None:
             return None
-        sent = self.converted(field, value, country)
-        return [sent] if sent is not None and field == "external_id" and self.conversions else sent
+        if isinstance(value, list):
+            sent = list(dict.fromkeys(given for each in value if (given := normalise.given_hash(each))))
+        else:
+            sent = self.converted(field, value, country)
+        if field == "external_id" and self.conversions:
+            return sent or None
+        return sent if len(sent) > 1 and self.sends_variants() else next(iter(sent), None)
 
-    def converted(self, field: str, value: Any, country: str | None) -> str | None:
+    def sends_variants(self) -> bool:
+        return self.conversions and self.destination.match_variants
+
+    def text_or_hashes(self, value: Any) -> Any:
+        """A text, or a list of hashes."""
+        if not isinstance(value, list):
+            return as_text(value)
+        given = [isinstance(each, str) and normalise.given_hash(each) for each in value]
+        usable = value and all(given) and not any(map(normalise.is_empty_hash, map(str.strip, value)))
+        return value if usable else None
+
+    def converted(self, field: str, value: Any, country: str | None) -> list[str]:
+        """The values to send: none, one, or those of the two forms of a value."""
         text = as_text(value) or ""
         hashed = self.is_hashed(field)
         if len(text) > LONGEST_VALUE and field not in {"client_user_agent", "fbc", "fbp"}:
-            return None
+            return []
         if field not in NEVER_HASHED and (hashed or field != "madid"):
-            word = text.strip().lower()
-            if normalise.HASH.fullmatch(word):
-                return None if word == normalise.EMPTY_HASH else word
-            if normalise.MD5.fullmatch(word) and field != "external_id":
-                return None
+            if given := normalise.given_hash(text):
+                return [] if normalise.is_empty_hash(given) else [given]
+            if normalise.MD5.fullmatch(text.strip().lower()) and field != "external_id":
+                return []
         if hashed and not self.destination.hashing:
-            return None
-        normalised = make_encodable(self.normalised(field, text, country) or "")
-        if not normalised:
-            return None
-        return normalise.sha256(normalised) if hashed else normalised
+            return []
+        normalised = self.normalised(field, text, country)
+        forms = normalised if isinstance(normalised, list) else [normalised]
+        usable = [form for form in forms if form and make_encodable(form)]
+        return [normalise.sha256(form) if hashed else form for form in usable]
 
     def is_hashed(self, field: str) -> bool:
         if field == "external_id":
             setting = self.destination.hash_external_id
-            return self.conversions if setting is None else setting
+            return (self.conversions and self.destination.hashing) if setting is None else setting
         if field == "madid":
             return not self.conversions
         return field not in NEVER_HASHED
 
-    def normalised(self, field: str, text: str, country: str | None) -> str | None:
+    def normalised(self, field: str, text: str, country: str | None) -> str | list[str] | None:
         match field:
             case "email":
                 return normalise.email(text)
@@ -95,6 +111,8 @@ class Identity(Reading):
                 return normalise.country(text)
             case "madid":
                 return normalise.madid(text)
+            case "external_id":
+                return text.strip().lower() if self.destination.external_id_case == "lower" else text.strip()
             case "client_ip_address":
                 return normalise.ip_address(text)
             case _:
@@ -136,10 +154,10 @@ class Identity(Reading):
 
     def start_of_name(self, field: str, letters: int) -> str | None:
         """The hash of the first letters of a first or last name that is sent and did not come as a hash."""
-        name = as_text(self.first(field, as_text) or self.part_of_name(field)) or ""
-        if normalise.HASH.fullmatch(name.strip().lower()) or self.converted(field, name, None) is None:
+        name = self.first(field, self.text_or_hashes) or self.part_of_name(field) or ""
+        if isinstance(name, list) or normalise.given_hash(name) or not self.converted(field, name, None):
             return None
-        return normalise.sha256((normalise.name(name) or "").replace(" ", "")[:letters])
+        return normalise.sha256(normalise.name(name)[0][:letters])
 
     def click(self, event_time: int) -> str | None:
         urls = (at(self.event, path) for path in PATHS["event_source_url"])
@@ -149,7 +167,7 @@ class Identity(Reading):
         first = next(filter(None, clicks), None)
         return f"fb.1.{event_time * 1000}.{first}" if first else None
 
-    def birthday(self) -> JsonObject:
+    def birthday(self, country: str | None) -> JsonObject:
         parts = ("db",) if self.conversions else ("doby", "dobm", "dobd")
 
         def usable(value: Any) -> Any:
@@ -161,18 +179,13 @@ class Identity(Reading):
         if value is None:
             return {}
         if isinstance(value, dict):
-            given = {part: str(value.get(part)).strip().lower() for part in parts}
-            return {
-                part: text
-                for part, text in given.items()
-                if normalise.HASH.fullmatch(text) and text != normalise.EMPTY_HASH
-            }
+            given = {part: normalise.given_hash(str(value.get(part))) for part in parts}
+            return {part: text for part, text in given.items() if text and not normalise.is_empty_hash(text)}
         text = str(as_text(value))
-        word = text.strip().lower()
-        if normalise.HASH.fullmatch(word):
-            return {"db": word} if self.conversions and word != normalise.EMPTY_HASH else {}
+        if hashed := normalise.given_hash(text):
+            return {"db": hashed} if self.conversions and not normalise.is_empty_hash(hashed) else {}
         today = dt.datetime.fromtimestamp(self.now, dt.UTC).date()
-        date = normalise.birthday(text, today)
+        date = normalise.birthday(text, today, country, self.destination.birthday_order)
         if date is None or not self.destination.hashing:
             return {}
         whole = date.strftime("%Y%m%d")

@@ -12,9 +12,19 @@ from typing import Any
 import orjson
 
 from gateway.config import DestinationSettings
-from gateway.model import JsonObject, Lane, Mapped, MappedEvent, Rejection
-from tests.mapping.reference_identity import Identity
-from tests.mapping.reference_tables import ACTION_SOURCES, BUILT_IN, IDENTITY_KEYS, MAPPED_NAMES, PATHS, TOO_BROAD
+from gateway.model import JsonObject, Lane, Mapped, MappedEvent, NotSent, Rejection
+from tests.mapping.reference_event_values import EventValues
+from tests.mapping.reference_privacy import is_denied, looks_personal, passed_on
+from tests.mapping.reference_tables import (
+    ACTION_SOURCES,
+    BUILT_IN,
+    EVENT_VALUES,
+    IDENTITY_KEYS,
+    MAPPED_NAMES,
+    PATHS,
+    SWITCHES,
+    TOO_BROAD,
+)
 from tests.mapping.reference_values import (
     LONGEST_VALUE,
     as_number,
@@ -22,7 +32,6 @@ from tests.mapping.reference_values import (
     at,
     has_accepted_type,
     make_encodable,
-    passed_on,
     remove_path,
     seconds_of,
     without_fraction,
@@ -43,34 +52,30 @@ def map_event(
     """Map an event for one destination. The message of a rejection is empty."""
     if not isinstance(event, dict):
         return Rejection("not_an_object", "")
+    if is_denied(event, destination):
+        return NotSent.CONSENT_DENIED
     try:
         return MappedReading(name, destination, event, now).mapped(max_event_bytes)
     except RejectedEvent as rejected:
         return Rejection(str(rejected), "")
 
 
-def is_excluded(event: JsonObject) -> bool:
+def is_excluded(event: JsonObject, names: list[str]) -> bool:
     integrations = event.get("integrations")
     if not isinstance(integrations, dict):
         return False
-    own = [
-        integrations[key]
-        for key in ("FacebookOfflineConversions", "Facebook Offline Conversions")
-        if key in integrations
-    ]
-    if own:
-        return False in [entry for entry in own if isinstance(entry, bool)]
-    return integrations.get("All") is False
+    own = [integrations[name] for name in names if integrations.get(name) is not None]
+    return any(entry is False for entry in own) if own else integrations.get("All") is False
 
 
-class MappedReading(Identity):
+class MappedReading(EventValues):
     """Maps one event for one destination."""
 
     def mapped(self, max_event_bytes: int) -> Mapped:
         source_name = make_encodable(as_text(self.event.get("event")) or "") or None
         if source_name is None:
             raise RejectedEvent("missing_event_name")
-        if is_excluded(self.event):
+        if is_excluded(self.event, SWITCHES[self.destination.api]):
             return None
         routes = [
             (standard, event_set)
@@ -91,17 +96,18 @@ class MappedReading(Identity):
             raise RejectedEvent("weak_match_keys")
         value = self.value()
         without_value = value is None
-        if value is None:
+        if value is None and not self.destination.crm:
             value = without_fraction(self.destination.default_value)
-        tag = self.text("upload_tag")
-        if tag is None or len(tag) > 200:
-            tag = self.destination.upload_tag
+        tag = self.text("upload_tag", accepts=lambda text: len(text) <= 200) or self.destination.upload_tag
         sale = self.sale(value)
+        body = {"event_time": event_time, "action_source": action_source, "event_source_url": self.page_url()}
         if self.conversions:
-            body = {"event_time": event_time, "action_source": action_source, "event_id": self.text("event_id")}
-        else:
-            body = {"event_time": event_time, "action_source": action_source}
-        body |= {"event_source_url": self.page_url()} | self.data_processing()
+            body |= {"event_id": self.text("event_id")} | self.event_values()
+            if action_source == "website" and not (body["event_source_url"] and "client_user_agent" in identity):
+                raise RejectedEvent("website_incomplete")
+            if action_source == "app" and body["app_data"] is None:
+                raise RejectedEvent("app_incomplete")
+        body |= self.data_processing()
         custom = self.custom_data()
         results = []
         for standard, event_set in routes:
@@ -109,6 +115,7 @@ class MappedReading(Identity):
                 raise RejectedEvent("purchase_without_value")
             sold = sale | {"content_type": self.content_type(source_name, standard)}
             if self.conversions:
+                sold = {key: one for key, one in sold.items() if one is not None}
                 whole = body | {"event_name": standard, "user_data": identity, "custom_data": custom | sold}
             else:
                 whole = body | {"event_name": standard, "match_keys": identity} | sold
@@ -127,6 +134,9 @@ class MappedReading(Identity):
         return (BUILT_IN.get(source_name, "Other"),)
 
     def action_source(self) -> str | None:
+        if self.destination.crm:
+            self.text("action_source", accepts=lambda text: text.lower() in ACTION_SOURCES)
+            return "system_generated"
         given = (self.text("action_source", accepts=lambda text: text.lower() in ACTION_SOURCES) or "").lower()
         return given or self.destination.action_source or ("physical_store" if self.conversions else None)
 
@@ -141,41 +151,52 @@ class MappedReading(Identity):
             raise RejectedEvent("event_time_in_future")
         return min(seconds, self.now)
 
-    def page_url(self) -> str | None:
-        return self.text("event_source_url", accepts=lambda url: bool(re.match(r"https?://[^/?#]", url, re.IGNORECASE)))
-
     def data_processing(self) -> JsonObject:
-        options = at(self.event, "context.dataProcessingOptions")
-        if not self.destination.limited_data_usage or not isinstance(options, list) or not options:
+        given = at(self.event, "context.dataProcessingOptions")
+        if not self.destination.limited_data_usage or given is None or (isinstance(given, str) and not given.strip()):
             return {}
-        words, *numbers = options
-        if not isinstance(words, list) or any(word != "LDU" for word in words):
-            return {}
-        keys = ["data_processing_options_country", "data_processing_options_state"]
-        numbers = [*numbers, 0, 0][:2]
-        if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
-            numbers = [0, 0]
-        return {"data_processing_options": words} | dict(zip(keys, numbers, strict=True))
+        words, country, state = ["LDU"], 0, 0
+        if given in ([], ["LDU"]):
+            words = given
+        elif isinstance(given, list) and len(given) in {1, 3} and given[0] in ([], ["LDU"]):
+            words = given[0]
+            if len(given) == 3 and type(given[1]) is int and type(given[2]) is int:
+                country, state = given[1:]
+        return {
+            "data_processing_options": words,
+            "data_processing_options_country": country,
+            "data_processing_options_state": state,
+        }
 
     # The sale.
 
     def value(self) -> int | float | None:
-        for path in [self.destination.value_field, *PATHS["value"], *self.destination.extra_fields.get("value", ())]:
+        field = self.destination.value_field
+        own = [field] if field else []
+        if field and "." not in field:
+            own.append(f"properties.{field}")
+        for path in [*own, *PATHS["value"], *self.destination.extra_fields.get("value", ())]:
             number = as_number(at(self.event, path))
             if number is not None:
                 self.use(path)
                 return number
         return None
 
-    def sale(self, value: float) -> JsonObject:
+    def sale(self, value: float | None) -> JsonObject:
         currency = (self.text("currency") or "").upper()
+        default_currency = None if self.destination.crm else self.destination.default_currency
+        self.sold = self.contents()
         sale = {
             "value": value,
-            "currency": currency if re.fullmatch(r"[A-Z]{3}", currency) else self.destination.default_currency,
+            "currency": currency if re.fullmatch(r"[A-Z]{3}", currency) else default_currency,
             "order_id": self.text("order_id"),
             "item_number": self.text("item_number"),
-            "contents": self.contents() or None,
+            "contents": self.sold or None,
         }
+        if self.conversions:
+            sale["search_string"] = self.text("search_string", passes=lambda text: not looks_personal(text))
+        if self.destination.crm:
+            sale |= {"event_source": "crm", "lead_event_source": self.destination.lead_event_source}
         return {key: one for key, one in sale.items() if one is not None}
 
     def products(self) -> list[Any]:
@@ -221,9 +242,12 @@ class MappedReading(Identity):
             "category": make_encodable((as_text(product.get("category")) or "").strip()) or None,
             price_key: as_number(product.get("price")),
         }
+        if self.conversions and id_keys[-1] == "sku" and len(id_keys) > 2:
+            delivery = product.get("delivery_category")
+            entry["delivery_category"] = delivery if has_accepted_type("delivery_category", delivery) else None
         return {key: one for key, one in entry.items() if one is not None}
 
-    def content_type(self, source_name: str, standard: str) -> str:
+    def content_type(self, source_name: str, standard: str) -> str | None:
         for own in ("FacebookOfflineConversions", "Facebook Offline Conversions"):
             given = as_text(at(self.event, f"integrations.{own}.contentType"))
             if given is not None and make_encodable(given):
@@ -236,10 +260,12 @@ class MappedReading(Identity):
             text = as_text(category)
             if text is not None and text.strip() in self.destination.category_to_content_type:
                 return self.destination.category_to_content_type[text.strip()]
+        if self.destination.crm:
+            return None
         if source_name == "Product Viewed" and source_name in self.destination.events_to_standard:
             return "product"
         grouped = source_name in {"Product List Viewed", "Product Viewed"} or standard == "ViewContent"
-        return "product_group" if grouped and not products else "product"
+        return "product_group" if grouped and not products and not self.sold else "product"
 
     def custom_data(self) -> JsonObject:
         properties = self.event.get("properties")
@@ -248,7 +274,8 @@ class MappedReading(Identity):
         for field in (*IDENTITY_KEYS, "birthday", "name"):
             for path in self.destination.extra_fields.get(field, ()):
                 self.use(path)  # also if the field has its value from another path: the property is personal
-        for path_used in [*self.used, *((name,) for name in MAPPED_NAMES)]:
+        mapped_names = {*MAPPED_NAMES, *EVENT_VALUES, "search_string"} if self.conversions else MAPPED_NAMES
+        for path_used in [*self.used, *((name,) for name in mapped_names)]:
             properties = remove_path(properties, path_used)
         typed = {key: one for key, one in properties.items() if has_accepted_type(key, one)}
-        return dict(passed_on(typed))
+        return dict(passed_on(typed, self.destination.allow_properties))

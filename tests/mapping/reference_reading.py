@@ -25,7 +25,8 @@ class Reading:
 
     def find(self, field: str, usable: Callable[[Any], Any]) -> tuple[str, Any]:
         """The first path with a value that is present, and the result of `usable` for the value."""
-        for path in [*PATHS[field], *self.destination.extra_fields.get(field, ())]:
+        extra = self.destination.extra_fields.get(field, ())
+        for path in [*extra, *PATHS[field]] if field == "event_id" else [*PATHS[field], *extra]:
             value = at(self.event, path)
             if isinstance(value, str) and make_encodable(value) is None and field != "event_time":
                 continue
@@ -47,9 +48,19 @@ class Reading:
         if top == "properties" and rest:
             self.used.add(tuple(rest.split(".")))
 
-    def text(self, field: str, accepts: Callable[[str], bool] = bool) -> str | None:
-        """The field's text, trimmed. None if it is absent, is not accepted, or cannot be encoded as UTF-8."""
-        path, value = self.find(field, as_text)
+    def text(
+        self, field: str, accepts: Callable[[str], bool] = bool, passes: Callable[[str], bool] = bool
+    ) -> str | None:
+        """The field's text, trimmed. None if it is absent, is not accepted, or cannot be encoded as UTF-8.
+
+        A text that does not pass counts as absent: the next path is read.
+        """
+
+        def passing(value: Any) -> str | None:
+            text = as_text(value)
+            return text if text is not None and passes(text) else None
+
+        path, value = self.find(field, passing)
         text = make_encodable((value or "").strip())
         if text is None or not accepts(text):
             return None

@@ -37,18 +37,26 @@ PATHS: Mapping[str, list[str]] = {
     "madid": ["context.device.advertisingId"],
     "lead_id": [],
     "client_user_agent": ["context.userAgent"],
-    "fbc": ["context.fbc"],
-    "fbp": ["context.fbp"],
+    "fbc": ["context.fbc", "properties.fbc"],
+    "fbp": ["context.fbp", "properties.fbp"],
     "client_ip_address": ["context.ip"],
     "event_time": ["originalTimestamp", "timestamp"],
     "action_source": ["traits.action_source", "context.traits.action_source", "properties.action_source"],
     "event_source_url": ["context.page.url", "properties.url"],
-    "event_id": ["messageId"],
+    "event_id": ["properties.event_id", "properties.eventId", "messageId"],
+    "opt_out": ["properties.opt_out"],
+    "referrer_url": ["properties.referrer_url"],
+    "customer_segmentation": ["properties.customer_segmentation"],
+    "original_event_data": ["properties.original_event_data"],
+    "attribution_data": ["properties.attribution_data"],
+    "app_data": ["properties.app_data"],
+    "advertiser_tracking_enabled": ["properties.advertiser_tracking_enabled"],
     "upload_tag": ["properties.upload_tag"],
     "value": ["properties.total", "properties.price", "properties.value", "properties.revenue"],
     "currency": ["properties.currency"],
     "order_id": ["properties.order_id", "properties.orderId"],
     "item_number": ["properties.item_number"],
+    "search_string": ["properties.query", "properties.search_string"],
     "contents": ["properties.products"],
 }
 IDENTITY_KEYS: Mapping[str, tuple[str | None, str | None]] = {
@@ -79,6 +87,8 @@ NAME_STARTS = {
     "last_name_start": ("last_name", 5),
 }
 """Field to the name from which it is calculated, and its number of letters."""
+HAS_VARIANTS = {"first_name", "last_name", "zip"}
+"""Fields of which `conversions` may send two hashes."""
 NEVER_HASHED = {"lead_id", "fbc", "fbp", "client_user_agent", "client_ip_address"}
 
 BUILT_IN = {
@@ -101,13 +111,38 @@ ACTION_SOURCES = {
     *("email", "website", "app", "phone_call", "chat", "physical_store", "system_generated", "business_messaging"),
     "other",
 }
+SWITCHES = {
+    "offline": ["FacebookOfflineConversions", "Facebook Offline Conversions"],
+    "conversions": [
+        *("FacebookOfflineConversions", "Facebook Offline Conversions", "Facebook Conversions", "FACEBOOK_CONVERSIONS"),
+        "Facebook Conversions API (Actions)",
+    ],
+}
+"""Names of the destination in `integrations`, by dialect."""
+SEGMENTS = {
+    *("new_customer_to_business", "new_customer_to_business_line", "new_customer_to_product_area"),
+    *("new_customer_to_medium", "existing_customer_to_business", "existing_customer_to_business_line"),
+    *("existing_customer_to_product_area", "existing_customer_to_medium", "customer_in_loyalty_program"),
+}
+EVENT_VALUES = [
+    *("opt_out", "referrer_url", "customer_segmentation", "original_event_data", "attribution_data", "app_data"),
+    "advertiser_tracking_enabled",
+]
+"""Fields on the event in `conversions` whose values are not just texts. Their keys are their names."""
 MAPPED_NAMES = {"value", "currency", "order_id", "item_number", "contents", "content_type", "products", "upload_tag"}
 PERSONAL_NAMES = {
     *("address", "birthdate", "birthday", "city", "customeremail", "customername", "customerphone", "dateofbirth"),
     *("dob", "email", "emailaddress", "familyname", "firstname", "fullname", "gender", "givenname", "lastname"),
     *("mobile", "mobilephone", "name", "phone", "phonenumber", "postalcode", "postcode", "sex", "state", "street"),
-    *("surname", "telephone", "zip", "zipcode"),
+    *("surname", "telephone", "zip", "zipcode", "fbc", "fbp"),
 }
+PERSONAL_PARTS = [
+    *("email", "phone", "mobile", "address", "birth", "firstname", "lastname", "surname", "street", "postcode"),
+    "passport",
+]
+"""Parts of a name that make a property personal, wherever they are in it."""
+PERSONAL_WORDS = {"ip", "ipv", "ssn"}
+"""The same for whole words: `shipping` and `classname` are not personal."""
 TEXTS = {"content_name", "content_category", "search_string", "status", "lead_event_source"}
 NUMBERS = {"num_items", "predicted_ltv", "net_revenue"}
 """Properties of Meta's `custom_data` that must be texts and numbers. Meta refuses a whole call for another type."""

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from tests.mapping.reference_tables import NUMBERS, PERSONAL_NAMES, TEXTS
+from tests.mapping.reference_tables import NUMBERS, TEXTS
 
 MILLISECONDS = 10**11
 """From this number on, a time is in a smaller unit than seconds: in seconds it would be the year 5138."""
@@ -73,24 +73,6 @@ def remove_path(value: Any, path: tuple[str, ...]) -> Any:
     if not rest:
         return {key: inner for key, inner in value.items() if key != first}
     return {key: remove_path(inner, tuple(rest)) if key == first else inner for key, inner in value.items()}
-
-
-def passed_on(value: Any, depth: int = 0) -> Any:
-    """The value without names of identities at any depth. A value that cannot be encoded becomes null."""
-    if depth > DEEPEST:
-        return None
-    match value:
-        case dict():
-            kept = {key: inner for key, inner in value.items() if make_encodable(key) is not None}
-            return {key: passed_on(inner, depth + 1) for key, inner in kept.items() if plain(key) not in PERSONAL_NAMES}
-        case list():
-            return [passed_on(inner, depth + 1) for inner in value]
-        case str():
-            return make_encodable(value)
-        case int():
-            return value if -(2**63) <= value < 2**64 else None
-        case _:
-            return value
 
 
 def without_fraction(number: float) -> int | float:

@@ -211,7 +211,8 @@ def test_milliseconds_as_text_are_never_read_as_a_date() -> None:
 )
 def test_an_event_that_is_too_old_is_not_sent(api: str, action_source: str, days: int) -> None:
     def aged(seconds: int) -> Any:
-        return sale(timestamp=NOW - seconds, properties={"action_source": action_source})
+        context = {"userAgent": "x", "page": {"url": "https://shop.example/"}}
+        return sale(timestamp=NOW - seconds, properties={"action_source": action_source}, context=context)
 
     assert code(mapper(api), aged(days * 86_400 + 1)) == "event_time_too_old"
     assert body(mapper(api), aged(days * 86_400))["event_time"] == NOW - days * 86_400

@@ -6,12 +6,15 @@ The faults change the events before, or the results after the mapper, so that th
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import orjson
 import pytest
 
+from gateway.mapping import Mapper, compile_mapper
 from gateway.model import JsonObject, Mapped, Rejection
 from tests.mapping.builders import NOW
 from tests.mapping.comparison import Case, case, outcome
@@ -168,6 +171,41 @@ def without_first_names(event: JsonObject) -> JsonObject:
     return event | {"traits": {key: value for key, value in traits.items() if "first" not in key.lower()}}
 
 
+def with_setting(name: str, value: Any) -> Fault:
+    """One setting is not read: the mapper has this value for it."""
+    mappers: dict[str, Mapper] = {}
+
+    def faulty(case: Case, event: Any) -> Mapped:
+        key = str(case.tree)
+        if key not in mappers:
+            mappers[key] = compile_mapper(
+                "store", case.destination.model_copy(update={name: value}), case.max_event_bytes
+            )
+        return mappers[key].map(event, NOW)
+
+    return faulty
+
+
+def variants_reversed(body: JsonObject) -> JsonObject:
+    keys = body.get("user_data", {})
+    for key in ("fn", "ln", "zp"):
+        if isinstance(keys.get(key), list):
+            keys[key].reverse()
+    return body
+
+
+def if_matched(pattern: str, change: Callable[[str], str]) -> Callable[[str], str]:
+    """A change of the texts that match a pattern as a whole."""
+    return lambda text: change(text) if re.fullmatch(pattern, text, re.IGNORECASE) else text
+
+
+def dropped(_text: str) -> str:
+    return "--"
+
+
+HASH_WITH_APPENDIX = r"\s*[0-9a-f]{64}\.[\w-]{2,8}\s*"
+
+
 def hashed_external_id(body: JsonObject) -> JsonObject:
     keys = body.get("match_keys", {})
     if "extern_id" in keys:
@@ -189,6 +227,33 @@ FAULTS: dict[str, Fault] = {
     "a name that overrides an explicit first name": in_event(without_first_names),
     "external IDs hashed against the setting": in_body(hashed_external_id),
     "one object shared by several standard events": last_body_for_all,
+    "a hash of the Parameter Builder hashed again": in_texts("first_name", if_matched(HASH_WITH_APPENDIX, sha256)),
+    "a hash of the Parameter Builder without its appendix": in_texts(
+        "city", if_matched(HASH_WITH_APPENDIX, lambda text: text.strip()[:64])
+    ),
+    "phone digits always national": in_texts("phone", if_matched("[1-9][0-9]+", lambda text: f"0{text}")),
+    "phone digits always international": in_texts("phone", if_matched("[1-9][0-9]+", lambda text: f"+{text}")),
+    "phone digits without a country dropped": in_texts("phone", if_matched("44[0-9]+", dropped)),
+    "the old 1 of Mexico not cut": in_texts("phone", if_matched(r"\+?52 ?1 ?55.*", dropped)),
+    "odd separators in phones": in_texts("phone", if_matched(".*[_{].*", dropped)),
+    "NFKC": in_texts("city", lambda text: unicodedata.normalize("NFKC", text)),
+    "ZIP+4 without a country read as a whole": in_texts(
+        "zip", if_matched(r"\d{5}-\d{4}", lambda text: text.replace("-", ""))
+    ),
+    "Canadian provinces as typed": in_texts("state", if_matched("ontario", lambda text: f"{text}a")),
+    "countries in English only": in_texts("country", if_matched("[^a-zA-Z]+", dropped)),
+    "countries without articles": in_texts("country", if_matched("the .*", dropped)),
+    "genders without titles": in_texts("gender", if_matched("mrs?.?", dropped)),
+    "debris around emails": in_texts("email", if_matched("mailto:.*|<.*", dropped)),
+    "a birthday with the month first dropped": in_texts(
+        "birthday", if_matched(r"\d\d?/(1[3-9]|[23]\d)/\d{4}", dropped)
+    ),
+    "birthdays with slashes like the others": in_texts("birthday", lambda text: text.replace("/", "-")),
+    "birthday_order not read": with_setting("birthday_order", "day_first"),
+    "external_id_case not read": with_setting("external_id_case", "keep"),
+    "match_variants not read": with_setting("match_variants", value=True),
+    "one form only": with_setting("match_variants", value=False),
+    "variants in the wrong order": in_body(variants_reversed),
     "an email in custom_data": email_in_custom_data,
     "events of any age": events_of_any_age,
     "identities that are too broad": weak_identities,

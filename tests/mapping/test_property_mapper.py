@@ -67,7 +67,7 @@ def test_the_generated_events_have_every_outcome() -> None:
     assert outcomes == {
         *(None, "mapped", "not_an_object", "missing_event_name", "unmapped_event", "no_match_key", "weak_match_keys"),
         *("event_time_invalid", "event_time_too_old", "event_time_in_future", "purchase_without_value"),
-        "event_too_large",
+        *("event_too_large", "website_incomplete", "app_incomplete", "not sent: consent_denied"),
     }
 
 

@@ -25,7 +25,7 @@ PERSONAL_TEXTS = (
 
 
 FREE_TEXT_PROPERTIES = {"customer_mail", "who", "given", "store"}
-"""Properties that contain an email, a name or a city, and whose names do not show it."""
+"""Properties that contain a malformed email, a name or a city, and whose names do not show it."""
 
 
 def without_free_properties(event: Any) -> Any:
@@ -92,6 +92,8 @@ def test_a_redacted_event_has_no_personal_value(seed: int) -> None:
         text = (generated.mapper.redact(event, NOW) or b"").decode()
         return any(personal in text for personal in PERSONAL_TEXTS)
 
+    if generated.destination.allow_properties:
+        return  # these properties are kept whatever they look like
     for event in map(without_free_properties, generated.events):
         if leaks(event):
             least = smallest(event, leaks)

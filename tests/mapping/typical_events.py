@@ -106,7 +106,10 @@ def phones(rng: random.Random) -> list[Any]:
 
 def birthdays(rng: random.Random) -> list[str]:
     date = dt.date(1950, 1, 1) + dt.timedelta(days=rng.randrange(21_000))
-    return [date.strftime(form) for form in ("%d, %m, %Y", "%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%Y-%m-%dT00:00:00.000Z")]
+    return [
+        date.strftime(form)
+        for form in ("%d, %m, %Y", "%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%dT00:00:00.000Z")
+    ]
 
 
 def times(rng: random.Random) -> list[Any]:

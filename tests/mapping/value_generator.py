@@ -13,7 +13,7 @@ import phonenumbers
 
 Values: TypeAlias = Callable[[random.Random], Any]
 
-COUNTRIES = (None, "US", "us", "DE", "GB", "IT", "BR", "JP", "IN")
+COUNTRIES = (None, "US", "us", "DE", "GB", "IT", "BR", "JP", "IN", "CA", "MX")
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 LONE_SURROGATES = ("\ud800", "a\udfffb")
 """Texts that JSON can contain and UTF-8 cannot."""
@@ -45,7 +45,10 @@ def junk(rng: random.Random) -> Any:
 
 def some_hash(rng: random.Random) -> str:
     digest = hashlib.sha256(str(rng.randrange(50)).encode()).hexdigest()
-    return rng.choice((digest, digest.upper(), f" {digest} ", digest[:32], digest[:63], EMPTY_HASH, EMPTY_HASH.upper()))
+    appendix = rng.choice((".BA", ".AQYCAQAA", ".AQQC_-AA"))
+    whole = rng.choice((digest, digest.upper(), f" {digest} ", EMPTY_HASH, EMPTY_HASH.upper()))
+    with_appendix = (digest + appendix, f" {digest.upper()}{appendix}\t", EMPTY_HASH + appendix, digest + ".ABC")
+    return rng.choice((whole, whole, *with_appendix, digest[:32], digest[:32] + appendix, digest[:63]))
 
 
 def or_hashed(share: float) -> Callable[[Values], Values]:
@@ -67,9 +70,11 @@ def email(rng: random.Random) -> Any:
     domain = rng.choice(
         ("Gmail.com", "example.DE", "münchen.de", "ｇｍａｉｌ．ｃｏｍ", "localhost", "b.co", "a..de", "a.de.")
     )
-    around = rng.choice(("", "", "", " ", "\u00a0", "\t"))
+    around = rng.choice(("", "", "", " ", "\u00a0", "\t", "'", '"', "`"))
+    before = rng.choice((around, around, around, "mailto:", "<", "<mailto:", "Ann Lee <", "“", "Mailto: "))
+    after = rng.choice((around, around, around, ";", ",", ".", ">", ">;", "”", '"; '))
     return rng.choice(
-        (f"{around}{local}@{domain}{around}",) * 6 + (f"{local} {domain}", f"{local}@@{domain}", local, 12)
+        (f"{before}{local}@{domain}{after}",) * 6 + (f"{local} {domain}", f"{local}@@{domain}", local, 12)
     )
 
 
@@ -99,6 +104,9 @@ def example_phones() -> list[tuple[str, phonenumbers.PhoneNumber]]:
     return [(region, number) for region, number in examples if number]
 
 
+ARABIC_DIGITS = {ord("0") + digit: chr(0x660 + digit) for digit in range(10)}
+
+
 def phone_spellings(number: phonenumbers.PhoneNumber) -> list[str]:
     """Spellings of a number: E.164, other forms with the calling code, and two national forms."""
     e164, international, national = (
@@ -111,6 +119,7 @@ def phone_spellings(number: phonenumbers.PhoneNumber) -> list[str]:
     )
     return [
         *(e164, international, international.replace(" ", "."), e164.replace("+", "00"), e164.removeprefix("+")),
+        *(international.replace(" ", "_"), f"{{{e164}}}", e164.removeprefix("+").translate(ARABIC_DIGITS)),
         *(
             international.replace("+", "00"),
             international.replace("+", "+ "),
@@ -120,9 +129,18 @@ def phone_spellings(number: phonenumbers.PhoneNumber) -> list[str]:
     ]
 
 
+PHONES_WITHOUT_PLUS = (
+    *("+52 1 55 1234 5678", "5215512345678", "15512345678", "+5215512345678", "(+49) 176 12345678", 16505551212),
+    *("447400123456", "4917612345678", 4917612345678, "Tel: 650_555_1212", "{650} 555 1212", "6505551212"),
+)
+"""Numbers with digits that may be a calling code, with odd separators, and with the digit that Mexico gave up."""
+
+
 @or_hashed(0.1)
 def phone(rng: random.Random) -> Any:
     kind = rng.random()
+    if kind > 0.9:
+        return rng.choice(PHONES_WITHOUT_PLUS)
     if kind < 0.1:
         return rng.choice(
             (
@@ -149,7 +167,12 @@ def phone(rng: random.Random) -> Any:
 
 @or_hashed(0.1)
 def gender(rng: random.Random) -> Any:
-    return rng.choice(("m", "F", " Male ", "FEMALE", "non-binary", "woman", "man", "x", 1, "ｆ"))
+    return rng.choice(
+        (
+            *("m", "F", " Male ", "FEMALE", "non-binary", "woman", "man", "x", 1, "ｆ"),
+            *("Mr.", "Mrs", "ma'am", "girl", "Boy", "MS", "miss", "he/him"),
+        )
+    )
 
 
 LAST_BIRTHDAY = 13_000
@@ -169,6 +192,10 @@ def birthday(rng: random.Random) -> Any:
             separator.join((day, month, year)),
             separator.join((str(date.day), str(date.month), year)),
             separator.join((month, day, year)),
+            *(f"{date.month}/{date.day}/{year}", f"{date.month}/{date.day % 12 + 1}/{year}", f"{month}/{month}/{year}"),
+            *(f"{date.month}/{date.day % 12 + 1}/{year}", f"{date.month} / {date.day % 12 + 1} / {year}"),
+            f"{day}/ {month}-{year}",
+            f"{year}-{day}-{month}",
             separator.join((day, month, year[2:])),
             f"{year}-{month}-{day}",
             f"{year}-{month}-{day}T00:00:00.000Z",
@@ -199,6 +226,14 @@ def name(rng: random.Random) -> Any:
             "ＳＭＩＴＨ",
             "--",
             "e\u0301va",
+            "Mary Jane",
+            "de la-Cruz",
+            "สำราญ",
+            "ﬁona",
+            [hashlib.sha256(word).hexdigest() for word in (b"maryjane", b"mary jane", b"maryjane")],
+            [hashlib.sha256(b"ann").hexdigest() + ".AQYCAQAA"],
+            [hashlib.sha256(b"ann").hexdigest(), "ann"],
+            [EMPTY_HASH],
             7,
         )
     )
@@ -211,7 +246,18 @@ def full_name(rng: random.Random) -> Any:
 @or_hashed(0.1)
 def city(rng: random.Random) -> Any:
     return rng.choice(
-        ("Paris", "New York", "São Paulo", "Saint-Jean-sur-l'Île", "القاهرة", "St. John's", "7 Mile", "--")
+        (
+            "Paris",
+            "New York",
+            "São Paulo",
+            "Saint-Jean-sur-l'Île",
+            "القاهرة",
+            "St. John's",
+            "7 Mile",
+            "--",
+            "กำแพงเพชร",
+            "２Ｆ²",
+        )
     )
 
 
@@ -231,6 +277,7 @@ def state(rng: random.Random) -> Any:
             "São Paulo",
             "SP",
             "Puerto Rico",
+            *("Ontario", "ON", "Québec", "Nouvelle-Écosse", "CA-AB", "Newfoundland and Labrador", "PEI"),
             5,
         )
     )
@@ -254,6 +301,8 @@ def zip_code(rng: random.Random) -> Any:
             "9403",
             "94035 1234",
             "94 035",
+            *("01310-100", "00-950", "1-23", "94035–1234", "12345-6789-1"),
+            [hashlib.sha256(word).hexdigest() for word in (b"1000001", b"100")],
         )
     )
 
@@ -276,6 +325,8 @@ def country(rng: random.Random) -> Any:
             "IT",
             "jp",
             "ＵＳ",
+            *("CA", "Canada", "MX", "México", "Mexico", "Deutschland", "日本", "The Netherlands", "US (United States)"),
+            *("Republic of Ireland", "Sverige", "Danmark", "Türkiye", "ไทย", "Macau", "Korea", "Korea (South)"),
         )
     )
 
@@ -296,7 +347,7 @@ def ip_address(rng: random.Random) -> Any:
 
 
 def action_source(rng: random.Random) -> Any:
-    return rng.choice(("physical_store", "website", "other", "shop"))
+    return rng.choice(("physical_store", "website", "other", "shop", "app"))
 
 
 def url(rng: random.Random) -> Any:

@@ -9,12 +9,12 @@ import orjson
 
 from gateway.mapping.compiler.custom_data import consume
 from gateway.mapping.compiler.plan import Plan
-from gateway.mapping.compiler.routing import text_variable
+from gateway.mapping.compiler.routing import is_text, text_variable
 from gateway.mapping.compiler.source import SourceBuilder
 from gateway.mapping.dialects import processing_options
+from gateway.mapping.event_values import web_address
 from gateway.mapping.fields import CUSTOM, EVENT, Field
 from gateway.mapping.json_path import MAX_LONG_TEXT
-from gateway.mapping.normalise import url
 from gateway.model import Lane, MappedEvent
 
 MAX_TAG = 200
@@ -26,10 +26,11 @@ def write(builder: SourceBuilder, plan: Plan) -> None:
     builder.names |= {
         "Lane": lru_cache(1024)(Lane),
         "MappedEvent": MappedEvent,
+        "count_left_out": plan.counters.count_left_out,
         "dumps": orjson.dumps,
         "new": tuple.__new__,
         "processing_options": processing_options,
-        "url": lru_cache(1024)(url),
+        "web_address": web_address,
     }
     _page_url(builder, plan)
     _upload_tag(builder, plan)
@@ -45,10 +46,10 @@ def _page_url(builder: SourceBuilder, plan: Plan) -> None:
     builder.add(
         f"""
 if page_url is not None:
-    page_url = url(page_url) if page_url.__class__ is str and len(page_url) < {MAX_LONG_TEXT} else None
+    page_url = web_address(page_url) if page_url.__class__ is str and len(page_url) < {MAX_LONG_TEXT} else None
     if page_url is None:
         page_url = find_text(event, "event_source_url")
-        page_url = url(page_url) if page_url is not None else None
+        page_url = web_address(page_url) if page_url is not None else None
 """
     )
     consume(builder, plan, "event_source_url", "page_url is not None")
@@ -74,18 +75,34 @@ if tag is not None:
 
 def _conversions(builder: SourceBuilder, plan: Plan) -> str:
     """Write `body`. The fields of the sale are in its `custom_data`."""
+    builder.add(
+        """
+if source == "website":
+    if page_url is None or "client_user_agent" not in m:
+        return rejected("website_incomplete", "The event of a website lacks the page's URL or the user agent.")
+elif source == "app" and "app_data" not in values:
+    return rejected("app_incomplete", "The event of an app has no `app_data` that Meta accepts.")
+"""
+    )
     builder.add('body = {"event_name": None, "event_time": at, "action_source": source}')
     _texts(builder, plan, "body", EVENT)
     _optional(builder, "body", "event_source_url", "page_url")
     _options(builder, plan)
     builder.add(
         """
+if values: body.update(values)
 body["user_data"] = m
 body["custom_data"] = custom
-custom["value"] = amount
-custom["currency"] = sent_currency
 """
     )
+    if plan.destination.crm:
+        builder.add("if has_value: custom['value'] = amount")
+        _optional(builder, "custom", "currency", "currency")
+        builder.add(
+            f"custom['event_source'] = 'crm'\ncustom['lead_event_source'] = {plan.destination.lead_event_source!r}"
+        )
+    else:
+        builder.add("custom['value'], custom['currency'] = amount, sent_currency")
     _texts(builder, plan, "custom", CUSTOM)
     builder.add('if contents: custom["contents"] = contents')
     return "custom"
@@ -109,7 +126,7 @@ def _offline(builder: SourceBuilder, plan: Plan) -> str:
 def _texts(builder: SourceBuilder, plan: Plan, holder: str, fields: Sequence[Field]) -> None:
     """Write the fields that need no code of their own."""
     for field in fields:
-        if field.special is None:
+        if is_text(field, plan):
             for key in field.keys(plan.dialect):
                 _optional(builder, holder, key, text_variable(field))
 
@@ -128,6 +145,11 @@ def _encode(builder: SourceBuilder, plan: Plan, holder: str) -> None:
         without_value = 'return rejected("purchase_without_value", "The purchase has no value.")'
     else:
         without_value = "without_value = True"
+    if plan.destination.crm:
+        content_type = "if content_type: custom['content_type'] = content_type"
+    else:
+        default = '"product_group" if groups and not has_products and not contents else "product"'
+        content_type = f'{holder}["content_type"] = content_type or ({default})'
     builder.add(
         f"""
 mapped = []
@@ -136,7 +158,7 @@ for standard, groups, targets in routes:
     if not has_value and standard == "Purchase":
         {without_value}
     body["event_name"] = standard
-    {holder}["content_type"] = content_type or ("product_group" if groups and not has_products else "product")
+    {content_type}
     encoded = bytes(memoryview(dumps(body)))  # a copy of its own size: orjson's keeps the buffer that it grew in
     if len(encoded) > {plan.max_event_bytes}:
         return rejected("event_too_large", f"The mapped event has {{len(encoded)}} bytes.")
@@ -144,11 +166,17 @@ for standard, groups, targets in routes:
         if tag is not None:
             lane = Lane({plan.name!r}, event_set, tag)
         mapped.append(new(MappedEvent, (lane, at + window, encoded)))
+if left_out or personal_names: count_left_out(left_out, personal_names)
+"""
+    )
+    if not plan.destination.crm:
+        builder.add(
+            """
 if not has_value: NOTES["default_value_used"] += 1
 if without_value: NOTES["purchase_without_value"] += 1
 if currency is None: NOTES["default_currency_used"] += 1
 """
-    )
+        )
     if builder.name == "fast_path":
         builder.add("if dropped: count_dropped(dropped)\nSEEN[tuple(m)] += 1")
     builder.add("return mapped")

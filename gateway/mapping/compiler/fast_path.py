@@ -32,6 +32,7 @@ def write(builder: SourceBuilder, plan: Plan) -> None:
     """Write this section. Its results are `m`, the match keys, and `dropped`."""
     builder.names |= {
         "BIRTHDAYS": plan.rules.birthdays,
+        "US_BIRTHDAYS": plan.rules.us_birthdays,
         "COUNTRIES": plan.rules.countries,
         "DEFAULT_COUNTRY": plan.rules.default_country,
         "click_id": click_id,
@@ -96,7 +97,9 @@ def _value(builder: SourceBuilder, plan: Plan, field: MatchKey) -> str:
     """The expression of the value to send for the text `x`."""
     arguments = "x, where" if field.normalise_by_country is not None else "x"
     value = f"{_cache_name(field.name)}[{arguments}]" if field.cached else f"make_{field.name}({arguments})"
-    if field.shortcut is None or not plan.rules.hashing or not plan.rules.is_hashed(field):
+    rules = plan.rules
+    keeps_case = not (field.case_as_set and rules.lowers_external_id)
+    if field.shortcut is None or not keeps_case or not rules.hashing or not rules.is_hashed(field):
         return value
     builder.names |= field.shortcut.functions
     return f"sha256({field.shortcut.to_hash}).hexdigest() if {field.shortcut.accepts} else {value}"
@@ -154,7 +157,7 @@ elif {builder.flag("context.page.url", "properties.url")}:
 def _birthday(builder: SourceBuilder, plan: Plan, field: MatchKey) -> None:
     keys = ", ".join(f"m[{key!r}]" for key in field.keys(plan.dialect))
     builder.chain("x", plan.paths[field.name])
-    builder.add(f"if x is not None: {keys} = BIRTHDAYS[x] or fall_back()")
+    builder.add(f'if x is not None: {keys} = (US_BIRTHDAYS if where == "US" else BIRTHDAYS)[x] or fall_back()')
 
 
 def _words(builder: SourceBuilder, plan: Plan) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 from gateway.mapping.compiler.plan import Plan
 from gateway.mapping.compiler.source import SourceBuilder
+from gateway.mapping.consent import denier
 from gateway.mapping.dialects import ACTION_SOURCES, FUTURE_TOLERANCE, LONG_WINDOW, SHORT_WINDOW
 from gateway.mapping.fields import EVENT, Field
 from gateway.mapping.json_path import text_of, unix_seconds
+from gateway.mapping.personal import is_personal_text
 from gateway.mapping.rejections import rejected
-from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, similar_name
-from gateway.model import Rejection
+from gateway.mapping.routes import DEFAULT_STANDARD_EVENT, excluder, similar_name, switches_of
+from gateway.model import NotSent, Rejection
 
 
 def write(builder: SourceBuilder, plan: Plan) -> None:
@@ -32,18 +34,26 @@ def write(builder: SourceBuilder, plan: Plan) -> None:
         "rejected_for_time": _counted_rejection(plan),
         "text_of": text_of,
         "unix_seconds": unix_seconds,
+        "SWITCHES": frozenset(switches_of(plan.dialect)),
+        "is_excluded": excluder(plan.dialect),
         "unmapped": _unmapped(plan),
         "count_wrong_type": plan.count_wrong_type,
     }
+    _consent(builder, plan)
     _route(builder)
     paths = itertools.chain.from_iterable(plan.paths.values())
     builder.open_all(["context.page", *(path.rpartition(".")[0] for path in paths)])
     for field in EVENT:
-        if field.special is None:
+        if is_text(field, plan):
             text(builder, plan, field)
     _time(builder, plan)
     _action_source(builder, plan)
     _window(builder, plan)
+
+
+def is_text(field: Field, plan: Plan) -> bool:
+    """Whether a field is sent in the dialect and needs no code of its own: its value is a text."""
+    return field.special is None and field.convert is None and bool(field.keys(plan.dialect))
 
 
 def text_variable(field: Field) -> str:
@@ -55,20 +65,35 @@ def text(builder: SourceBuilder, plan: Plan, field: Field) -> None:
     """Write the variable of a field: its text, trimmed, or None."""
     x = text_variable(field)
     builder.chain(x, plan.paths[field.name])
+    is_usable = f"{x}.__class__ is str and len({x}) <= {field.max_length}"
+    if field.screened:
+        builder.names["is_personal_text"] = is_personal_text
+        is_usable += f" and not is_personal_text({x})"
     builder.add(
         f"""
 if {x} is not None:
-    {x} = {x}.strip() if {x}.__class__ is str and len({x}) <= {field.max_length} else None
+    {x} = {x}.strip() if {is_usable} else None
     if not {x}: {x} = find_text(event, {field.name!r})
 """
     )
 
 
-def _route(builder: SourceBuilder) -> None:
+def _consent(builder: SourceBuilder, plan: Plan) -> None:
+    """Write the check of consent. It comes before every rejection: nothing of an event that denies it may be kept."""
     builder.add(
         """
 if event.__class__ is not dict:
     return rejected("not_an_object", "The event is no JSON object.")
+"""
+    )
+    if plan.destination.consent is not None:
+        builder.names |= {"CONSENT_DENIED": NotSent.CONSENT_DENIED, "denies_consent": denier(plan.destination.consent)}
+        builder.add("if denies_consent(event): return CONSENT_DENIED")
+
+
+def _route(builder: SourceBuilder) -> None:
+    builder.add(
+        """
 name = event.get("event")
 routes = ROUTES.get(name) if name.__class__ is str else None
 if routes is None:
@@ -82,10 +107,12 @@ integrations = event.get("integrations")
 integration = None
 if integrations is not None:
     if integrations.__class__ is dict:
-        integration = integrations.get("FacebookOfflineConversions")
-        if integration is None:
-            integration = integrations.get("Facebook Offline Conversions")
-        if integration is False or (integration is None and integrations.get("All") is False):
+        if not SWITCHES.isdisjoint(integrations):
+            if is_excluded(integrations): return None
+            integration = integrations.get("FacebookOfflineConversions")
+            if integration is None:
+                integration = integrations.get("Facebook Offline Conversions")
+        elif integrations.get("All") is False:
             return None
     else:
         count_wrong_type()
@@ -138,6 +165,8 @@ else:
         own_source = True
 """
     )
+    if plan.destination.crm:
+        builder.add('source = "system_generated"')
 
 
 def _window(builder: SourceBuilder, plan: Plan) -> None:
