@@ -14,7 +14,7 @@ from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, Rejection
 from gateway.telemetry import Ledger
-from tests.hostile.requests import Response, Target, parse_response
+from tests.hostile.requests import Response, Target, content_length, parse_response
 
 WRITE_KEY = "wk-of-the-test"
 LANE = Lane("store", "1148872185708962", "tag")
@@ -124,8 +124,7 @@ class Client:
                     return Response(0, {})
                 self.received += more
         head, _, rest = self.received.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
-        self.received = rest[length:]
+        self.received = rest[content_length(head) :]
         return response
 
     async def is_closed(self, within: float = 1.0) -> bool:
