@@ -1,12 +1,13 @@
 # syntax=docker/dockerfile:1
 FROM python:3.11-slim AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 RUN python -m venv /opt/gateway
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt -r requirements/build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY gateway gateway
-RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN GATEWAY_BUILD_NATIVE=required /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --create-home gateway \

@@ -62,8 +62,8 @@ TARGETS: Mapping[str, Target] = {
     ),
     "mapper": Target(
         "mapping time of the sample call, cold, relative to its baseline",
-        2.2,
-        1.8,
+        0.9,
+        0.6,
         lower_is_better=True,
         scenario="mapper",
     ),

@@ -31,6 +31,7 @@ from gateway.dead_letters import DeadLetterService
 from gateway.delivery import DeliveryService
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
+from gateway.mapping.native import describe
 from gateway.memory_budget import MemoryBudget
 from gateway.model import Backlog, GatewayError
 from gateway.runtime.lifecycle import (
@@ -131,6 +132,7 @@ class GatewayApp:
             settings_at=self._settings_at,
             settings_errors=self._settings_errors,
             warnings=self._delivery.version_warnings,
+            mapping=describe(),
         )
 
     def counters(self) -> Snapshot:

@@ -18,7 +18,18 @@ import orjson
 
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, expires_at
-from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, NotSent, Rejection, Stage, StoredChunk, UnixSeconds
+from gateway.model import (
+    Chunk,
+    DeadLetter,
+    Lane,
+    MappedEvent,
+    NotSent,
+    Rejection,
+    Stage,
+    StoredChunk,
+    UnixSeconds,
+    join_mapped,
+)
 from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
 
@@ -190,7 +201,7 @@ class DeadLetterService:
     async def _replay_page(self, page: Sequence[tuple[int, DeadLetter]], result: ReplayResult) -> int:
         """Replay a page in one transaction; the number after which the next page begins."""
         replayed: list[int] = []
-        by_lane: dict[Lane, list[MappedEvent]] = {}
+        mapped: list[MappedEvent] = []
         kept: Counter[str] = Counter()
         for number, letter in page:
             events = self._mapped_events(letter)
@@ -198,12 +209,11 @@ class DeadLetterService:
                 kept[events] += 1
                 continue
             replayed.append(number)
-            for event in events:
-                by_lane.setdefault(self._admit(event.lane), []).append(event)
+            mapped += [event._replace(lane=self._admit(event.lane)) for event in events]
         chunks: list[Chunk] = []
-        for lane, lane_events in by_lane.items():
-            limits = self._destinations[lane.destination].limits
-            chunks += cut_into_chunks(lane, lane_events, (limits.max_events, limits.max_bytes), limits)
+        for run in join_mapped(mapped):
+            limits = self._destinations[run.lane.destination].limits
+            chunks += cut_into_chunks(run.lane, [run], (limits.max_events, limits.max_bytes), limits)
         if replayed:
             try:
                 stored = await self._spool.replay(replayed, chunks)

@@ -81,6 +81,34 @@ class MappedEvent(NamedTuple):
     """JSON without a line feed."""
 
 
+class MappedRun(NamedTuple):
+    """Mapped events of one lane, joined: those of a request."""
+
+    lane: Lane
+    events: int
+    """At least 1."""
+    expires_at: int
+    """The earliest `expires_at` of its events, unix seconds."""
+    payload: bytes
+    """The encoded events, joined by `EVENT_SEPARATOR`."""
+
+
+def join_mapped(events: Iterable[MappedEvent]) -> list[MappedRun]:
+    """One run for each lane, with its events in their order."""
+    by_lane: dict[Lane, list[MappedEvent]] = {}
+    for event in events:
+        of_lane = by_lane.get(event.lane)
+        if of_lane is None:
+            by_lane[event.lane] = [event]
+        else:
+            of_lane.append(event)
+    runs: list[MappedRun] = []
+    for lane, of_lane in by_lane.items():
+        _, expiries, bodies = zip(*of_lane, strict=True)
+        runs.append(MappedRun(lane, len(bodies), min(expiries), join_events(bodies)))
+    return runs
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """The reason why a source event cannot be mapped."""

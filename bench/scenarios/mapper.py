@@ -1,5 +1,8 @@
 """Time of the mapper per event, input bytes to output bytes, compared with the same decoding, hashing and encoding.
 
+*Native* rows are of the extension, as ingest calls it for batches and for single events. The others are of the Python
+path, which maps the unusual events, and all events where the extension is not built.
+
 *Cold* means that every personal value is new, so that caches have no effect. *Warm* means that customers repeat. The
 figures of other implementations were measured earlier on a machine of the same kind, with RudderStack's sample call.
 They are printed for comparison and not measured in a run.
@@ -20,6 +23,7 @@ from bench.harness import Harness, Profile
 from bench.result import Result, Row
 from gateway.config import DestinationSettings
 from gateway.mapping import Mapper, compile_mapper
+from gateway.mapping.native import load, read
 from gateway.model import JsonObject
 
 REFERENCE_FIGURES = {
@@ -33,6 +37,10 @@ REFERENCE_FIGURES = {
 BASELINE = "the same decoding, hashing, encoding"
 CUSTOMERS = 400
 """Distinct events per round."""
+BATCH = 100
+"""Events in a body of the rows for batches."""
+MAX_VALUES, MAX_DEPTH = 1_000_000, 250
+"""Limits of the native reader, which no body here reaches."""
 ROUNDS = 3
 """Rounds per round of the profile, since each takes only milliseconds."""
 SHA256 = re.compile(rb'"([0-9a-f]{64})"')
@@ -143,6 +151,39 @@ def _time_mapper(mapper: Mapper, raws: Sequence[bytes]) -> float:
     return time.thread_time() - started
 
 
+def _time_native(mapper: Mapper, bodies: Sequence[bytes], events: int) -> float:
+    """Return the processor time, in seconds, for reading and mapping bodies with so many events each."""
+    if mapper.native is None:
+        raise SystemExit(f"the native extension does not map: {mapper.path}")
+    map_natively, now, selected = mapper.native.map, int(time.time()), bytes([1]) * events
+    started = time.thread_time()
+    for body in bodies:
+        document = read(body, MAX_VALUES, MAX_DEPTH)
+        if document is None or map_natively(document, selected, now)[1]:
+            raise SystemExit("the native extension does not map the benchmark's event")
+    return time.thread_time() - started
+
+
+def _time_single(mapper: Mapper, raws: Sequence[bytes]) -> float:
+    """Return the processor time, in seconds, for mapping all events natively, each from a body of its own."""
+    return _time_native(mapper, raws, 1)
+
+
+def _time_batches(mapper: Mapper, raws: Sequence[bytes]) -> float:
+    """Return the processor time, in seconds, for mapping all events natively in batches."""
+    groups = [raws[start : start + BATCH] for start in range(0, len(raws), BATCH)]
+    return _time_native(mapper, [b'{"batch":[' + b",".join(group) + b"]}" for group in groups], BATCH)
+
+
+PYTHON = "Python"
+TIMERS: dict[str, Callable[[Mapper, Sequence[bytes]], float]] = {PYTHON: _time_mapper}
+"""The ways to map, by the name in the rows."""
+if load() is not None:
+    TIMERS |= {"native, single": _time_single, f"native, batches of {BATCH}": _time_batches}
+USUAL_WAY = list(TIMERS)[-1]
+"""The way that the target is for."""
+
+
 def _time_baseline(raws: Sequence[bytes], hashed: Sequence[Sequence[bytes]], outputs: Sequence[Any]) -> float:
     """Return the processor time, in seconds, for the same decoding, hashing and encoding without a mapper."""
     loads, dumps = orjson.loads, orjson.dumps
@@ -155,7 +196,8 @@ def _time_baseline(raws: Sequence[bytes], hashed: Sequence[Sequence[bytes]], out
     return time.thread_time() - started
 
 
-def _measure(name: str, make_event: Callable[[int], JsonObject], rounds: int, *, cold: bool) -> Row:
+def _measure(name: str, way: str, make_event: Callable[[int], JsonObject], rounds: int, *, cold: bool) -> Row:
+    time_mapper = TIMERS[way]
     mapper = destination_mapper()
     now = int(time.time())
     mapper_times, baseline_times = [], []
@@ -174,31 +216,32 @@ def _measure(name: str, make_event: Callable[[int], JsonObject], rounds: int, *,
         hashed = [[b"customer@example.com"] * len(SHA256.findall(body)) for body in bodies]
         outputs = [orjson.loads(body) for body in bodies]
         if not cold and not number:
-            _time_mapper(mapper, raws)
+            time_mapper(mapper, raws)
         gc.collect()
         gc.freeze()
         baseline_times.append(_time_baseline(raws, hashed, outputs))
-        mapper_times.append(_time_mapper(mapper, raws))
+        mapper_times.append(time_mapper(mapper, raws))
         baseline_times.append(_time_baseline(raws, hashed, outputs))
         gc.unfreeze()
     scale = 1e6 / CUSTOMERS
     best = min(mapper_times) * scale
     return Row(
-        f"{name}, {'cold' if cold else 'warm'}",
+        f"{name}, {'cold' if cold else 'warm'}, {way}",
         best,
         "us",
         BASELINE,
         min(baseline_times) * scale,
-        "mapper" if cold and make_event is sample else "",
+        "mapper" if cold and make_event is sample and way == USUAL_WAY else "",
         f"{1e6 / best:,.0f} events/s",
     )
 
 
 def run(_: Harness, profile: Profile) -> Result:
-    """Measure all three events, cold and warm."""
+    """Measure all three events, each way to map, cold and warm."""
     rows = [
-        _measure(name, make_event, ROUNDS * profile.rounds, cold=cold)
+        _measure(name, way, make_event, ROUNDS * profile.rounds, cold=cold)
         for name, make_event in EVENTS.items()
+        for way in TIMERS
         for cold in (True, False)
     ]
     figures = "; ".join(f"{name} {microseconds:.0f} us" for name, microseconds in REFERENCE_FIGURES.items())

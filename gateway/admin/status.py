@@ -31,6 +31,7 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
         "ready": not snapshot.reasons,
         "reasons": list(snapshot.reasons),
         "workers": snapshot.workers,
+        "mapping": snapshot.mapping,
         "settings": {"read_at": snapshot.settings_at, "errors": list(snapshot.settings_errors)},
         "warnings": {name: {"graph_version": text} for name, text in snapshot.warnings.items()},
         "ledger": {

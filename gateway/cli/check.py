@@ -40,7 +40,8 @@ def check(
 ) -> None:
     """Validate the settings and show where events are sent.
 
-    Prints the event sets to which each event is uploaded, the events that go nowhere, and whether consent is looked at.
+    Prints the event sets to which each event is uploaded, the events that go nowhere, whether consent is looked at, and
+    whether the native extension maps events.
     Does not start anything, and never prints a secret. Exit status 78 if the settings cannot be used, 1 if a standard
     event is misspelt or an event is mapped to one without an event set.
     """
@@ -54,13 +55,36 @@ def check(
         for text in _destination_errors(destination)
     ]
     routes = {name: list(_routes(destination)) for name, destination in settings.destinations.items()}
+    from gateway.mapping.native import describe
+
+    python = _mapped_by_python(settings)
     if as_json:
         consent = {name: _consent(destination) for name, destination in settings.destinations.items()}
-        report = {"ok": not errors, "routes": routes, "consent": consent, "errors": errors, "warnings": warnings}
+        report = {
+            "ok": not errors,
+            "mapping": describe(),
+            "mapped_by_python": python,
+            "routes": routes,
+            "consent": consent,
+            "errors": errors,
+            "warnings": warnings,
+        }
         print_json(report, indent=2)
     else:
-        _print(settings, routes, errors, warnings)
+        print_line(f"mapping: {describe()}")
+        _print(settings, routes, python, errors, warnings)
     raise SystemExit(1 if errors or (warnings and deny_warnings) else 0)
+
+
+def _mapped_by_python(settings: Settings) -> dict[str, str]:
+    """Destinations whose settings the native extension does not support, with the reason; empty without it."""
+    from gateway.mapping import compile_mapper
+    from gateway.mapping.native import load
+
+    if load() is None:
+        return {}
+    mappers = [compile_mapper(name, destination) for name, destination in settings.destinations.items()]
+    return {mapper.name: mapper.path for mapper in mappers if mapper.native is None}
 
 
 def _consent(destination: DestinationSettings) -> dict[str, Any] | None:
@@ -81,12 +105,20 @@ def _routes(destination: DestinationSettings) -> Iterator[dict[str, Any]]:
             }
 
 
-def _print(settings: Settings, routes: dict[str, list[dict[str, Any]]], errors: list[str], warnings: list[str]) -> None:
+def _print(
+    settings: Settings,
+    routes: dict[str, list[dict[str, Any]]],
+    python: dict[str, str],
+    errors: list[str],
+    warnings: list[str],
+) -> None:
     for name, source in settings.sources.items():
         print_line(f"source {name} -> {', '.join(source.destinations)} (write key from {source.write_key.origin})")
     for name, destination in settings.destinations.items():
         upload = destination.upload
         print_line(f"destination {name}: {destination.api} at {upload.graph_url}/{upload.graph_version}")
+        if name in python:
+            print_line(f"  mapping: {python[name]}")
         if destination.consent is None:
             print_line("  consent: not looked at; every event is sent")
         else:

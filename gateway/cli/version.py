@@ -1,4 +1,4 @@
-"""`gateway --version`."""
+"""`gateway --version`: the version, and which path maps events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ DESCRIPTION = (
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"gateway {__version__}")
+        from gateway.mapping.native import describe
+
+        typer.echo(f"gateway {__version__}\nmapping: {describe()}")
         raise typer.Exit
 
 

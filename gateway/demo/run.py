@@ -17,12 +17,14 @@ from gateway.demo.display import Screen, State, summary
 from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
 from gateway.demo.sender import WRITE_KEY, Sender
 from gateway.demo.subprocesses import Subprocess
+from gateway.mapping.native import describe, load
 from gateway.model import GatewayError
 
 DRAIN_SECONDS = 60.0
 """Seconds for the delivery of the remaining events after the sender has finished."""
 REFRESH_INTERVAL = 0.5
 """Seconds between two reads of the counts."""
+SLOWER = "; slower than the native extension, see docs/operating.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ async def _send_and_show(options: DemoOptions, gateway: Subprocess, sandbox: Sub
     console.print(
         f"gateway         {server}  (write key: {WRITE_KEY})\nadmin port      {admin}\nsimulated Meta  {meta}"
     )
+    console.print(f"mapping         {describe()}{'' if load() else SLOWER}", markup=False, soft_wrap=True)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         sender = Sender(session, server, Sales(options.seed), options.rate, options.batch, options.total)
         state = State(sender.counts, loop.time())

@@ -19,7 +19,6 @@ from gateway.ingest.connections import Overloaded
 from gateway.ingest.decode import (
     UNZIP_BYTES,
     BadRequest,
-    Complexity,
     gzip_size,
     overloaded,
     request_too_large,
@@ -59,6 +58,11 @@ class Reservation:
         else:
             self._budget.release(self._size - size)
             self._size = size
+
+    def shrink(self, size: int) -> None:
+        """Release some of the bytes."""
+        self._budget.release(size)
+        self._size -= size
 
     def move(self, budget: BudgetShare) -> None:
         """Take the bytes from another share instead. Raises `BadRequest` (429)."""
@@ -165,38 +169,19 @@ class BodyReader:
                 raise BadRequest(408, "too_slow", message) from None
             return bytes(read)
 
-    async def expand(self, body: ReceivedBody, reservation: Reservation) -> tuple[bytes, Complexity]:
-        """The body, uncompressed, and what it costs, once it is the turn of the request.
-
-        The memory for decoding it is reserved as well. Raises `BadRequest`.
-        """
-        complexity = Complexity()
-        if body.is_gzip:
-            content = await self._unzip(body, reservation, complexity)
-        else:
-            content = body.content
-            if turn := self._scheduler.acquire(1 + len(content) // BYTES_PER_EVENT):
-                await turn
-            complexity.add(content)
-        memory = complexity.memory
-        if memory > self._budget.limit // 2:
-            message = "Decoding the body takes more memory than server.max_memory allows. Send smaller batches."
-            raise BadRequest(413, "request_too_large", message)
-        reservation.grow(memory)
-        return content, complexity
-
-    async def _unzip(self, body: ReceivedBody, reservation: Reservation, complexity: Complexity) -> bytes:
-        """Decompress a body, with a turn for each piece."""
+    async def expand(self, body: ReceivedBody, reservation: Reservation) -> bytes:
+        """The body, uncompressed, once it is the turn of the request. Raises `BadRequest`."""
+        if not body.is_gzip:
+            await self._scheduler.turn(1 + len(body.content) // BYTES_PER_EVENT)
+            return body.content
         reservation.grow(2 * body.size)  # for the pieces, and for all of them together
         turns = 1 + min(body.size, UNZIP_BYTES) // BYTES_PER_EVENT
-        if turn := self._scheduler.acquire(turns):
-            await turn
+        await self._scheduler.turn(turns)
         pieces: list[bytes] = []
         for piece in unzip(body.content, body.size, self._settings.max_request_bytes):
-            complexity.add(piece)
             pieces.append(piece)
-            if len(piece) == UNZIP_BYTES and (turn := self._scheduler.acquire(turns)):
-                await turn
+            if len(piece) == UNZIP_BYTES:
+                await self._scheduler.turn(turns)
         return b"".join(pieces)
 
     def _check_beginning(self, body: bytes, *, is_gzip: bool) -> None:

@@ -36,6 +36,9 @@ MAX_NUMBER_DIGITS = 400
 """Longest number that is parsed; a longer one becomes null."""
 
 
+_NO_SIGNS = bytes(byte for byte in range(256) if byte not in b"{[,")
+
+
 class BadRequest(GatewayError):
     """The request is refused. `code` is stable; the message says what is wrong and what the sender has to do."""
 
@@ -102,11 +105,12 @@ class Complexity:
 
     def add(self, piece: bytes) -> None:
         """Count the next piece of the text. Raises `BadRequest` when the text would block the event loop too long."""
-        objects, lists = piece.count(b"{"), piece.count(b"[")
+        signs = piece.translate(None, _NO_SIGNS)  # one pass over all bytes; counting each of the signs takes three
+        objects, lists = signs.count(b"{"), signs.count(b"[")
         self.size += len(piece)
         self.objects += objects
         self.lists += lists
-        self.values += objects + lists + piece.count(b",")
+        self.values += len(signs)
         if self.values > MAX_VALUES or self.objects + self.lists > MAX_CONTAINERS:
             message = (
                 f"The body has more than {MAX_CONTAINERS} objects and lists, or more than {MAX_VALUES} values. Send "

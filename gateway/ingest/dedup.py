@@ -56,6 +56,11 @@ class DedupWindow:
         part = key[0] % PARTITIONS
         return key in self._current[part] or key in self._previous[part]
 
+    def has_any(self, keys: Iterable[bytes | None]) -> bool:
+        """Whether one of the keys is known. Runs once a request, over all of its keys."""
+        current, previous = self._current, self._previous
+        return any(key and (key in current[part := key[0] % PARTITIONS] or key in previous[part]) for key in keys)
+
     def add(self, keys: Iterable[bytes], now: float) -> None:
         """Remember events that became durable. Runs once a request."""
         if self._count >= self._events or now - self._started_at >= self._age:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import compress
+from typing import Any, NamedTuple, Protocol
 
 from gateway.ingest.dedup import DedupWindow, key_of
-from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, NotSent, Rejection, Stage
+from gateway.mapping.native import Document
+from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, MappedRun, NotSent, Rejection, Stage, join_mapped
 
 log = logging.getLogger("gateway.ingest")
 
@@ -27,8 +30,23 @@ IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
 """Calls that are no conversions. They are answered with success and discarded."""
 
 
+class NativeMapper(Protocol):
+    """The part of `gateway.mapping.native.NativeMapper` that ingest uses."""
+
+    def map(
+        self, document: Document, selected: bytes, now: int, first: int = 0, /
+    ) -> tuple[Sequence[MappedRun], Sequence[int]]:
+        """See `gateway.mapping.native.NativeMapper`."""
+        ...
+
+
 class Mapper(Protocol):
     """The part of `gateway.mapping.Mapper` that ingest uses."""
+
+    @property
+    def native(self) -> NativeMapper | None:
+        """Maps the usual events of a document; None: `map` maps all events."""
+        ...
 
     def map(self, event: Any, now: int, /) -> Mapped:
         """See `gateway.mapping`."""
@@ -82,12 +100,16 @@ class RequestResult:
         "mapped_by_destination",
         "rejected",
         "rejections",
+        "runs",
         "size",
     )
 
     def __init__(self) -> None:
         # One is created for each request. A dataclass with default factories takes three times as long.
+        self.runs: list[MappedRun] = []
+        """Events that the native path mapped."""
         self.mapped: list[MappedEvent] = []
+        """Events that the Python path mapped."""
         self.dead_letters: list[DeadLetter] = []
         self.rejected: list[RejectedEvent] = []
         self.accepted = 0
@@ -98,14 +120,33 @@ class RequestResult:
         """By destination, source events that deny the consent that it needs."""
         self.mapped_by_destination: dict[str, int] = {}
         self.keys: dict[str, set[bytes]] = {}
-        """By destination, the deduplication keys of the events in `mapped`."""
+        """By destination, the deduplication keys of the mapped events."""
         self.deduplicated: dict[str, int] = {}
         """By destination, source events that it had accepted before."""
         self.rejections: dict[tuple[str, str], int] = {}
         """Rejected source events, by destination and code."""
         self.size = 0
-        """Bytes of memory that `mapped`, `dead_letters` and `rejected` take."""
+        """Bytes of memory that `runs`, `mapped`, `dead_letters` and `rejected` take."""
         self._without_event = 0  # of `dead_letters`
+
+    def all_runs(self) -> list[MappedRun]:
+        """All mapped events."""
+        return [*self.runs, *join_mapped(self.mapped)] if self.mapped else self.runs
+
+    def count_mapped(self, destination: str, events: int) -> None:
+        """Count mapped events of a destination."""
+        self.mapped_by_destination[destination] = self.mapped_by_destination.get(destination, 0) + events
+
+    def count_deduplicated(self, destination: str) -> None:
+        """Count a source event that a destination has accepted before."""
+        self.deduplicated[destination] = self.deduplicated.get(destination, 0) + 1
+
+    def add_runs(self, destination: str, runs: Sequence[MappedRun]) -> None:
+        """Add events that the native path mapped for a destination."""
+        if runs:
+            self.runs += runs
+            self.size += sum([OBJECT_BYTES + len(run.payload) for run in runs])
+            self.count_mapped(destination, sum([run.events for run in runs]))
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
         """Count a rejection, and keep its dead letter.
@@ -129,21 +170,117 @@ class RequestResult:
         self.rejected.append(RejectedEvent(index, _message_id(event), rejection))
 
 
-def map_event(
-    source: Source, event: Any, index: int, now: int, result: RequestResult, max_dead_letter_bytes: int
-) -> None:
-    """Map one track call for every destination of its source and add the outcome to `result`. Runs once an event.
+class Remaining(NamedTuple):
+    """A track call that the native path has left to the Python path, for some destinations of its source or for all."""
 
+    position: int
+    """Its index in the document."""
+    destinations: Sequence[tuple[str, Mapper]]
+    is_accepted: bool
+    """Whether another destination has accepted it."""
+
+
+def map_usual(
+    source: Source, document: Document, selected: bytes, first: int, now: int, result: RequestResult
+) -> list[Remaining]:
+    """Map those of the selected track calls that have the usual form; returns the others.
+
+    The event `first + i` of the document is selected where `selected[i]` is 1. Runs a few times a request. For each
+    event, Python only looks up the deduplication key.
+    """
+    keys = document.keys(source.name, first, first + len(selected)) if source.dedup else None
+    accepted = 0  # mask of the accepted events as an integer, which unlike bytes has an `or`
+    remaining: dict[int, list[tuple[str, Mapper]]] = {}
+    for destination, mapper in source.mappers:
+        usual, left = (selected, []) if keys is None else _unseen(source, destination, selected, keys, first, result)
+        if mapper.native is None:
+            left += _indices(usual, first)
+        else:
+            runs, unusual = mapper.native.map(document, usual, now, first)
+            left += unusual
+            usual = _without(usual, unusual, first)
+            accepted |= int.from_bytes(usual, "little")
+            result.add_runs(destination, runs)
+            if keys is not None:
+                result.keys[destination].update(filter(None, compress(keys, usual)))
+        for index in left:
+            remaining.setdefault(index, []).append((destination, mapper))
+    is_accepted = accepted.to_bytes(len(selected), "little")
+    count = is_accepted.count(1)
+    result.accepted += count
+    undecided = sum([not is_accepted[index - first] for index in remaining])
+    result.ignored += selected.count(1) - count - undecided  # every destination has seen these before
+    return [
+        Remaining(index, destinations, bool(is_accepted[index - first]))
+        for index, destinations in sorted(remaining.items())
+    ]
+
+
+def _unseen(
+    source: Source, destination: str, selected: bytes, keys: Sequence[bytes | None], first: int, result: RequestResult
+) -> tuple[bytes, list[int]]:
+    """The mask of the selected events that the destination has not accepted before.
+
+    Indices of events that share their key with another one of these are returned beside it: which of them is accepted
+    depends on the outcome of the first.
+    """
+    window, accepted = source.dedup[destination], result.keys.setdefault(destination, set())
+    unique = set(keys)
+    if len(unique) == len(keys) and unique.isdisjoint(accepted) and not window.has_any(keys):
+        return selected, []  # the usual case
+    mask = bytearray(selected)
+    counts = Counter(compress(keys, selected))
+    repeated: list[int] = []
+    for position, key in enumerate(keys):
+        if key is None or not mask[position]:
+            continue
+        if key in accepted or key in window:
+            mask[position] = 0
+            result.count_deduplicated(destination)
+        elif counts[key] > 1:
+            mask[position] = 0
+            repeated.append(first + position)
+    return bytes(mask), repeated
+
+
+def _indices(selected: bytes, first: int) -> list[int]:
+    return [index for index, is_selected in enumerate(selected, first) if is_selected]
+
+
+def _without(selected: bytes, left: Sequence[int], first: int) -> bytes:
+    """The mask without the events that are left."""
+    if not left:
+        return selected
+    mask = bytearray(selected)
+    for index in left:
+        mask[index - first] = 0
+    return bytes(mask)
+
+
+def map_event(
+    source: Source,
+    event: Any,
+    index: int,
+    now: int,
+    result: RequestResult,
+    max_dead_letter_bytes: int,
+    destinations: Sequence[tuple[str, Mapper]] | None = None,
+    *,
+    was_accepted: bool = False,
+) -> None:
+    """Map one track call and add the outcome to `result`. Runs once an event that the native path does not map.
+
+    `destinations`: those that the native path has left; None: all of the source. `was_accepted`: by another one.
     The content of a rejected event is not kept when it is larger than `max_dead_letter_bytes` after redaction.
     """
     rejection: Rejection | None = None
-    accepted = False
+    accepted = was_accepted
     dedup = source.dedup
     message_id = event.get("messageId") if dedup else None
     key = key_of(source.name, message_id) if message_id.__class__ is str and message_id else b""
-    for destination, mapper in source.mappers:
+    for destination, mapper in source.mappers if destinations is None else destinations:
         if key and (key in result.keys.setdefault(destination, set()) or key in dedup[destination]):
-            result.deduplicated[destination] = result.deduplicated.get(destination, 0) + 1
+            result.count_deduplicated(destination)
             continue
         try:
             mapped = mapper.map(event, now)
@@ -157,8 +294,7 @@ def map_event(
             result.mapped += mapped
             for one in mapped:
                 result.size += OBJECT_BYTES + len(one.body)
-            counts = result.mapped_by_destination
-            counts[destination] = counts.get(destination, 0) + len(mapped)
+            result.count_mapped(destination, len(mapped))
             accepted = True
             if key:
                 result.keys[destination].add(key)
@@ -171,7 +307,7 @@ def map_event(
         elif mapped is NotSent.CONSENT_DENIED:
             result.consent_denied[destination] = result.consent_denied.get(destination, 0) + 1
     if accepted:
-        result.accepted += 1
+        result.accepted += not was_accepted
     elif rejection is None:
         result.ignored += 1
     else:

@@ -14,22 +14,24 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import orjson
 from aiohttp import web
 
 from gateway.config import ServerSettings
 from gateway.ingest.authentication import Authenticator
-from gateway.ingest.body import BYTES_PER_EVENT, BodyReader, Reservation
+from gateway.ingest.body import BodyReader, Reservation
 from gateway.ingest.connections import Connection, ConnectionServer, max_connections
-from gateway.ingest.decode import MAX_VALUES, UNZIP_BYTES, BadRequest, Complexity, decode_leniently, decode_strictly
-from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_event, reject_event
+from gateway.ingest.decode import BadRequest
+from gateway.ingest.documents import DocumentReader
+from gateway.ingest.events import RequestResult, Source
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.ingest.listeners import ListenSockets, bind
+from gateway.ingest.request_mapper import MappedRequest, RequestMapper
 from gateway.ingest.response import JsonResponse, error_body
 from gateway.memory_budget import MemoryBudget
-from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
+from gateway.model import DeadLetter, MappedRun
 from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
 from gateway.telemetry import Ledger
 
@@ -45,20 +47,6 @@ ROUTES: Mapping[str, str | None] = {
 
 ACCEPT_BACKLOG = 1024
 """Connections that the kernel queues until they are accepted."""
-EVENTS_PER_SLICE = 128
-"""Events of one request that are mapped before other requests get a turn."""
-SLICE_SECONDS = 0.005
-"""Time after which they get one earlier: some events take longer to map than others."""
-EVENTS_PER_ROUND = 128
-"""Events that are mapped in one iteration of the event loop. With one more slice this takes about 7 ms."""
-DECODED_VALUES_PER_EVENT = 1000
-"""Values that are decoded in that time. A container takes as long as three others."""
-MAPPED_VALUES_PER_EVENT = 128
-"""Values of events that are mapped in that time. A usual event has fewer."""
-SOURCE_FACTOR = 4
-"""An event of a batch may have this many times `max_event_bytes` before it is mapped, and `max_event_bytes` after."""
-MAX_EVENT_VALUES = 16_000
-"""Values of an event. Mapping and redacting it takes up to 15 ms for each destination, in one piece."""
 MAX_NAMED_REJECTIONS = 100
 """Rejected events that a response lists; of more than that it gives the counts by code."""
 RETRY_AFTER = "Retry-After: 1\r\n"
@@ -73,19 +61,10 @@ class GroupCommitter(Protocol):
     """The part of `gateway.spool.GroupCommitter` that ingest uses."""
 
     def commit(
-        self, mapped: list[MappedEvent], dead_letters: Sequence[DeadLetter], durable: Callable[[], None], /
+        self, runs: Sequence[MappedRun], dead_letters: Sequence[DeadLetter], durable: Callable[[], None], /
     ) -> Awaitable[None]:
         """See `gateway.spool.GroupCommitter`."""
         ...
-
-
-class MappedRequest(NamedTuple):
-    """A request whose events are mapped."""
-
-    source: Source
-    result: RequestResult
-    events: int
-    """Source events in the request."""
 
 
 class Ingest:
@@ -108,8 +87,10 @@ class Ingest:
         self._clock = clock
         self._authenticator = Authenticator(sources)
         # Only the loop's thread changes these.
-        self._scheduler = FairScheduler(EVENTS_PER_ROUND)
-        self._bodies = BodyReader(settings, budget, self._scheduler, self._authenticator)
+        scheduler = FairScheduler()
+        self._bodies = BodyReader(settings, budget, scheduler, self._authenticator)
+        self._documents = DocumentReader(settings, scheduler)
+        self._mapper = RequestMapper(settings, scheduler, clock)
         self._closing = False  # set once, when the gateway stops
         self._runner: web.ServerRunner | None = None
         self._late_check: asyncio.Task[None] | None = None
@@ -227,20 +208,18 @@ class Ingest:
             connection.authenticate()
         with Reservation(self._budget) as reservation:
             body = await self._bodies.receive(request, reservation, is_authenticated=source is not None)
-            content, complexity = await self._bodies.expand(body, reservation)
+            content = await self._bodies.expand(body, reservation)
             del body
-            document = await self._decode(content, complexity)
+            call_type = ROUTES[route]
+            document = await self._documents.read(content, reservation, is_batch=call_type is None)
             del content
             if source is None:
-                source = self._authenticator.by_body(document.get("writeKey"))
+                source = self._authenticator.by_body(document.write_key)
                 connection.authenticate()
-            call_type = ROUTES[route]
             if call_type is None:
-                mapped = await self._map_batch(source, document, complexity, reservation)
+                mapped = await self._mapper.map_batch(source, document, reservation)
             else:
-                if complexity.values > MAPPED_VALUES_PER_EVENT:
-                    await self._turn(complexity.values // MAPPED_VALUES_PER_EVENT)
-                mapped = self._map_single(source, document, complexity, call_type)
+                mapped = await self._mapper.map_single(source, document, call_type)
             del document
             reservation.resize(mapped.result.size)
             await self._commit(mapped)
@@ -249,94 +228,12 @@ class Ingest:
             return 400, error_body(rejection.code, rejection.message, status="rejected")
         return 200, _accepted_body(mapped.result)
 
-    async def _turn(self, events: int) -> None:
-        """Wait for the turn to process this many events, or something that takes as long."""
-        if turn := self._scheduler.acquire(events):
-            await turn
-
-    async def _decode(self, body: bytes, complexity: Complexity) -> JsonObject:
-        """Decode a body. Raises `BadRequest`."""
-        if complexity.size > UNZIP_BYTES or complexity.values > DECODED_VALUES_PER_EVENT:
-            usual = complexity.size // BYTES_PER_EVENT  # the turn that `expand` waited for
-            turns = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT
-            if complexity.size > UNZIP_BYTES or turns > 1 + usual:
-                await self._turn(max(turns, usual))
-        document: Any
-        try:
-            document = decode_strictly(body)
-        except orjson.JSONDecodeError as error:
-            await self._turn(EVENTS_PER_ROUND)
-            document = decode_leniently(body, error)
-        if document.__class__ is not dict:
-            raise BadRequest(
-                400, "not_an_object", "The body is not a JSON object. Send an event or a batch as an object."
-            )
-        return document
-
-    def _map_single(self, source: Source, event: JsonObject, complexity: Complexity, call_type: str) -> MappedRequest:
-        """Map the event that is the body of a request. Raises `BadRequest`."""
-        max_bytes = self._settings.max_event_bytes
-        if complexity.size > max_bytes or complexity.values > MAX_EVENT_VALUES:
-            message = f"The event is larger than {max_bytes} bytes or has more than {MAX_EVENT_VALUES} values."
-            raise BadRequest(413, "event_too_large", f"{message} Send fewer or shorter properties.")
-        result = RequestResult()
-        if call_type in IGNORED_TYPES:
-            result.ignored = 1
-        else:
-            map_event(source, event, 0, int(self._clock()), result, max_bytes)
-        return MappedRequest(source, result, 1)
-
-    async def _map_batch(
-        self, source: Source, envelope: JsonObject, complexity: Complexity, reservation: Reservation
-    ) -> MappedRequest:
-        """Map the events of a batch. Raises `BadRequest`."""
-        settings, now = self._settings, int(self._clock())
-        max_bytes = settings.max_event_bytes
-        events = _events_of(envelope, settings.max_batch_events)
-        shared, shared_values = _shared_context(envelope, len(events), settings)
-        turns = max(1.0, (complexity.values / len(events) + shared_values) / MAPPED_VALUES_PER_EVENT)
-        has_large_events = complexity.size > max_bytes * SOURCE_FACTOR or complexity.values > MAX_EVENT_VALUES
-        result = RequestResult()
-        reserved = 0  # for the result
-        slice_ends_at, slice_end = 0, 0.0  # index, and time by the monotonic clock
-        for index, event in enumerate(events):
-            if index == slice_ends_at or time.monotonic() > slice_end:
-                reservation.grow(result.size - reserved)
-                reserved = result.size
-                await self._next_slice(min(EVENTS_PER_SLICE, len(events) - index), turns, is_first=index == 0)
-                slice_ends_at, slice_end = index + EVENTS_PER_SLICE, time.monotonic() + SLICE_SECONDS
-            if event.__class__ is not dict:
-                reject_event(source, event, index, now, result, NOT_AN_OBJECT)
-                continue
-            call_type = event.get("type")
-            if call_type == "track":
-                if has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR):
-                    reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
-                    continue
-                if shared:
-                    event = _with_shared_context(shared, event)  # noqa: PLW2901
-                map_event(source, event, index, now, result, max_bytes)
-            elif call_type.__class__ is str and call_type in IGNORED_TYPES:
-                result.ignored += 1
-            else:
-                reject_event(source, event, index, now, result, UNKNOWN_TYPE)
-        return MappedRequest(source, result, len(events))
-
-    async def _next_slice(self, events: int, turns: float, *, is_first: bool) -> None:
-        """Wait for the turn to map more events, each of which takes as long as `turns` usual ones.
-
-        Between two slices, other tasks run at least once.
-        """
-        if turn := self._scheduler.acquire(int(events * turns)):
-            await turn
-        elif not is_first:
-            await asyncio.sleep(0)
-
     async def _commit(self, mapped: MappedRequest) -> None:
         """Make the result durable, then count it. Both happen even if the sender disconnects meanwhile."""
         result = mapped.result
-        if result.mapped or result.dead_letters:
-            await self._committer.commit(result.mapped, result.dead_letters, partial(self._durable, mapped))
+        runs = result.all_runs()
+        if runs or result.dead_letters:
+            await self._committer.commit(runs, result.dead_letters, partial(self._durable, mapped))
         else:
             self._count(mapped)
 
@@ -362,71 +259,6 @@ class Ingest:
             ledger.dead[dead_letter.destination, dead_letter.stage, dead_letter.code] += 1
 
 
-NOT_AN_OBJECT = Rejection("not_an_object", "The event is not a JSON object. Send each event as an object.")
-UNKNOWN_TYPE = Rejection(
-    "unknown_type",
-    "The event's `type` is missing or unknown. Set it to track, identify, page, screen, group or alias.",
-)
-EVENT_TOO_LARGE = Rejection(
-    "event_too_large",
-    f"The event is larger than {SOURCE_FACTOR} times `server.max_event_bytes`, has more than {MAX_EVENT_VALUES} values "
-    "or more than 250 levels. Send fewer or shorter properties.",
-)
-
-
-def _events_of(envelope: JsonObject, max_events: int) -> list[Any]:
-    """The events of a batch. Raises `BadRequest`."""
-    events = envelope.get("batch")
-    if not isinstance(events, list):
-        raise BadRequest(400, "no_batch", "`batch` is missing or not a list. Send the events as a list in `batch`.")
-    if not events:
-        raise BadRequest(400, "empty_batch", "`batch` is empty. Send at least one event.")
-    if len(events) > max_events:
-        message = f"The batch has {len(events)} events; at most {max_events} are allowed. Send smaller batches."
-        raise BadRequest(413, "too_many_events", message)
-    return events
-
-
-def _shared_context(envelope: JsonObject, events: int, settings: ServerSettings) -> tuple[JsonObject, int]:
-    """What a batch says for all of its events, and the number of its values.
-
-    Raises `BadRequest` when it is large: it costs as much as if each event contained it.
-    """
-    shared = {key: value for key in ("context", "integrations") if (value := envelope.get(key)).__class__ is dict}
-    if not shared:
-        return {}, 0
-    encoded = _encoded(shared)
-    values = _count_values(encoded)
-    limit = min(settings.max_event_bytes, settings.max_request_bytes // events)
-    if not encoded or len(encoded) > limit or values * events > MAX_VALUES:
-        message = f"The batch's `context` and `integrations` are too large for {events} events: {limit} bytes and"
-        message = f"{message} {MAX_VALUES // events} values are allowed, and 250 levels. Send less in them."
-        raise BadRequest(413, "shared_context_too_large", message)
-    return shared, values
-
-
-def _is_large(event: JsonObject, max_bytes: int) -> bool:
-    """Whether an event has more bytes, or more values or levels, than can be mapped in one piece."""
-    encoded = _encoded(event)
-    if not encoded or len(encoded) > max_bytes:
-        return True
-    # A value takes at least two bytes. The usual event is too short to have too many, so its values are not counted.
-    return len(encoded) > 2 * MAX_EVENT_VALUES and _count_values(encoded) > MAX_EVENT_VALUES
-
-
-def _encoded(value: JsonObject) -> bytes:
-    """A decoded object as JSON; empty when it cannot be encoded, because it has too many levels."""
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return b""
-
-
-def _count_values(encoded: bytes) -> int:
-    """An upper bound of the number of values in a JSON text."""
-    return 1 + encoded.count(b",") + encoded.count(b"{") + encoded.count(b"[")
-
-
 def _accepted_body(result: RequestResult) -> bytes:
     body = b'{"status":"ok","accepted":%d,"ignored":%d,"rejected":' % (result.accepted, result.ignored)
     if not result.rejected:
@@ -436,15 +268,3 @@ def _accepted_body(result: RequestResult) -> bytes:
         return body + named + b"}"
     counts = Counter(event.rejection.code for event in result.rejected)
     return body + named + b',"rejected_by_code":' + orjson.dumps(counts) + b"}"
-
-
-def _with_shared_context(shared: Mapping[str, JsonObject], event: JsonObject) -> JsonObject:
-    """A copy of the event with the `context` and `integrations` of its batch. Its own values take precedence."""
-    merged = dict(event)
-    for key, defaults in shared.items():
-        own = event.get(key)
-        if own is None:
-            merged[key] = defaults
-        elif own.__class__ is dict:
-            merged[key] = {**defaults, **own}
-    return merged

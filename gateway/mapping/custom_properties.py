@@ -43,30 +43,38 @@ Verdict: TypeAlias = bool | Callable[[Any], bool]
 """Whether a property is passed on, or a function of its value that decides it."""
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether a value is a string."""
     return value.__class__ is str
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which a boolean is not."""
     return value.__class__ is int or value.__class__ is float
 
 
-def _is_texts(value: Any) -> bool:
+def is_texts(value: Any) -> bool:
+    """Whether a value is a list of strings."""
     return value.__class__ is list and all(entry.__class__ is str for entry in value)
 
 
-_TYPED: dict[str, Callable[[Any], bool]] = {
-    "content_name": _is_text,
-    "content_category": _is_text,
-    "content_ids": _is_texts,
-    "num_items": _is_number,
-    "predicted_ltv": _is_number,
-    "net_revenue": _is_number,
-    "search_string": _is_text,
-    "status": _is_text,
+def is_object(value: Any) -> bool:
+    """Whether a value is an object."""
+    return value.__class__ is dict
+
+
+TYPED: dict[str, Callable[[Any], bool]] = {
+    "content_name": is_text,
+    "content_category": is_text,
+    "content_ids": is_texts,
+    "num_items": is_number,
+    "predicted_ltv": is_number,
+    "net_revenue": is_number,
+    "search_string": is_text,
+    "status": is_text,
     "delivery_category": lambda value: value.__class__ is str and value in DELIVERY_CATEGORIES,
-    "lead_event_source": _is_text,
-    "store_data": lambda value: value.__class__ is dict,
+    "lead_event_source": is_text,
+    "store_data": is_object,
 }
 """Fields of Meta's `custom_data` that accept only values of one type."""
 
@@ -117,8 +125,8 @@ class PropertyRules(dict[tuple[str, ...], Shape]):
         verdict = self._verdicts.get(name)
         if verdict is None:
             verdict = not (name in self._personal or self.screen.is_left_out(name))
-            if verdict and name in _TYPED:
-                verdict = _TYPED[name]
+            if verdict and name in TYPED:
+                verdict = TYPED[name]
             if len(self._verdicts) < MAX_CACHED and len(name) <= MAX_NAMES_LENGTH:
                 self._verdicts[name] = verdict
         return verdict

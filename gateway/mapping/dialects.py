@@ -30,7 +30,7 @@ ACTION_SOURCES = frozenset(
     }
 )
 
-_REFUSED_IDENTITIES = (
+REFUSED_IDENTITIES = (
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
     frozenset({"db", "client_user_agent"}),
     frozenset({"fn", "ge"}),
@@ -42,7 +42,7 @@ _REFUSED_IDENTITIES = (
 def is_weak(keys: Iterable[str]) -> bool:
     """Whether Meta refuses an identity with only these keys of `user_data`."""
     present = set(keys)
-    return any(present <= refused for refused in _REFUSED_IDENTITIES)
+    return any(present <= refused for refused in REFUSED_IDENTITIES)
 
 
 def expires_at(event: JsonObject, dialect: Dialect) -> int:

@@ -9,6 +9,7 @@ from gateway.mapping import reference_data
 from gateway.mapping.compiler import Plan, compile_functions
 from gateway.mapping.coverage import Counters
 from gateway.mapping.encodable import make_encodable
+from gateway.mapping.native import NativeMapper, compile_native
 from gateway.mapping.redact import Redactor
 from gateway.mapping.rejections import rejected
 from gateway.model import Mapped
@@ -30,6 +31,11 @@ class Mapper:
         self.paths = plan.paths
         """Source paths by field, those of the settings included."""
         self.source_code, self.map = compile_functions(plan, self._map_encodable)
+        native = compile_native(plan)
+        self.native: NativeMapper | None = native if isinstance(native, NativeMapper) else None
+        """Maps the usual events of a request's body; None: `map` maps all events."""
+        self.path = "native" if isinstance(native, NativeMapper) else native
+        """Which path maps the usual events, and why, for operators."""
         self._redactor = Redactor(destination, plan.rules, plan.paths, plan.personal_paths)
 
     def _map_encodable(self, event: Any, now: int) -> Mapped:
@@ -54,6 +60,8 @@ class Mapper:
 
     def coverage(self) -> Coverage:
         """How often each match key was present, and why values were dropped."""
+        if self.native is not None:
+            self.native.count()
         return self._counters.snapshot(self.destination.api)
 
 

@@ -17,6 +17,7 @@ import orjson
 from gateway import __version__
 from gateway.backoff import backoff_delay
 from gateway.config import Settings
+from gateway.mapping.native import describe
 from gateway.model import GatewayError
 
 log = logging.getLogger("gateway.runtime")
@@ -100,7 +101,8 @@ def publish_addresses(settings: Settings, port: int, admin_port: int) -> None:
         "server": f"http://{_bracketed(settings.server.host)}:{port}",
         "admin": f"http://{_bracketed(settings.admin.host)}:{admin_port}",
     }
-    log.info("listening", extra={**addresses, "version": __version__, "pid": os.getpid()})
+    extra = {**addresses, "version": __version__, "mapping": describe(), "pid": os.getpid()}
+    log.info("listening", extra=extra)
     if path := os.environ.get(ADDRESS_FILE_VARIABLE):
         Path(path).write_bytes(orjson.dumps(addresses) + b"\n")
 

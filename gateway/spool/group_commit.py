@@ -12,7 +12,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Protocol
 
 from gateway.memory_budget import MemoryBudget
@@ -23,17 +22,15 @@ from gateway.model import (
     DeadLetter,
     GatewayError,
     Lane,
-    MappedEvent,
+    MappedRun,
     StoredChunk,
     join_events,
+    split_events,
 )
 from gateway.spool.protocol import Spool, SpoolFull, SpoolUnavailable
 from gateway.spool.size_accounting import size_of
 
 log = logging.getLogger("gateway.spool")
-
-_EXPIRES_AT = attrgetter("expires_at")
-_BODY = attrgetter("body")
 
 COMMIT_BYTES = 8 * 2**20
 """Size of a commit beyond which no further request is added: it bounds the time of the transaction and of joining the
@@ -48,9 +45,9 @@ PROBE_SECONDS = 10.0
 STALL_SECONDS = 10.0
 """Duration of a commit after which the disk counts as not responding: further requests are rejected."""
 
-EVENT_OVERHEAD = 200
-"""Bytes of memory that a waiting event takes in addition to its body, rounded up: 160 for its objects and its places in
-the lists of its request and of its lane were measured."""
+RUN_OVERHEAD = 400
+"""Bytes of memory that a waiting run takes in addition to its payload, rounded up: it has 300 for its objects and its
+places in the lists of its request and of its lane."""
 
 _NOTHING_RETAGGED: Mapping[Lane, int] = {}
 
@@ -63,7 +60,7 @@ class CommitQueueFull(GatewayError):
 class _PendingRequest:
     """A request that waits for its commit."""
 
-    mapped: Sequence[MappedEvent]
+    runs: Sequence[MappedRun]
     letters: Sequence[DeadLetter]
     size: int
     """Bytes that are reserved for it, until it is resolved."""
@@ -152,7 +149,7 @@ class GroupCommitter:
 
     def commit(
         self,
-        mapped: Sequence[MappedEvent],
+        runs: Sequence[MappedRun],
         letters: Sequence[DeadLetter],
         on_durable: Callable[[], None] = lambda: None,
     ) -> asyncio.Future[None]:
@@ -165,17 +162,15 @@ class GroupCommitter:
             raise SpoolUnavailable("the gateway is stopping; send the request again to its successor")
         if stall := self._stall:
             raise SpoolUnavailable(f"{stall}. Send the request again")
-        size = len(mapped) * EVENT_OVERHEAD
-        lane: Lane | None = None
+        size = len(runs) * RUN_OVERHEAD
         admitted: dict[Lane, Lane] = {}
         is_retagged = False
-        for event in mapped:
-            size += len(event.body)
-            if event.lane is not lane:
-                lane = event.lane
-                if lane not in admitted:
-                    admitted[lane] = stored_under = self._admit(lane)
-                    is_retagged = is_retagged or stored_under is not lane
+        for run in runs:
+            size += len(run.payload)
+            lane = run.lane
+            if lane not in admitted:
+                admitted[lane] = stored_under = self._admit(lane)
+                is_retagged = is_retagged or stored_under is not lane
         if letters:
             size += size_of([], letters)
         if not self._budget.reserve(size):
@@ -185,9 +180,9 @@ class GroupCommitter:
             )
         retagged = _NOTHING_RETAGGED
         if is_retagged:
-            mapped, retagged = _retag(mapped, admitted)
+            runs, retagged = _retag(runs, admitted)
         done = self._loop.create_future()
-        self._pending.append(_PendingRequest(mapped, letters, size, retagged, on_durable, done))
+        self._pending.append(_PendingRequest(runs, letters, size, retagged, on_durable, done))
         self._has_pending.set()
         return done
 
@@ -312,61 +307,93 @@ class GroupCommitter:
 
     def _cut_group(self, group: list[_PendingRequest]) -> list[Chunk]:
         """Return the events of the requests as chunks, lane by lane, in the order of arrival. Runs once a commit."""
-        by_lane: dict[Lane, list[MappedEvent]] = {}
-        lane: Lane | None = None
-        events: list[MappedEvent] = []
+        by_lane: dict[Lane, list[MappedRun]] = {}
         for request in group:
-            for event in request.mapped:
-                if event.lane is not lane:
-                    lane = event.lane
-                    lane_events = by_lane.get(lane)
-                    if lane_events is None:
-                        by_lane[lane] = lane_events = []
-                    events = lane_events
-                events.append(event)
+            for run in request.runs:
+                lane_runs = by_lane.get(run.lane)
+                if lane_runs is None:
+                    by_lane[run.lane] = [run]
+                else:
+                    lane_runs.append(run)
         chunks: list[Chunk] = []
-        for lane, events in by_lane.items():
-            chunks += cut_into_chunks(lane, events, self._lanes.remaining(lane), self._lanes.batch_limits(lane))
+        for lane, runs in by_lane.items():
+            chunks += cut_into_chunks(lane, runs, self._lanes.remaining(lane), self._lanes.batch_limits(lane))
         return chunks
 
 
 def cut_into_chunks(
-    lane: Lane, events: Sequence[MappedEvent], remaining: tuple[int, int], limits: BatchLimits
+    lane: Lane, runs: Sequence[MappedRun], remaining: tuple[int, int], limits: BatchLimits
 ) -> list[Chunk]:
-    """Return events as chunks: the first fits `remaining` (events, bytes), the others fit the limits of a batch.
+    """Return runs as chunks: the first fits `remaining` (events, bytes), the others fit the limits of a batch.
 
-    When not even the first event fits `remaining`, the first chunk fits the limits instead. An event that alone exceeds
-    the byte limit is a chunk of its own.
+    A run that does not fit is divided. When not even the first event fits `remaining`, the first chunk fits the limits
+    instead. An event that alone exceeds the byte limit is a chunk of its own.
     """
-    chunks: list[Chunk] = []
-    remaining_events, remaining_bytes = remaining
-    start = 0
-    size = -len(EVENT_SEPARATOR)  # of the joined events, which have one separator less than there are events
-    for index, event in enumerate(events):
-        grown = size + len(event.body) + len(EVENT_SEPARATOR)
-        if index > start and (index - start >= remaining_events or grown > remaining_bytes):
-            chunks.append(_chunk(lane, events[start:index]))
-            start, grown = index, len(event.body)
-            remaining_events, remaining_bytes = limits.max_events, limits.max_bytes
-        elif index == start and not chunks and (remaining_events < 1 or grown > remaining_bytes):
-            remaining_events, remaining_bytes = limits.max_events, limits.max_bytes
-        size = grown
-    if start < len(events):
-        chunks.append(_chunk(lane, events[start:]))
-    return chunks
+    cutter = _ChunkCutter(lane, remaining, limits)
+    for run in runs:
+        if run.events == 1 or cutter.fits(run):
+            cutter.add(run)
+        else:
+            for event in split_events(run.payload):
+                cutter.add(run._replace(events=1, payload=event))
+    cutter.end_chunk()
+    return cutter.chunks
 
 
-def _chunk(lane: Lane, events: Sequence[MappedEvent]) -> Chunk:
-    if len(events) == 1:
-        (event,) = events
-        return Chunk(lane, 1, event.expires_at, event.body)
-    return Chunk(lane, len(events), min(map(_EXPIRES_AT, events)), join_events(map(_BODY, events)))
+class _ChunkCutter:
+    """Collects runs of one lane into chunks."""
+
+    __slots__ = ("_bytes", "_events", "_lane", "_limits", "_runs", "chunks")
+
+    def __init__(self, lane: Lane, remaining: tuple[int, int], limits: BatchLimits) -> None:
+        self._lane = lane
+        self._limits = limits
+        self._runs: list[MappedRun] = []  # of the current chunk
+        self._events, self._bytes = remaining  # that still fit into it, each byte count with a separator
+        self._bytes += len(EVENT_SEPARATOR)
+        self.chunks: list[Chunk] = []
+
+    def fits(self, run: MappedRun) -> bool:
+        """Whether the run fits into the current chunk as a whole."""
+        return run.events <= self._events and len(run.payload) + len(EVENT_SEPARATOR) <= self._bytes
+
+    def add(self, run: MappedRun) -> None:
+        """Add a run that fits, or a single event: to the current chunk or to a new one."""
+        if not self.fits(run):
+            if self._runs:
+                self.end_chunk()
+            else:
+                self._start_chunk()
+        self._runs.append(run)
+        self._events -= run.events
+        self._bytes -= len(run.payload) + len(EVENT_SEPARATOR)
+
+    def end_chunk(self) -> None:
+        """Complete the current chunk, unless it is empty, and start the next one."""
+        runs = self._runs
+        if len(runs) == 1:
+            (run,) = runs
+            self.chunks.append(Chunk(self._lane, run.events, run.expires_at, run.payload))
+        elif runs:
+            _, counts, expiries, payloads = zip(*runs, strict=True)
+            self.chunks.append(Chunk(self._lane, sum(counts), min(expiries), join_events(payloads)))
+        self._start_chunk()
+
+    def _start_chunk(self) -> None:
+        self._runs = []
+        self._events = self._limits.max_events
+        self._bytes = self._limits.max_bytes + len(EVENT_SEPARATOR)
 
 
-def _retag(
-    mapped: Sequence[MappedEvent], admitted: Mapping[Lane, Lane]
-) -> tuple[Sequence[MappedEvent], Mapping[Lane, int]]:
-    """Move events to the lanes that were admitted for them, and count those that were moved, by their new lane."""
-    moved = [event if (lane := admitted[event.lane]) is event.lane else event._replace(lane=lane) for event in mapped]
-    counts = Counter(new.lane for new, event in zip(moved, mapped, strict=True) if new.lane != event.lane)
+def _retag(runs: Sequence[MappedRun], admitted: Mapping[Lane, Lane]) -> tuple[Sequence[MappedRun], Mapping[Lane, int]]:
+    """Move runs to the lanes that were admitted for them, and count the events that were moved, by their new lane."""
+    moved: list[MappedRun] = []
+    counts: Counter[Lane] = Counter()
+    for run in runs:
+        lane = admitted[run.lane]
+        if lane == run.lane:
+            moved.append(run)
+        else:
+            moved.append(run._replace(lane=lane))
+            counts[lane] += run.events
     return moved, counts

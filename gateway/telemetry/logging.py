@@ -52,6 +52,7 @@ FIELDS = _ADDED_FIELDS | {
     "event",
     "lane",
     "lanes",
+    "mapping",
     "pid",
     "requests",
     "route",

@@ -146,6 +146,8 @@ class Snapshot:
     """Errors of the last reload, if it failed."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By destination, Meta's last warning about the version of the Graph API that is called."""
+    mapping: str = ""
+    """Which path maps events: `native (...)`, or `python (...)` with the reason."""
     workers: int = 1
     """Number of worker processes."""
     restarts: int = 0
@@ -190,6 +192,7 @@ class Snapshot:
         self.loop_lag.add(other.loop_lag)
         self.orphans = [*self.orphans, *other.orphans]
         self.warnings = {**self.warnings, **other.warnings}
+        self.mapping = self.mapping or other.mapping
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:

@@ -36,7 +36,7 @@ class FixedGateway:
         return self.reasons
 
     async def snapshot(self) -> Snapshot:
-        snapshot = Snapshot(started_at=NOW - 60, reasons=self.reasons)
+        snapshot = Snapshot(started_at=NOW - 60, reasons=self.reasons, mapping="native (SHA-NI)")
         snapshot.ledger.lanes[LANE].accepted = 3
         snapshot.ledger.lanes[LANE].delivered = 1
         snapshot.lanes = [

@@ -41,6 +41,7 @@ async def test_status_and_metrics(tmp_path: Path) -> None:
         assert reply.status == 200
         status = reply.json
         assert status["ledger"] == {"recovered": 0, "accepted": 3, "delivered": 1, "dead_lettered": 0, "waiting": 2}
+        assert status["mapping"] == "native (SHA-NI)"
         (lane,) = status["lanes"]
         assert (lane["destination"], lane["event_set"], lane["upload_tag"]) == LANE
         assert lane["lane"] == str(LANE), "as in the log"

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gateway import __version__
 from gateway.cli import app
 from gateway.config import load
+from gateway.mapping.native import describe
+from gateway.mapping.native import load as load_native
 from gateway.model import Chunk, Lane
 from gateway.spool import create_spool
 from tests.cli.conftest import Run
@@ -40,6 +43,22 @@ def test_check_prints_the_event_sets_of_each_event_and_no_secret(run: Run) -> No
     assert "Order Completed -> Purchase -> 1148872185708962" in done.output
     assert SECRET not in done.output
     assert run("check", "--deny-warnings").exit_code == 0
+
+
+def test_the_version_and_check_say_which_path_maps_events(run: Run) -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"gateway {__version__}\nmapping: {describe()}\n"
+    assert f"mapping: {describe()}\n" in run("check").output
+    assert json.loads(run("check", "--json").stdout)["mapping"] == describe()
+
+
+@pytest.mark.skipif(load_native() is None, reason="the native extension was not built")
+def test_check_names_destinations_that_the_native_extension_does_not_support(run: Run, config: Path) -> None:
+    assert json.loads(run("check", "--json").stdout)["mapped_by_python"] == {}
+    setting = 'api = "conversions"\nextra_fields = { email = ["properties.customer.mail"] }'
+    replace_in(config, 'api = "conversions"', setting)
+    path = "python (`extra_fields` reads an identity inside a property)"
+    assert f"  mapping: {path}\n" in run("check").output
+    assert json.loads(run("check", "--json").stdout)["mapped_by_python"] == {"store": path}
 
 
 @pytest.mark.parametrize(

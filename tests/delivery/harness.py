@@ -16,7 +16,7 @@ from gateway.config import DestinationSettings
 from gateway.delivery import DeliveryService, HttpResponse
 from gateway.memory_budget import MemoryBudget
 from gateway.meta import GraphRequest
-from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedEvent
+from gateway.model import Chunk, DeadLetter, JsonObject, Lane, MappedRun, join_events
 from gateway.spool import StorageEngine
 from gateway.spool.group_commit import cut_into_chunks
 from gateway.spool.memory import MemorySpool
@@ -192,8 +192,8 @@ class DeliveryHarness:
             orjson.dumps({"n": n, "event_time": expires_at - 62 * 86400, "action_source": "physical_store"})
             for n in numbers
         ]
-        events = [MappedEvent(lane, expires_at, body) for body in bodies]
-        chunks: list[Chunk] = cut_into_chunks(lane, events, self.delivery.remaining(lane), self.destination.limits)
+        run = MappedRun(lane, count, expires_at, join_events(bodies))
+        chunks: list[Chunk] = cut_into_chunks(lane, [run], self.delivery.remaining(lane), self.destination.limits)
         self.delivery.stored(await self.spool.append(chunks, []))
         return numbers
 

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config import ServerSettings
 from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
-from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, Rejection
+from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, MappedRun, Rejection, split_events
 from gateway.telemetry import Ledger
 from tests.hostile.requests import Response, Target, content_length, parse_response
 
@@ -24,6 +24,8 @@ UNMAPPED = Rejection("unmapped_event", "The event is not mapped.")
 
 class FakeMapper:
     """Maps an event to itself. An event named `unmapped` is rejected; one named `bug` raises an error."""
+
+    native = None
 
     def map(self, event: Any, now: int, /) -> Mapped:
         if event.get("event") == "bug":
@@ -40,21 +42,26 @@ class FakeMapper:
 class FakeCommitter:
     """Stores everything at once, or when `release` is set."""
 
-    mapped: list[MappedEvent] = field(default_factory=list)
+    runs: list[MappedRun] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     error: Exception | None = None
     waiting: int = 0
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def bodies(self) -> list[bytes]:
+        """The encoded events."""
+        return [body for run in self.runs for body in split_events(run.payload)]
+
     async def commit(
-        self, mapped: Sequence[MappedEvent], letters: Sequence[DeadLetter], on_durable: Callable[[], None]
+        self, runs: Sequence[MappedRun], letters: Sequence[DeadLetter], on_durable: Callable[[], None]
     ) -> None:
         if self.error is not None:
             raise self.error
         self.waiting += 1
         await self.release.wait()
         self.waiting -= 1
-        self.mapped += mapped
+        self.runs += runs
         self.letters += letters
         on_durable()
 

@@ -205,7 +205,7 @@ async def test_pipelined_requests_are_answered_completely_and_in_order(piece: in
         sending = asyncio.create_task(send())
         assert [(await client.response()).status for _ in expected] == expected
         await sending
-        numbers = [int(event.body.split(b"hostile-")[1].split(b'"')[0]) for event in server.committer.mapped]
+        numbers = [int(body.split(b"hostile-")[1].split(b'"')[0]) for body in server.committer.bodies]
         assert numbers == list(range(len(numbers)))
         client.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.ingest import DedupWindow, Source
+from gateway.ingest.documents import MAX_EVENT_VALUES
 from gateway.ingest.events import (
     MAX_DEAD_LETTERS_WITHOUT_EVENT,
     OBJECT_BYTES,
@@ -16,7 +17,7 @@ from gateway.ingest.events import (
     map_event,
     reject_event,
 )
-from gateway.ingest.server import MAX_EVENT_VALUES, MAX_NAMED_REJECTIONS
+from gateway.ingest.server import MAX_NAMED_REJECTIONS
 from gateway.model import Mapped, Rejection
 from tests.hostile.requests import batch, many_keys, nested, sale
 from tests.ingest.harness import NOW, FakeMapper, running
@@ -171,7 +172,7 @@ async def test_a_small_context_of_a_batch_is_shared_by_all_of_its_events() -> No
         events = [{**sale(number), "context": {"page": number}} for number in range(2000)]
         shared = {"context": {"library": {"name": "x" * 200}, "page": 0}, "integrations": {"All": True}}
         assert (await server.exchange(server.target.post(batch(*events, **shared)))).status == 200
-        last = json.loads(server.committer.mapped[-1].body)
+        last = json.loads(server.committer.bodies[-1])
         assert last["context"] == {"library": {"name": "x" * 200}, "page": 1999}
         assert last["integrations"] == {"All": True}
 

@@ -13,10 +13,12 @@ import pytest
 
 from gateway.app import GatewayApp
 from gateway.config import Settings, parse
+from gateway.mapping.native import describe
 from gateway.model import JsonObject
 from gateway.runtime import lifecycle
 from gateway.runtime.lifecycle import StopSignal
 from gateway.runtime.maintenance import MaintenanceTasks
+from gateway.telemetry import Snapshot
 from gateway.telemetry.webhook import WebhookNotifier
 
 
@@ -98,6 +100,16 @@ async def test_a_reload_that_changes_a_destination_resets_no_counter(tmp_path: P
         after = (await app.snapshot()).coverage["store"]
         assert (after.events, after.keys["email"].present) == (2, 2)
         assert app.counters() == (await app.snapshot()).counters()
+
+
+async def test_the_snapshot_of_several_processes_says_which_path_maps_events(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path)) as app:
+        total = Snapshot(workers=2)
+        total.add((await app.snapshot()).counters())
+        assert not total.mapping
+        total.add((await app.snapshot()).gauges())
+        total.add(Snapshot())
+        assert total.mapping == describe()
 
 
 async def test_a_reload_that_fails_midway_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

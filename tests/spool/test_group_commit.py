@@ -18,14 +18,14 @@ from gateway.model import (
     ChunkId,
     DeadLetter,
     Lane,
-    MappedEvent,
+    MappedRun,
     Stage,
     StoredChunk,
     join_events,
     split_events,
 )
 from gateway.spool import CommitQueueFull, GroupCommitter, SpoolFull, SpoolUnavailable
-from gateway.spool.group_commit import COMMIT_BYTES, EVENT_OVERHEAD, PROBE_SECONDS, STALL_SECONDS, cut_into_chunks
+from gateway.spool.group_commit import COMMIT_BYTES, PROBE_SECONDS, RUN_OVERHEAD, STALL_SECONDS, cut_into_chunks
 from gateway.spool.size_accounting import size_of
 from tests.delivery.virtual_time import run
 
@@ -34,8 +34,8 @@ OTHER = Lane("store", "1024592094903800", "rudderstack")
 LIMITS = BatchLimits(max_events=1000, max_bytes=1_000_000, max_age=5.0)
 
 
-def event(lane: Lane = LANE, body: bytes = b"{}", expires_at: int = 100) -> MappedEvent:
-    return MappedEvent(lane, expires_at, body)
+def event(lane: Lane = LANE, body: bytes = b"{}", expires_at: int = 100) -> MappedRun:
+    return MappedRun(lane, 1, expires_at, body)
 
 
 def letter(body: bytes | None = b"{}") -> DeadLetter:
@@ -175,7 +175,7 @@ async def test_a_failed_commit_fails_every_request_and_the_next_commit_is_tried(
 
 
 async def test_requests_for_which_there_is_no_memory_are_rejected_until_a_commit_ends() -> None:
-    async with Harness(memory=2 * (90 + EVENT_OVERHEAD) + 100) as harness:
+    async with Harness(memory=2 * (90 + RUN_OVERHEAD) + 100) as harness:
         first = harness.committer.commit([event(body=b"x" * 90)], [])
         await harness.spool.append_started.wait()
         second = harness.committer.commit([event(body=b"x" * 90)], [])
@@ -209,7 +209,7 @@ async def test_the_memory_of_a_request_is_released_exactly_once(end: str) -> Non
         senders = [asyncio.ensure_future(harness.committer.commit([event()] * 3, [letter()])) for _ in range(3)]
         await harness.spool.append_started.wait()
         senders.append(asyncio.ensure_future(harness.committer.commit([event()], [])))
-        assert harness.budget.reserved > 10 * EVENT_OVERHEAD
+        assert harness.budget.reserved > 10 * RUN_OVERHEAD
         if end == "failed":
             harness.spool.error = SpoolFull("full")
         if end == "a bug":
@@ -389,11 +389,11 @@ def test_chunks_contain_every_event_once_in_order_within_the_limits(
 
     chunks = cut_into_chunks(LANE, events, remaining, limits)
 
-    assert split_events(join_events(chunk.payload for chunk in chunks)) == [mapped.body for mapped in events]
+    assert split_events(join_events(chunk.payload for chunk in chunks)) == [mapped.payload for mapped in events]
     assert [chunk.count for chunk in chunks] == [len(split_events(chunk.payload)) for chunk in chunks]
     first, *others = chunks
     fits_remaining = first.count <= remaining[0] and len(first.payload) <= remaining[1]
-    nothing_fits = remaining[0] < 1 or len(events[0].body) > remaining[1]
+    nothing_fits = remaining[0] < 1 or len(events[0].payload) > remaining[1]
     assert fits_remaining or (nothing_fits and is_within(first, limits))
     assert all(is_within(chunk, limits) for chunk in others)
     start = 0
