@@ -47,6 +47,7 @@ _ADDED_FIELDS = frozenset({"suppressed", "worker"})  # by the filters of this mo
 FIELDS = _ADDED_FIELDS | {
     "admin",
     "alert",
+    "code",
     "destination",
     "destinations",
     "event",
@@ -56,6 +57,7 @@ FIELDS = _ADDED_FIELDS | {
     "requests",
     "route",
     "server",
+    "source",
     "version",
     "waiting",
 }

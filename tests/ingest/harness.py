@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config import ServerSettings
+from gateway.identifiers import NO_IDS, EventIds
 from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, Rejection
 from gateway.telemetry import Ledger
-from tests.hostile.requests import Response, Target, parse_response
+from tests.hostile.requests import Response, Target, content_length, parse_response
 
 WRITE_KEY = "wk-of-the-test"
 LANE = Lane("store", "1148872185708962", "tag")
@@ -34,6 +35,9 @@ class FakeMapper:
 
     def redact(self, event: Any, now: int | None = None, /) -> bytes | None:  # noqa: ARG002
         return json.dumps(event).encode()
+
+    def ids(self, event: Any, /) -> EventIds:
+        return EventIds(event.get("messageId")) if isinstance(event, dict) else NO_IDS
 
 
 @dataclass
@@ -124,8 +128,7 @@ class Client:
                     return Response(0, {})
                 self.received += more
         head, _, rest = self.received.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
-        self.received = rest[length:]
+        self.received = rest[content_length(head) :]
         return response
 
     async def is_closed(self, within: float = 1.0) -> bool:
