@@ -178,10 +178,11 @@ class BodyReader:
             if turn := self._scheduler.acquire(1 + len(content) // BYTES_PER_EVENT):
                 await turn
             complexity.add(content)
-        if complexity.memory > self._budget.limit // 2:
+        memory = complexity.memory
+        if memory > self._budget.limit // 2:
             message = "Decoding the body takes more memory than server.max_memory allows. Send smaller batches."
             raise BadRequest(413, "request_too_large", message)
-        reservation.grow(complexity.memory)
+        reservation.grow(memory)
         return content, complexity
 
     async def _unzip(self, body: ReceivedBody, reservation: Reservation, complexity: Complexity) -> bytes:

@@ -37,9 +37,10 @@ MAX_HEAD_BYTES = 32 * 1024
 SMALL_BYTES = 2048
 """Size up to which a request head, or what arrives at once, is not reserved from the memory budget."""
 PIECE_BYTES = 8 * 1024
-"""Bytes that aiohttp parses at once. What arrived behind the end of a request, beyond a piece, is parsed after the
-response: until then its size is known, and it is neither parsed nor spread over the buffers of several requests."""
-READ_AHEAD_BYTES = 64 * 1024
+"""Bytes that aiohttp parses at once, and as many as are announced of a body. What arrived behind the end of a request,
+beyond a piece, is parsed after the response: until then its size is known, and it is neither parsed nor spread over the
+buffers of several requests."""
+READ_AHEAD_BYTES = 128 * 1024
 """Bytes of a body that aiohttp buffers before it stops parsing; twice as many at most."""
 MAX_CHUNK_OVERHEAD = 16 * 1024
 """Bytes by which the sizes and line ends of a chunked body may exceed its content. Each chunk costs some microseconds,
@@ -81,6 +82,7 @@ class Connection(RequestHandler):
         "_ahead",
         "_body",
         "_body_bytes",
+        "_body_length",
         "_head_bytes",
         "_head_reserved",
         "_ignores_body",
@@ -104,6 +106,7 @@ class Connection(RequestHandler):
         self._head_reserved = 0  # for an incomplete head, or for that of the last request: aiohttp keeps it
         self._body: StreamReader | None = None  # of the last request, while it is incomplete
         self._body_bytes = 0  # that arrived of it, with the sizes of its chunks
+        self._body_length = 0  # as announced; 0: it is chunked
         self._ignores_body = False  # whether the response is written, and aiohttp reads the rest to ignore it
         self._ahead = b""  # arrived, reserved, not parsed yet; while there is something, nothing is read
 
@@ -142,8 +145,8 @@ class Connection(RequestHandler):
         size = len(data)
         if size > SMALL_BYTES and not self._server.count_received(size):
             self._refuse()
-        elif size <= PIECE_BYTES and not self._ahead and not self._has_complete_request():
-            self._parse(data)
+        elif size <= PIECE_BYTES and not (self._ahead or self._request_in_progress or self._messages):
+            self._parse(data)  # the usual case
         elif size and self._request_in_progress and self._current_request is None:
             self._abort()  # `flush` waits: it sends requests without reading the responses
         else:
@@ -169,8 +172,9 @@ class Connection(RequestHandler):
         """Parse until a request is complete or its body does not have to be read yet, and keep the rest."""
         position = 0
         while position < len(data) and not (self._reading_paused or self._has_complete_request() or self._force_close):
-            self._parse(data[position : position + PIECE_BYTES])
-            position += PIECE_BYTES
+            size = max(PIECE_BYTES, self._body_length - self._body_bytes) if self._body is not None else PIECE_BYTES
+            self._parse(data[position : position + size])
+            position += size
         self._keep_ahead(data[position:])
 
     def _parse(self, piece: bytes) -> None:
@@ -183,9 +187,12 @@ class Connection(RequestHandler):
                 # The body is not valid HTTP. aiohttp reports that as a request, and not to the reader of the body.
                 self._fail_body(self._body, web.RequestPayloadError("the body is not valid HTTP"))
             message, body = self._messages[-1]
+            self._body, self._ignores_body = None, False
             if not isinstance(message, RawRequestMessage):
                 message.exc.__traceback__ = None  # it refers to the connection, as `connection_lost` explains
-            self._body, self._body_bytes, self._ignores_body = (None if body.is_eof() else body), 0, False
+            elif not body.is_eof():
+                self._body, self._body_bytes = body, body.total_bytes
+                self._body_length = int(message.headers.get("Content-Length", 0))
             if self._head_bytes + len(piece) > SMALL_BYTES or self._head_reserved:
                 self._reserve_head(_head_size(message))
             self.head_since, self._head_bytes = None, 0
@@ -198,7 +205,7 @@ class Connection(RequestHandler):
         self._body_bytes += size
         if body.is_eof():
             self._body = None
-        elif self._body_bytes > 2 * body.total_bytes + MAX_CHUNK_OVERHEAD:
+        elif not self._body_length and self._body_bytes > 2 * body.total_bytes + MAX_CHUNK_OVERHEAD:
             self._fail_body(body, web.RequestPayloadError("the chunks of the body are too small"))
 
     def _continue_head(self, size: int) -> None:

@@ -107,7 +107,7 @@ class Complexity:
         self.objects += objects
         self.lists += lists
         self.values += objects + lists + piece.count(b",")
-        if self.containers > MAX_CONTAINERS or self.values > MAX_VALUES:
+        if self.values > MAX_VALUES or self.objects + self.lists > MAX_CONTAINERS:
             message = (
                 f"The body has more than {MAX_CONTAINERS} objects and lists, or more than {MAX_VALUES} values. Send "
                 "smaller batches."

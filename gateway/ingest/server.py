@@ -88,13 +88,6 @@ class MappedRequest(NamedTuple):
     """Source events in the request."""
 
 
-class DecodedBody(NamedTuple):
-    """The body of a request."""
-
-    document: JsonObject
-    complexity: Complexity
-
-
 class Ingest:
     """The HTTP server for senders."""
 
@@ -237,17 +230,18 @@ class Ingest:
             content, complexity = await self._bodies.expand(body, reservation)
             del body
             document = await self._decode(content, complexity)
+            del content
             if source is None:
                 source = self._authenticator.by_body(document.get("writeKey"))
                 connection.authenticate()
-            decoded = DecodedBody(document, complexity)
-            del content, document
             call_type = ROUTES[route]
             if call_type is None:
-                mapped = await self._map_batch(source, decoded, reservation)
+                mapped = await self._map_batch(source, document, complexity, reservation)
             else:
-                mapped = await self._map_single(source, decoded, call_type)
-            del decoded
+                if complexity.values > MAPPED_VALUES_PER_EVENT:
+                    await self._turn(complexity.values // MAPPED_VALUES_PER_EVENT)
+                mapped = self._map_single(source, document, complexity, call_type)
+            del document
             reservation.resize(mapped.result.size)
             await self._commit(mapped)
         if call_type is not None and mapped.result.rejected:
@@ -262,9 +256,12 @@ class Ingest:
 
     async def _decode(self, body: bytes, complexity: Complexity) -> JsonObject:
         """Decode a body. Raises `BadRequest`."""
-        turns = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT
-        if turns > 1 + complexity.size // BYTES_PER_EVENT or complexity.size > UNZIP_BYTES:
-            await self._turn(max(turns, complexity.size // BYTES_PER_EVENT))
+        if complexity.size > UNZIP_BYTES or complexity.values > DECODED_VALUES_PER_EVENT:
+            usual = complexity.size // BYTES_PER_EVENT  # the turn that `expand` waited for
+            turns = (complexity.values + 2 * complexity.containers) // DECODED_VALUES_PER_EVENT
+            if complexity.size > UNZIP_BYTES or turns > 1 + usual:
+                await self._turn(max(turns, usual))
+        document: Any
         try:
             document = decode_strictly(body)
         except orjson.JSONDecodeError as error:
@@ -274,31 +271,31 @@ class Ingest:
             raise BadRequest(
                 400, "not_an_object", "The body is not a JSON object. Send an event or a batch as an object."
             )
-        return cast("JsonObject", document)
+        return document
 
-    async def _map_single(self, source: Source, body: DecodedBody, call_type: str) -> MappedRequest:
+    def _map_single(self, source: Source, event: JsonObject, complexity: Complexity, call_type: str) -> MappedRequest:
         """Map the event that is the body of a request. Raises `BadRequest`."""
         max_bytes = self._settings.max_event_bytes
-        if body.complexity.size > max_bytes or body.complexity.values > MAX_EVENT_VALUES:
+        if complexity.size > max_bytes or complexity.values > MAX_EVENT_VALUES:
             message = f"The event is larger than {max_bytes} bytes or has more than {MAX_EVENT_VALUES} values."
             raise BadRequest(413, "event_too_large", f"{message} Send fewer or shorter properties.")
         result = RequestResult()
         if call_type in IGNORED_TYPES:
             result.ignored = 1
         else:
-            if body.complexity.values > MAPPED_VALUES_PER_EVENT:
-                await self._turn(body.complexity.values // MAPPED_VALUES_PER_EVENT)
-            map_event(source, body.document, 0, int(self._clock()), result, max_bytes)
+            map_event(source, event, 0, int(self._clock()), result, max_bytes)
         return MappedRequest(source, result, 1)
 
-    async def _map_batch(self, source: Source, body: DecodedBody, reservation: Reservation) -> MappedRequest:
+    async def _map_batch(
+        self, source: Source, envelope: JsonObject, complexity: Complexity, reservation: Reservation
+    ) -> MappedRequest:
         """Map the events of a batch. Raises `BadRequest`."""
-        settings, envelope, now = self._settings, body.document, int(self._clock())
+        settings, now = self._settings, int(self._clock())
         max_bytes = settings.max_event_bytes
         events = _events_of(envelope, settings.max_batch_events)
         shared, shared_values = _shared_context(envelope, len(events), settings)
-        turns = max(1.0, (body.complexity.values / len(events) + shared_values) / MAPPED_VALUES_PER_EVENT)
-        has_large_events = body.complexity.size > max_bytes * SOURCE_FACTOR or body.complexity.values > MAX_EVENT_VALUES
+        turns = max(1.0, (complexity.values / len(events) + shared_values) / MAPPED_VALUES_PER_EVENT)
+        has_large_events = complexity.size > max_bytes * SOURCE_FACTOR or complexity.values > MAX_EVENT_VALUES
         result = RequestResult()
         reserved = 0  # for the result
         slice_ends_at, slice_end = 0, 0.0  # index, and time by the monotonic clock
@@ -409,8 +406,12 @@ def _shared_context(envelope: JsonObject, events: int, settings: ServerSettings)
 
 
 def _is_large(event: JsonObject, max_bytes: int) -> bool:
+    """Whether an event has more bytes, or more values or levels, than can be mapped in one piece."""
     encoded = _encoded(event)
-    return not encoded or len(encoded) > max_bytes or _count_values(encoded) > MAX_EVENT_VALUES
+    if not encoded or len(encoded) > max_bytes:
+        return True
+    # A value takes at least two bytes. The usual event is too short to have too many, so its values are not counted.
+    return len(encoded) > 2 * MAX_EVENT_VALUES and _count_values(encoded) > MAX_EVENT_VALUES
 
 
 def _encoded(value: JsonObject) -> bytes:

@@ -29,6 +29,7 @@ from tests.hostile.requests import (
     Response,
     Target,
     batch,
+    content_length,
     malformed,
     many_keys,
     mutated,
@@ -36,14 +37,14 @@ from tests.hostile.requests import (
     parse_response,
     random_event,
     random_gzip,
+    random_json,
     sale,
 )
 
 PAUSE = 0.05
 """Seconds between two connection attempts of an attacker."""
-
-RESPONSE_SECONDS = 2.0
-"""Seconds to wait for the response to a random request."""
+QUIET = 0.3
+"""Seconds for which an attacker that sent anything waits for responses."""
 
 Behaviour = Callable[["Attack", socket.socket], Coroutine[Any, Any, None]]
 """What an attacker does on one connection."""
@@ -62,6 +63,11 @@ class Attack:
     @property
     def is_over(self) -> bool:
         return asyncio.get_running_loop().time() >= self.until
+
+    def sales(self, count: int) -> list[JsonObject]:
+        """Sales that nobody sent before."""
+        first = self.random.randrange(10**15)
+        return [sale(first + number) for number in range(count)]
 
     async def several(
         self,
@@ -104,8 +110,29 @@ class Attack:
                 response = Response(0, {})
                 break
             received += more
-        self.counts[f"status {response.status}"] += 1
+        self._count(response)
         return response
+
+    async def requests(self, connection: socket.socket, content: bytes) -> None:
+        """Send bytes that may be any number of requests, and count all responses."""
+        with contextlib.suppress(ConnectionError):
+            await self.send(connection, content)
+        received = b""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(QUIET):
+                while more := await asyncio.get_running_loop().sock_recv(connection, 65536):
+                    received += more
+        while (response := parse_response(received)) is not None:
+            head, _, rest = received.partition(b"\r\n\r\n")
+            received = rest[content_length(head) :]
+            self._count(response)
+        if received:
+            self.counts["incomplete responses"] += 1
+
+    def _count(self, response: Response) -> None:
+        self.counts[f"status {response.status}"] += 1
+        self.counts["accepted"] += response.body.get("accepted", 0) if response.status == 200 else 0
+        self.counts["quoted"] += MARKER.decode() in str(response.body)
 
 
 async def pipelined_requests(attack: Attack) -> None:
@@ -321,24 +348,45 @@ async def malformed_requests(attack: Attack) -> None:
     await attack.several(10, behaviour)
 
 
-async def random_requests(attack: Attack) -> None:
-    """Random batches: valid, compressed in odd ways, or with changed bytes."""
+async def random_http(attack: Attack) -> None:
+    """Valid requests with a few random changes of their bytes, one or more on a connection."""
 
     async def behaviour(attack: Attack, connection: socket.socket) -> None:
         random = attack.random
-        events = [random_event(random, random.randrange(10**9)) for _ in range(random.randrange(1, 20))]
-        body = json.dumps({"batch": events}).encode("utf-8", "surrogatepass")
-        match random.randrange(3):
-            case 0:
-                request = attack.target.post(body)
-            case 1:
-                request = attack.target.gzip(random_gzip(random, body))
-            case _:
-                request = mutated(random, attack.target.post(body))
-        async with asyncio.timeout(RESPONSE_SECONDS):  # a request that was cut gets no response
-            await attack.request(connection, request)
+        body = batch(*attack.sales(random.randrange(5)))
+        requests = [attack.target.post(body), attack.target.gzip(body), GET, attack.target.head(None) + b"0\r\n\r\n"]
+        content = b"".join(random.choice(requests) for _ in range(random.randint(1, 3)))
+        await attack.requests(connection, mutated(random, content))
 
     await attack.several(10, behaviour)
+
+
+async def random_bodies(attack: Attack) -> None:
+    """JSON with random values in place of valid ones, as batches and as single events."""
+
+    async def behaviour(attack: Attack, connection: socket.socket) -> None:
+        random = attack.random
+        events = [random_event(random, event) for event in attack.sales(random.randrange(40))]
+        envelope = {
+            name: random_json(random) for name in ("context", "integrations", "sentAt") if random.random() < 0.2
+        }
+        path = random.choice(["/v1/track", "/v1/identify", "/v1/import"])
+        await attack.request(connection, attack.target.post(batch(*events, **envelope)))
+        await attack.request(connection, attack.target.post(json.dumps(random_event(random, sale(0))).encode(), path))
+        await attack.request(connection, attack.target.post(json.dumps(random_json(random)).encode()))
+
+    await attack.several(5, behaviour)
+
+
+async def random_gzip_bodies(attack: Attack) -> None:
+    """Gzip that is valid, truncated, changed, has a wrong size, several parts, or is a bomb."""
+
+    async def behaviour(attack: Attack, connection: socket.socket) -> None:
+        body = batch(*attack.sales(attack.random.randrange(200)))
+        packed = random_gzip(attack.random, body)
+        await attack.request(connection, attack.target.post(packed, Content_Encoding="gzip"))
+
+    await attack.several(5, behaviour)
 
 
 ATTACKS: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
@@ -361,7 +409,9 @@ ATTACKS: dict[str, Callable[[Attack], Coroutine[Any, Any, None]]] = {
         idle_connections,
         disconnects,
         malformed_requests,
-        random_requests,
+        random_http,
+        random_bodies,
+        random_gzip_bodies,
     )
 }
 

@@ -64,11 +64,16 @@ class Response(NamedTuple):
     body: JsonObject
 
 
+def content_length(head: bytes) -> int:
+    """The length of the body that a head announces; 0 if it announces none."""
+    lines = head.lower().split(b"\r\n")
+    return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+
+
 def parse_response(received: bytes) -> Response | None:
     """The first response in these bytes; None while it is incomplete."""
     head, end, body = received.partition(b"\r\n\r\n")
-    lines = head.lower().split(b"\r\n")
-    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+    length = content_length(head)
     if not end or len(body) < length:
         return None
     return Response(int(head[9:12]), json.loads(body[:length]) if length else {})
@@ -276,11 +281,10 @@ def random_json(random: Random, depth: int = 0) -> Any:
             return {random.choice(_NAMES): random_json(random, depth + 1) for _ in range(random.randrange(8))}
 
 
-def random_event(random: Random, number: int) -> Any:
-    """A sale with some values replaced, or something else."""
+def random_event(random: Random, event: JsonObject) -> Any:
+    """The event with some values replaced, or something else."""
     if random.random() < 0.1:
         return random_json(random)
-    event = sale(number)
     for _ in range(random.randrange(4)):
         holder: Any = random.choice(
             [event, event, event["properties"], event["context"], event["context"].get("traits")]

@@ -225,7 +225,7 @@ async def test_a_failed_commit_releases_what_was_reserved(error: Exception, stat
 
 async def _send_anything(server: Server, random: Random, number: int) -> None:
     target = server.target._replace(write_key=random.choice([WRITE_KEY, WRITE_KEY, "", "wrong"]))
-    body = batch(*(random_event(random, number + each) for each in range(random.randrange(30))))
+    body = batch(*(random_event(random, sale(number + each)) for each in range(random.randrange(30))))
     client = await server.connect()
     match random.randrange(9):
         case 0:
