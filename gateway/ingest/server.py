@@ -309,17 +309,18 @@ class Ingest:
                 reject_event(source, event, index, now, result, NOT_AN_OBJECT)
                 continue
             call_type = event.get("type")
-            if call_type == "track":
-                if has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR):
-                    reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
-                    continue
-                if shared:
-                    event = _with_shared_context(shared, event)  # noqa: PLW2901
-                map_event(source, event, index, now, result, max_bytes)
-            elif call_type.__class__ is str and call_type in IGNORED_TYPES:
+            if call_type.__class__ is str and call_type in IGNORED_TYPES:
                 result.ignored += 1
+                continue
+            is_large = has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR)
+            if shared:
+                event = _with_shared_context(shared, event)  # noqa: PLW2901 (it may deny consent)
+            if call_type != "track":
+                reject_event(source, event, index, now, result, UNKNOWN_TYPE, 0 if is_large else max_bytes)
+            elif is_large:
+                reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
             else:
-                reject_event(source, event, index, now, result, UNKNOWN_TYPE)
+                map_event(source, event, index, now, result, max_bytes)
         return MappedRequest(source, result, len(events))
 
     async def _next_slice(self, events: int, turns: float, *, is_first: bool) -> None:

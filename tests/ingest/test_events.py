@@ -159,6 +159,18 @@ def test_a_rejected_event_of_an_unknown_type_is_kept_redacted_up_to_the_limit() 
         assert (kept(given, 32_768).event, kept(given, 32_768).message_id, kept(given, 32_768).order_id) == (None,) * 3
 
 
+async def test_an_event_of_an_unknown_type_in_a_batch_is_kept_with_the_context_of_the_batch() -> None:
+    async with running() as server:
+        events = [{**sale(1), "type": "sale"}, {**sale(2), "type": None}, {**sale(3, x="y" * 140_000), "type": "sale"}]
+        content = batch(*events, context={"consentManagement": {"deniedConsentIds": ["ads"]}})
+        assert (await server.exchange(server.target.post(content))).status == 200
+        letters = server.committer.letters
+        assert [letter.code for letter in letters] == ["unknown_type"] * 3
+        kept = [json.loads(letter.event) for letter in letters if letter.event is not None]
+        assert [event["type"] for event in kept] == ["sale", None], "the third is too large"
+        assert all(event["context"]["consentManagement"] == {"deniedConsentIds": ["ads"]} for event in kept)
+
+
 def test_a_rejected_event_has_its_ids_in_its_dead_letter() -> None:
     (letter,) = mapped([{**sale(7), "event": "unmapped", "messageId": "m7"}], source(FakeMapper())).dead_letters
     assert letter.message_id == "m7"
