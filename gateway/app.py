@@ -44,20 +44,18 @@ from gateway.runtime.lifecycle import (
     wait_for_event,
 )
 from gateway.runtime.maintenance import MaintenanceTasks
+from gateway.runtime.rejections import RejectionMonitor
 from gateway.runtime.reload import check_reload_allowed, reload_on_change
 from gateway.runtime.worker import SpoolShard, run_worker
 from gateway.spool import GroupCommitter, create_spool, spool_file_numbers
 from gateway.telemetry import Coverage, Ledger, Snapshot, SpoolStatistics
 from gateway.telemetry.logging import configure_logging
 from gateway.telemetry.loop_lag import LoopLag
-from gateway.telemetry.webhook import WebhookNotifier
+from gateway.telemetry.webhook import LAST_ALERTS_SECONDS, WebhookNotifier
 
 log = logging.getLogger("gateway.app")
 
 WHOLE_SPOOL = SpoolShard()
-
-LAST_ALERTS_SECONDS = 2.0
-"""Seconds for sending the alerts that are still queued when the process ends."""
 
 
 class GatewayApp:
@@ -86,6 +84,7 @@ class GatewayApp:
         self._past_coverage: dict[str, Coverage] = {}  # of mappers that a reload replaced, by destination
         self._loop_lag = LoopLag()
         self._webhook = WebhookNotifier(settings.alerts, self._ledger)
+        self._rejections = RejectionMonitor(settings.alerts, self._webhook.notify, clock)
         self._spool = create_spool(settings.spool, clock, shard.number, shard.size_share)
         self._budget = MemoryBudget(settings.server.max_memory)
         self._delivery = DeliveryService(
@@ -133,6 +132,7 @@ class GatewayApp:
             settings_errors=self._settings_errors,
             warnings=self._delivery.version_warnings,
             mapping=describe(),
+            rejection_rates=self._rejections.above,
         )
 
     def counters(self) -> Snapshot:
@@ -180,6 +180,7 @@ class GatewayApp:
         self.dead_letters.reload(settings.destinations, mappers)
         self._ingest.reload(self._sources())
         self._webhook.reload(settings.alerts)
+        self._rejections.reload(settings.alerts)
         logging.getLogger().setLevel(settings.logging.level.upper())
         self._settings_at, self._settings_errors = self._clock(), ()
         self._ledger.reloads["succeeded"] += 1
@@ -238,6 +239,7 @@ class GatewayApp:
                         ("save message IDs", self._maintenance.run_saves),
                         ("purge dead letters", self._maintenance.run_purges),
                         ("webhook", self._webhook.run),
+                        *([("rejections", self._watch_rejections)] if self._listening is None else []),
                     )
                 ]
                 try:
@@ -253,10 +255,16 @@ class GatewayApp:
                         await self._maintenance.save()
                     except Exception:
                         log.exception("the last message IDs were not saved; events with them may be accepted twice")
+                    if self._listening is None:
+                        self._rejections.flush([self._ledger])
                     await self._webhook.flush(LAST_ALERTS_SECONDS)
                     for task in (*background, delivering):
                         task.cancel()
         log.info("stopped", extra={"waiting": self._ledger.waiting})
+
+    async def _watch_rejections(self) -> None:
+        """Watch the rejections of the only process; with several, the supervisor watches those of all."""
+        await self._rejections.run(self._ledger)
 
     async def _serve(self, stop: StopSignal) -> None:
         """Accept requests until a stop is requested; without sockets, wait until the spool is empty."""

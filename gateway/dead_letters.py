@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Protocol
@@ -39,10 +39,15 @@ READ_SIZE = 50
 """Dead letters that are read from the spool at a time."""
 MAX_PAGE_BYTES = 8 * 2**20
 """Size of the dead letters of a page, at which it ends even if it has fewer than were requested."""
+MAX_CODES = 200
+"""Codes that are listed. Meta's error codes are part of some, so their number has no other bound."""
 
 MAX_PROCESSES = 1024
 """With several processes the number of a dead letter is `number in its spool * MAX_PROCESSES + process number`: numbers
 are unique, and pages can be read in their order."""
+
+UNKNOWN_TYPE = "unknown_type"
+"""Code of events that are no track calls and have no other known type."""
 
 
 @dataclass(slots=True)
@@ -71,6 +76,10 @@ class DeadLetterOperations(Protocol):
 
         At most `limit`, and fewer if they reach `MAX_PAGE_BYTES`: see `is_full`.
         """
+        ...
+
+    async def codes(self) -> Mapping[str, int]:
+        """The number of dead letters by code: the `MAX_CODES` most frequent codes."""
         ...
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
@@ -125,6 +134,13 @@ class AggregatedDeadLetters:
                 last = min(last, merged[-1][0])
         return merged
 
+    async def codes(self) -> Mapping[str, int]:
+        """See `DeadLetterOperations`."""
+        total: Counter[str] = Counter()
+        for service in self._services.values():
+            total.update(await service.codes())
+        return dict(total.most_common(MAX_CODES))
+
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
         total = ReplayResult()
@@ -135,6 +151,24 @@ class AggregatedDeadLetters:
     async def discard(self, where: DeadLetterFilter) -> int:
         """See `DeadLetterOperations`."""
         return sum([await service.discard(where) for service in self._services.values()])
+
+
+class LaneAdmission:
+    """Applies `spool.max_lanes` to a replay into the spool of a stopped gateway, as delivery does in a running one."""
+
+    def __init__(self, destinations: Mapping[str, DestinationSettings], lanes: Iterable[Lane], max_lanes: int) -> None:
+        """`lanes`: those that have events in the spool."""
+        self._destinations = destinations
+        self._lanes = set(lanes)
+        self._max_lanes = max_lanes
+
+    def admit(self, lane: Lane) -> Lane:
+        """The lane under which events of `lane` are to be stored: the same, or the one with the default upload tag."""
+        default = lane._replace(upload_tag=self._destinations[lane.destination].upload_tag)
+        if lane not in self._lanes and len(self._lanes) >= self._max_lanes:
+            lane = default
+        self._lanes.add(lane)
+        return lane
 
 
 class DeadLetterService:
@@ -176,6 +210,10 @@ class DeadLetterService:
             if len(read) < requested:
                 break
         return _cut(page, limit)
+
+    async def codes(self) -> Mapping[str, int]:
+        """See `DeadLetterOperations`."""
+        return dict(Counter(await self._spool.count_codes()).most_common(MAX_CODES))
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`.
@@ -233,6 +271,8 @@ class DeadLetterService:
             return "no_destination"
         if letter.event is None:
             return "no_event"
+        if letter.code == UNKNOWN_TYPE:
+            return UNKNOWN_TYPE  # no settings make it a conversion, and mapping would treat it as a track call
         try:
             event = orjson.loads(letter.event)
         except orjson.JSONDecodeError:

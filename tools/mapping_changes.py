@@ -4,7 +4,8 @@
 
 The cases are those of `tests/mapping/data/normalisation_cases.json` and `event_cases.json`. CHECKOUT is a folder with
 another version of the project, which is asked for the same cases in a process of its own; settings that it does not
-know are left out. `--changed` leaves out the cases that are sent as before in both dialects.
+know are left out. `--changed` leaves out the cases that are sent as before in both dialects. A cell is empty where the
+case is about the other dialect only. `tools.command_changes` has the import and the faults of settings.
 """
 
 from __future__ import annotations

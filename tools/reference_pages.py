@@ -334,7 +334,9 @@ def rejections_page() -> str:
                 "A rejected event is listed in the response (`rejected`: its index, `message_id`, `code` and "
                 "`message`), counted, and stored as a dead letter in which every identity is replaced by its hash, and "
                 "all that mapping does not read is left out. The codes are stable. A rejected single `track` call gets "
-                "status 400. A batch gets status 200, and its other events are accepted."
+                "status 400. A batch gets status 200, and its other events are accepted. [Operating]"
+                "(operating.md#fix-rejected-and-refused-events) says how to find, correct and replay rejected events, "
+                "and [how they are logged](operating.md#read-the-log)."
             ),
             _table(("code", "meaning", "what to do"), rows),
         ]

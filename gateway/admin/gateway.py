@@ -26,5 +26,5 @@ class Gateway(Protocol):
         ...
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
+        """Call at once for the blocked and throttled lanes that match (None matches all); their number."""
         ...

@@ -20,7 +20,7 @@ from gateway.admin.connections import (
     error_response,
     json_response,
 )
-from gateway.admin.dead_letters import BadQuery, check_parameters, list_page, parse_filter, run_action
+from gateway.admin.dead_letters import BadQuery, check_parameters, count_codes, list_page, parse_filter, run_action
 from gateway.admin.gateway import Gateway
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
@@ -64,6 +64,7 @@ class AdminServer:
             "/status": Route("GET", self._status),
             "/lanes/resume": Route("POST", self._resume),
             "/dead-letters": Route("GET", self._list_dead_letters),
+            "/dead-letters/codes": Route("GET", self._count_codes),
             "/dead-letters/replay": Route("POST", self._replay),
             "/dead-letters/discard": Route("POST", self._discard),
         }
@@ -71,6 +72,7 @@ class AdminServer:
         listings, actions = asyncio.Semaphore(MAX_LISTINGS), asyncio.Semaphore(1)
         self._turns: dict[str, AbstractAsyncContextManager[None]] = {
             "/dead-letters": listings,
+            "/dead-letters/codes": listings,
             "/dead-letters/replay": actions,
             "/dead-letters/discard": actions,
         }
@@ -177,6 +179,9 @@ class AdminServer:
 
     async def _list_dead_letters(self, request: web.BaseRequest) -> web.Response:
         return json_response(await list_page(self._gateway.dead_letters, request.query))
+
+    async def _count_codes(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await count_codes(self._gateway.dead_letters, request.query))
 
     async def _replay(self, request: web.BaseRequest) -> web.Response:
         return json_response(await run_action(self._gateway.dead_letters, "replay", parse_filter(request.query)))

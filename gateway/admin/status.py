@@ -33,7 +33,10 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
         "workers": snapshot.workers,
         "mapping": snapshot.mapping,
         "settings": {"read_at": snapshot.settings_at, "errors": list(snapshot.settings_errors)},
-        "warnings": {name: {"graph_version": text} for name, text in snapshot.warnings.items()},
+        "warnings": {
+            "destinations": {name: {"graph_version": text} for name, text in snapshot.warnings.items()},
+            "sources": {name: rate.as_json() for name, rate in snapshot.rejection_rates.items()},
+        },
         "ledger": {
             "recovered": total.recovered,
             "accepted": total.accepted,

@@ -27,6 +27,8 @@ VERSION_ENDS = {
     25: "2028-07-29",
 }
 """Last day on which Meta serves a version of the Graph API (Meta: Graph API versions)."""
+MIN_SIMILAR_DIGITS = 10
+"""Digits of an event set ID from which on one that differs in one digit is probably mistyped. Meta's IDs have 15."""
 WARNING_DAYS = 60
 """Days before the end of a version from which on there is a warning."""
 
@@ -41,7 +43,7 @@ def check(
     """Validate the settings and show where events are sent.
 
     Prints the event sets to which each event is uploaded, the events that go nowhere, whether consent is looked at, and
-    whether the native extension maps events.
+    the rate of rejected events from which on there is an alert, and whether the native extension maps events.
     Does not start anything, and never prints a secret. Exit status 78 if the settings cannot be used, 1 if a standard
     event is misspelt or an event is mapped to one without an event set.
     """
@@ -132,6 +134,7 @@ def _print(
             event = "any other event" if route["event"] == "Other" and not route["configured"] else route["event"]
             event_sets = ", ".join(route["event_sets"]) or f"goes nowhere: {route['standard']} has no event set"
             print_line(f"  {event} -> {route['standard']} -> {event_sets}")
+    print_line(f"alerts: {_alerts(settings)}")
     for error in errors:
         print_line(f"error: {error}", error=True)
     for warning in warnings:
@@ -140,16 +143,50 @@ def _print(
     print_line(f"the settings have errors{count}" if errors else f"the settings are valid{count}")
 
 
+def _alerts(settings: Settings) -> str:
+    """When there is an alert about rejected events, and where alerts go."""
+    alerts = settings.alerts
+    where = f"webhook from {alerts.webhook.origin}" if alerts.webhook else "log only, since alerts.webhook is not set"
+    if alerts.rejection_rate >= 1:
+        return f"none about rejected events; {where}"
+    rate = f"more than {alerts.rejection_rate:.4g} of {alerts.rejection_min_events} or more events of a source"
+    return f"{rate} rejected in 5 minutes; {where}"
+
+
 def warnings_of(settings: Settings, today: str) -> Iterator[str]:
     """Warnings about valid settings that are probably mistakes. `today` as YYYY-MM-DD."""
     if settings.spool.engine == "memory":
         yield "spool.engine is memory: waiting events are lost when the process ends"
     yield from _size_warnings(settings)
+    yield from _similar_event_sets(settings)
     used = {destination for source in settings.sources.values() for destination in source.destinations}
     for name, destination in settings.destinations.items():
         if name not in used:
             yield f"destinations.{name}: no source sends events to this destination"
         yield from (f"destinations.{name}.{text}" for text in _destination_warnings(destination, today))
+
+
+def _similar_event_sets(settings: Settings) -> Iterator[str]:
+    """Warnings about event set IDs that differ from another one in one digit: datasets of one business do not."""
+    from collections import Counter
+
+    uses = Counter(
+        event_set
+        for destination in settings.destinations.values()
+        for event_sets in destination.standard_to_event_sets.values()
+        for event_set in event_sets
+    )
+    by_pattern: dict[str, str] = {}  # by an ID with one digit replaced by a question mark
+    for event_set, _ in uses.most_common():
+        patterns = [f"{event_set[:at]}?{event_set[at + 1 :]}" for at in range(len(event_set))]
+        similar = {by_pattern[pattern] for pattern in patterns if pattern in by_pattern}
+        if similar and len(event_set) >= MIN_SIMILAR_DIGITS:
+            yield (
+                f"standard_to_event_sets: the ID {event_set} differs in one digit from {', '.join(sorted(similar))}; "
+                "check that it is not mistyped"
+            )
+        for pattern in patterns:
+            by_pattern.setdefault(pattern, event_set)
 
 
 def _size_warnings(settings: Settings) -> Iterator[str]:

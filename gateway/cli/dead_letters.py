@@ -43,9 +43,15 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option(help="Only dead letters before this time (ISO 8601, UTC unless it has an offset).")
 ]
+MessageId = Annotated[
+    str | None,
+    typer.Option(help="Only dead letters with this message ID; of uploaded events, with this event_id."),
+]
+OrderId = Annotated[str | None, typer.Option(help="Only dead letters with this order ID.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters; required if no filter is given.")]
 
 PAGE_SIZE = 500
+MAX_SHOWN_CODES = 20
 
 
 @app.command("list")
@@ -57,19 +63,24 @@ def list_dead_letters(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
+    message_id: MessageId = None,
+    order_id: OrderId = None,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters without their events.
 
-    One line each: number, time, stage, code, destination, and event set or source.
+    One line each: number, time, stage, code, destination, event set or source, order ID and message ID (`-` if there
+    is none).
     """
-    for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
+    query = _query(code, destination, event_set, since, until, message_id, order_id)
+    for letter in _read_matching(config, url, query):
         if as_json:
             print_json({key: value for key, value in letter.items() if key != "event"})
         else:
-            names = f"{letter['destination']} {letter['event_set'] or letter['source'] or ''}"
+            names = f"{letter['destination']} {letter['event_set'] or letter['source'] or '-'}"
+            ids = f"{letter['order_id'] or '-'} {letter['message_id'] or '-'}"
             print_line(
-                f"{letter['number']:>8}  {_time(letter['at'])}  {letter['stage']:<8} {letter['code']:<28} {names}"
+                f"{letter['number']:>8}  {_time(letter['at'])}  {letter['stage']:<8} {letter['code']:<28} {names} {ids}"
             )
 
 
@@ -91,9 +102,12 @@ def export(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
+    message_id: MessageId = None,
+    order_id: OrderId = None,
 ) -> None:
     """Print dead letters with their events, one JSON object per line."""
-    for letter in _read_all(config, url, _query(code, destination, event_set, since, until)):
+    query = _query(code, destination, event_set, since, until, message_id, order_id)
+    for letter in _read_matching(config, url, query):
         print_json(letter)
 
 
@@ -106,6 +120,8 @@ def replay(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
+    message_id: MessageId = None,
+    order_id: OrderId = None,
     all_: All = False,
 ) -> None:
     """Process the events of dead letters again.
@@ -114,10 +130,12 @@ def replay(
     still cannot be mapped or uploaded is kept; the output counts these by reason, and the exit status is then 1. An
     interrupted replay neither loses nor duplicates an event.
     """
-    query = _query(code, destination, event_set, since, until)
+    query = _query(code, destination, event_set, since, until, message_id, order_id)
     _require_filter(query, all_)
     result = _call(config, url, "POST", "/replay", query)
     kept = sum(result["kept"].values())
+    if not result["letters"] and not kept:
+        _print_no_match(config, url, query)
     print_line(f"replayed {result['letters']} dead letters as {result['events']} events; {kept} not replayed")
     for reason, count in result["kept"].items():
         print_line(f"  {reason}: {count}")
@@ -133,19 +151,31 @@ def discard(
     event_set: EventSet = None,
     since: Since = None,
     until: Until = None,
+    message_id: MessageId = None,
+    order_id: OrderId = None,
     all_: All = False,
 ) -> None:
     """Delete dead letters permanently."""
-    query = _query(code, destination, event_set, since, until)
+    query = _query(code, destination, event_set, since, until, message_id, order_id)
     _require_filter(query, all_)
-    print_line(f"discarded {_call(config, url, 'POST', '/discard', query)['letters']} dead letters")
+    discarded = _call(config, url, "POST", "/discard", query)["letters"]
+    if not discarded:
+        _print_no_match(config, url, query)
+    print_line(f"discarded {discarded} dead letters")
 
 
 def _query(
-    code: str | None, destination: str | None, event_set: str | None, since: str | None, until: str | None
+    code: str | None,
+    destination: str | None,
+    event_set: str | None,
+    since: str | None,
+    until: str | None,
+    message_id: str | None,
+    order_id: str | None,
 ) -> dict[str, str]:
     """The filters as the query string of the admin port."""
     filters = {"code": code, "destination": destination, "event_set": event_set, "since": since, "until": until}
+    filters |= {"message_id": message_id, "order_id": order_id}
     query = {name: value for name, value in filters.items() if value is not None}
     for name in ("since", "until"):
         if name in query:
@@ -175,7 +205,31 @@ def _time(at: Any) -> str:
 
 def _require_filter(query: dict[str, str], all_: bool) -> None:
     if not query and not all_:
-        fail("no filter given; use --code, --destination, --event-set, --since or --until, or --all for all of them", 2)
+        options = "--code, --destination, --event-set, --since, --until, --message-id or --order-id"
+        fail(f"no filter given; use {options}, or --all for all of them", 2)
+
+
+def _read_matching(config: Path, url: str | None, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """All matching dead letters; if there are none, a line on standard error says so."""
+    letters = _read_all(config, url, query)
+    first = next(letters, None)
+    if first is None:
+        _print_no_match(config, url, query)
+        return
+    yield first
+    yield from letters
+
+
+def _print_no_match(config: Path, url: str | None, query: dict[str, str]) -> None:
+    """Print that nothing matches and, if no dead letter has the code of the filter, the codes that exist."""
+    if not query:
+        print_line("there are no dead letters", error=True)
+        return
+    print_line("no dead letters match", error=True)
+    codes = _call(config, url, "GET", "/codes", {})["codes"] if "code" in query else {}
+    if codes and query["code"] not in codes:
+        existing = ", ".join(f"{code} ({count})" for code, count in list(codes.items())[:MAX_SHOWN_CODES])
+        print_line(f"no dead letter has the code {query['code']!r}; existing codes: {existing}", error=True)
 
 
 def _read_all(config: Path, url: str | None, query: dict[str, str], limit: int = PAGE_SIZE) -> Iterator[dict[str, Any]]:
@@ -217,8 +271,9 @@ async def _run_on_spool(settings: Settings, path: str, query: dict[str, str]) ->
     import time
     from contextlib import AsyncExitStack
 
-    from gateway.admin.dead_letters import list_page, parse_filter, run_action
-    from gateway.dead_letters import AggregatedDeadLetters, DeadLetterService
+    from gateway.admin.dead_letters import count_codes, list_page, parse_filter, run_action
+    from gateway.app import worker_count
+    from gateway.dead_letters import AggregatedDeadLetters, DeadLetterService, LaneAdmission
     from gateway.mapping import compile_mapper
     from gateway.spool import create_spool, spool_file_numbers
 
@@ -227,15 +282,20 @@ async def _run_on_spool(settings: Settings, path: str, query: dict[str, str]) ->
         for name, destination in settings.destinations.items()
     }
     services = {}
+    max_lanes = max(1, settings.spool.max_lanes // worker_count(settings))
     async with AsyncExitStack() as stack:
         for number in spool_file_numbers(settings.spool) or [0]:
             spool = create_spool(settings.spool, time.time, number)
-            await spool.open()
+            backlogs = await spool.open()
             stack.push_async_callback(spool.close)
+            lanes = [backlog.lane for backlog in backlogs if backlog.events]
+            admission = LaneAdmission(settings.destinations, lanes, max_lanes)
             services[number] = DeadLetterService(
-                spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time
+                spool, settings.destinations, mappers, stored=lambda _: None, clock=time.time, admit=admission.admit
             )
         dead_letters = AggregatedDeadLetters(services) if services.keys() != {0} else services[0]
+        if path == "/codes":
+            return await count_codes(dead_letters, query)
         if path:
             return await run_action(dead_letters, path.removeprefix("/"), parse_filter(query))
         return await list_page(dead_letters, query)

@@ -336,15 +336,30 @@ class LoggingSettings(_Section):
 
 
 class AlertSettings(_Section):
-    """Notifications when the uploads of a lane stop because no call can succeed, and when they resume."""
+    """Notifications when the uploads of a lane stop and resume, and when many events of a source are rejected."""
 
     webhook: Secret | None = Field(
         None,
-        description="URL that receives a POST with a JSON object: `text` (a summary for chat services), `event` "
-        "(`lane_blocked` or `lane_resumed`), `destination`, `event_set`, `tag_hash` (as in the metrics), `kind` and "
-        "`code` (why uploads stopped), `waiting` (number of events), `at`. It is a secret because such URLs often "
-        "contain one. Without it, these events are only logged.",
+        description="URL that receives a POST with a JSON object: `text` (a summary for chat services), `event`, `at`. "
+        "For `lane_blocked` and `lane_resumed` also `destination`, `event_set`, `tag_hash` (as in the metrics), `kind` "
+        "and `code` (why uploads stopped), `waiting` (number of events). For `rejection_rate_high` and "
+        "`rejection_rate_normal` also `source`, `rejection_rate`, `limit` (both 0 to 1), `events`, `rejected`, `codes` "
+        "(the most frequent ones with their counts). It is a secret because such URLs often contain one. Without it, "
+        "these events are only logged.",
         examples=['{ env = "ALERT_WEBHOOK" }'],
+    )
+    rejection_rate: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Share of the events of a source that may be rejected within five minutes. Above it there is an "
+        "alert and a warning in `/status`. 1 turns both off.",
+    )
+    rejection_min_events: int = Field(
+        20,
+        ge=1,
+        description="Number of events of a source in five minutes from which on `rejection_rate` applies, so that one "
+        "rejection of a few events is no alert.",
     )
 
     @field_validator("webhook")

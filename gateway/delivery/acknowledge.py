@@ -13,6 +13,7 @@ from typing import Any
 from gateway.backoff import backoff_delay
 from gateway.delivery.batch_splitter import BatchSplitter
 from gateway.delivery.sender import DestinationContext
+from gateway.identifiers import ids_of_mapped
 from gateway.meta import CountMismatch, describe
 from gateway.model import Chunk, ChunkId, DeadLetter, GatewayError, Lane, MetaFault, Stage
 from gateway.telemetry import LaneCounts
@@ -70,6 +71,7 @@ class BatchAcknowledger:
     def _dead_letter(
         self, stage: Stage, event: bytes, calls: int, code: str, message: str, fault: MetaFault | None = None
     ) -> DeadLetter:
+        ids = ids_of_mapped(event)
         return DeadLetter(
             stage=stage,
             code=code,
@@ -81,6 +83,8 @@ class BatchAcknowledger:
             attempts=calls,
             fault=fault,
             event=event,
+            message_id=ids.message_id,
+            order_id=ids.order_id,
         )
 
     async def _acknowledge(self, splitter: BatchSplitter, letters: Sequence[DeadLetter], delivered: int) -> None:

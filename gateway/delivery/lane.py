@@ -33,7 +33,7 @@ from gateway.meta import (
 )
 from gateway.model import Batch, GatewayError, Lane, MetaFault
 from gateway.telemetry import LaneStatistics
-from gateway.telemetry.webhook import Alert, AlertType
+from gateway.telemetry.alerts import AlertType, LaneAlert
 
 log = logging.getLogger("gateway.delivery")
 
@@ -258,7 +258,7 @@ class LaneWorker:
         kind, code = open_reason.kind, open_reason.code
         explanation = EXPLANATIONS[kind]
         self._context.notify(
-            Alert(
+            LaneAlert(
                 alert_type,
                 self.lane,
                 kind,

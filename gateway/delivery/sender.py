@@ -39,7 +39,7 @@ from gateway.meta import (
 from gateway.model import Lane, UnixSeconds
 from gateway.spool import Spool
 from gateway.telemetry import Ledger
-from gateway.telemetry.webhook import Alert
+from gateway.telemetry.alerts import Alert
 
 log = logging.getLogger("gateway.delivery")
 

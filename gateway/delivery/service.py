@@ -25,7 +25,7 @@ from gateway.meta import AccessToken, RequestBuilder
 from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
 from gateway.spool import Spool
 from gateway.telemetry import LaneStatistics, Ledger
-from gateway.telemetry.webhook import Alert
+from gateway.telemetry.alerts import Alert
 
 log = logging.getLogger("gateway.delivery")
 

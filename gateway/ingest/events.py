@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
+from gateway.identifiers import NO_IDS, EventIds
 from gateway.ingest.dedup import DedupWindow, key_of
 from gateway.mapping.native import Document
 from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, MappedRun, NotSent, Rejection, Stage, join_mapped
@@ -20,6 +21,9 @@ MAX_DEAD_LETTERS_WITHOUT_EVENT = 100
 
 OBJECT_BYTES = 400
 """Bytes of memory for a mapped, dead-lettered or rejected event in addition to its content."""
+
+CHARACTER_BYTES = 4
+"""Bytes of memory for a character of an ID, at most."""
 
 INTERNAL_ERROR = Rejection(
     "internal_error",
@@ -54,6 +58,10 @@ class Mapper(Protocol):
 
     def redact(self, event: Any, now: int | None = None, /) -> bytes | None:
         """The event as JSON with every personal value hashed; None when it cannot be kept."""
+        ...
+
+    def ids(self, event: Any, /) -> EventIds:
+        """The IDs of an event, for its dead letter."""
         ...
 
 
@@ -161,7 +169,7 @@ class RequestResult:
                 return
         else:
             self.size += len(letter.event)
-        self.size += OBJECT_BYTES
+        self.size += OBJECT_BYTES + CHARACTER_BYTES * len((letter.message_id or "") + (letter.order_id or ""))
         self.dead_letters.append(letter)
 
     def reject(self, index: int, event: Any, rejection: Rejection) -> None:
@@ -300,10 +308,8 @@ def map_event(
                 result.keys[destination].add(key)
         elif isinstance(mapped, Rejection):
             rejection = rejection or mapped
-            redacted = _redacted(mapper, event, now)
-            if redacted is not None and len(redacted) > max_dead_letter_bytes:
-                redacted = None
-            result.add_dead_letter(_dead_letter(source, destination, mapped, redacted, now))
+            kept = _kept(mapper, event, now, max_dead_letter_bytes)
+            result.add_dead_letter(_dead_letter(source, destination, mapped, kept, now))
         elif mapped is NotSent.CONSENT_DENIED:
             result.consent_denied[destination] = result.consent_denied.get(destination, 0) + 1
     if accepted:
@@ -314,19 +320,31 @@ def map_event(
         result.reject(index, event, rejection)
 
 
-def reject_event(source: Source, event: Any, index: int, now: int, result: RequestResult, rejection: Rejection) -> None:
-    """Reject an event that cannot be passed to a mapper.
+def reject_event(
+    source: Source,
+    event: Any,
+    index: int,
+    now: int,
+    result: RequestResult,
+    rejection: Rejection,
+    max_dead_letter_bytes: int = 0,
+) -> None:
+    """Reject an event that must not be passed to a mapper, such as one of an unknown type.
 
-    Its content is not kept: redaction needs to know which fields are personal, and that depends on the event's type.
+    Its content is kept unless it is larger than `max_dead_letter_bytes` after redaction; 0 keeps none, and saves the
+    redaction of an event that is too large for it. An event of any type is redacted as a track call. That is safe:
+    redaction keeps only what the mapping of a track call reads, and leaves out the fields that other types have.
     """
-    for destination, _ in source.mappers:
-        result.add_dead_letter(_dead_letter(source, destination, rejection, None, now))
+    for destination, mapper in source.mappers:
+        kept = _kept(mapper, event, now, max_dead_letter_bytes)
+        result.add_dead_letter(_dead_letter(source, destination, rejection, kept, now))
     result.reject(index, event, rejection)
 
 
 def _dead_letter(
-    source: Source, destination: str, rejection: Rejection, redacted: bytes | None, now: int
+    source: Source, destination: str, rejection: Rejection, kept: tuple[EventIds, bytes | None], now: int
 ) -> DeadLetter:
+    ids, redacted = kept
     return DeadLetter(
         stage=Stage.MAPPING,
         code=rejection.code,
@@ -338,15 +356,21 @@ def _dead_letter(
         attempts=0,
         fault=None,
         event=redacted,
+        message_id=ids.message_id,
+        order_id=ids.order_id,
     )
 
 
-def _redacted(mapper: Mapper, event: Any, now: int) -> bytes | None:
+def _kept(mapper: Mapper, event: Any, now: int, max_bytes: int) -> tuple[EventIds, bytes | None]:
+    """What is kept of a rejected event: its IDs, and the redacted event if it has at most `max_bytes`."""
+    ids = NO_IDS
     try:
-        return mapper.redact(event, now)
+        ids = mapper.ids(event)
+        redacted = mapper.redact(event, now) if max_bytes else None
     except Exception:
         log.exception("an event could not be redacted because of an internal error; its content is not kept")
-        return None
+        return ids, None
+    return ids, redacted if redacted is not None and len(redacted) <= max_bytes else None
 
 
 def _message_id(event: Any) -> str | None:

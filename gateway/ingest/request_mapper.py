@@ -120,7 +120,7 @@ class RequestMapper:
                     await slices.begin(EVENTS_PER_SLICE)
                 event = orjson.loads(document.event(index))
                 if index in rejected:
-                    reject_event(source, event, index, now, result, rejected[index])
+                    reject_event(source, event, index, now, result, rejected[index], max_bytes)
                 else:
                     _, destinations, is_accepted = by_index[index]
                     map_event(source, event, index, now, result, max_bytes, destinations, was_accepted=is_accepted)
@@ -143,17 +143,18 @@ class RequestMapper:
                 reject_event(source, event, index, now, result, NOT_AN_OBJECT)
                 continue
             call_type = event.get("type")
-            if call_type == "track":
-                if has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR):
-                    reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
-                    continue
-                if shared:
-                    event = _with_shared_context(shared, event)  # noqa: PLW2901
-                map_event(source, event, index, now, result, max_bytes)
-            elif call_type.__class__ is str and call_type in IGNORED_TYPES:
+            if call_type.__class__ is str and call_type in IGNORED_TYPES:
                 result.ignored += 1
+                continue
+            is_large = has_large_events and _is_large(event, max_bytes * SOURCE_FACTOR)
+            if shared:
+                event = _with_shared_context(shared, event)  # noqa: PLW2901 (it may deny consent)
+            if call_type != "track":
+                reject_event(source, event, index, now, result, UNKNOWN_TYPE, 0 if is_large else max_bytes)
+            elif is_large:
+                reject_event(source, event, index, now, result, EVENT_TOO_LARGE)
             else:
-                reject_event(source, event, index, now, result, UNKNOWN_TYPE)
+                map_event(source, event, index, now, result, max_bytes)
         return len(events)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.config import DestinationSettings
+from gateway.identifiers import EventIds
 from gateway.mapping import reference_data
 from gateway.mapping.compiler import Plan, compile_functions
 from gateway.mapping.coverage import Counters
@@ -57,6 +58,10 @@ class Mapper:
         A birthday after `now` (unix seconds) is dropped; without `now`, every birthday is kept.
         """
         return self._redactor.redact(event, now)
+
+    def ids(self, event: Any) -> EventIds:
+        """The message ID and the order ID of a source event, of any type; none of an event that denies consent."""
+        return self._redactor.ids(event)
 
     def coverage(self) -> Coverage:
         """How often each match key was present, and why values were dropped."""

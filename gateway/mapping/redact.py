@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.config import DestinationSettings
+from gateway.identifiers import NO_IDS, EventIds, short_id
 from gateway.mapping import consent
 from gateway.mapping.contents import CONTENT_KEYS, SINGLE_PRODUCT
 from gateway.mapping.custom_properties import Screen, remove_path
@@ -20,14 +21,14 @@ from gateway.mapping.dialects import processing_options
 from gateway.mapping.encodable import make_encodable
 from gateway.mapping.extract import Extractor, click_id
 from gateway.mapping.fields import CUSTOM, EVENT, IDENTITY, Field, MatchKey, Special, is_derived
-from gateway.mapping.json_path import MAX_LONG_TEXT, at, text_of
+from gateway.mapping.json_path import MAX_LONG_TEXT, at, candidates, text_of
 from gateway.mapping.personal import clean_url, is_personal_text
 from gateway.mapping.routes import switches_of
 from gateway.mapping.rules import BIRTHDAY_KEYS, NEVER, Rules, today_of
 from gateway.model import JsonObject
 
 ROOT = ("type", "event", "messageId", "originalTimestamp", "timestamp", "sentAt")
-"""Keys of the event that are kept."""
+"""Keys of the event of which a text or number is kept."""
 OPTIONS = "context.dataProcessingOptions"
 PRODUCT_KEYS = frozenset(key for _, sources in CONTENT_KEYS for key in sources)
 """Keys of a product that are read."""
@@ -49,6 +50,7 @@ class Redactor:
         self._screen = Screen(destination.allow_properties)
         self._rules = rules
         self._extractor = Extractor(rules, paths)
+        self._order_id_paths = paths["order_id"]
         self._personal = [path.split(".") for path in personal]
         self._fields = [field for field in IDENTITY if not is_derived(field)]
         self._read = [
@@ -74,8 +76,20 @@ class Redactor:
         except (TypeError, ValueError, RecursionError):
             return _encode(self._redacted(make_encodable(event), today))
 
+    def ids(self, event: Any) -> EventIds:
+        """The message ID and the order ID of an event, of any type; none of an event that denies consent.
+
+        An ID that looks personal, such as an email address, is left out.
+        """
+        if event.__class__ is not dict or (self._denies_consent is not None and self._denies_consent(event)):
+            return NO_IDS
+        order_id = next((text for _, text in candidates(event, self._order_id_paths, text_of, lambda: None)), None)
+        return EventIds(_impersonal_id(event.get("messageId")), _impersonal_id(order_id))
+
     def _redacted(self, event: JsonObject, today: int) -> JsonObject:
-        redacted: JsonObject = {key: event[key] for key in ROOT if key in event}
+        redacted: JsonObject = {key: _root_value(event[key]) for key in ROOT if key in event}
+        if redacted.get("type").__class__ is str and is_personal_text(redacted["type"]):
+            del redacted["type"]  # mapping does not read it
         integrations = event.get("integrations")
         if integrations.__class__ is dict:
             entries = {name: _switch(integrations[name]) for name in self._switches if name in integrations}
@@ -150,6 +164,17 @@ class Redactor:
                 return {key: part for key, part in zip(BIRTHDAY_KEYS, hashes, strict=True) if part}
             case _:
                 return sent
+
+
+def _impersonal_id(value: Any) -> str | None:
+    """A text as an ID; None if it looks personal, is longer than any text that is read, or is no text."""
+    text = text_of(value) if value.__class__ is str else None
+    return short_id(text) if text is not None and not is_personal_text(text) else None
+
+
+def _root_value(value: Any) -> Any:
+    """A value of `ROOT`. Mapping treats all lists and objects as of the wrong type, so their content is left out."""
+    return value if value is None or _is_flat(value) else {}
 
 
 def _is_flat(value: Any) -> bool:

@@ -10,6 +10,7 @@ when a process ends are recovered by its successor, so they are not counted as r
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from gateway.model import Lane
 from gateway.telemetry import Ledger, Snapshot
@@ -44,6 +45,11 @@ class WorkerCounts:
         self._take_over(Ledger(), counters)
         self._count_ended(counters)
         self._merge_lanes(counters.ledger)
+
+    @property
+    def ledgers(self) -> Sequence[Ledger]:
+        """The counters of the processes that ended, and of the newest one."""
+        return self._ended.ledger, self._last.ledger
 
     def total(self) -> Snapshot:
         """The counters of all processes, without `orphans`."""

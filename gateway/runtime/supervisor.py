@@ -24,10 +24,12 @@ from gateway.model import DeadLetter, GatewayError, JsonObject
 from gateway.runtime.counts import WorkerCounts
 from gateway.runtime.ipc import WorkerClient, WorkerUnavailable
 from gateway.runtime.lifecycle import StopSignal, keep_running, publish_addresses, wait_for_event
+from gateway.runtime.rejections import RejectionMonitor
 from gateway.runtime.reload import check_reload_allowed
 from gateway.runtime.worker import SpoolShard, WorkerSpec
 from gateway.spool import DeadLetterFilter
-from gateway.telemetry import Snapshot
+from gateway.telemetry import Ledger, Snapshot
+from gateway.telemetry.webhook import LAST_ALERTS_SECONDS, WebhookNotifier
 
 log = logging.getLogger("gateway.runtime")
 
@@ -64,6 +66,10 @@ class RemoteDeadLetters:
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `DeadLetterOperations`."""
         return await self._worker.fetch(list[tuple[int, DeadLetter]], "find", after, limit, where, timeout=FIND_TIMEOUT)
+
+    async def codes(self) -> Mapping[str, int]:
+        """See `DeadLetterOperations`."""
+        return await self._worker.fetch(dict[str, int], "codes", timeout=FIND_TIMEOUT)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
@@ -273,6 +279,8 @@ class Supervisor:
         self._started_at = self._settings_at = clock()
         self._settings_errors: Sequence[str] = ()
         self._own = Snapshot()  # the supervisor's own counts
+        self._webhook = WebhookNotifier(settings.alerts, self._own.ledger)
+        self._rejections = RejectionMonitor(settings.alerts, self._webhook.notify, clock)
         self._admin = AdminServer(settings.admin, self)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
@@ -310,11 +318,12 @@ class Supervisor:
                 total.add(state.gauges())
         total.started_at = self._started_at
         total.settings_at, total.settings_errors = self._settings_at, self._settings_errors
+        total.rejection_rates = self._rejections.above
         total.reasons = self._reasons([None if state is None else state.reasons for state in running])
         return total
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
+        """Call at once for the blocked and throttled lanes that match (None matches all); their number."""
         resumed = 0
         for client in self._clients.values():
             with suppress(WorkerUnavailable):
@@ -329,6 +338,8 @@ class Supervisor:
         self._settings = settings
         encoded = settings_to_json(settings)
         await asyncio.gather(*(worker.reload(encoded) for worker in self._workers))
+        self._webhook.reload(settings.alerts)
+        self._rejections.reload(settings.alerts)
         logging.getLogger().setLevel(settings.logging.level.upper())
         self._settings_at, self._settings_errors = self._clock(), ()
         self._own.ledger.reloads["succeeded"] += 1
@@ -337,6 +348,11 @@ class Supervisor:
         """Record why the new settings could not be applied; the previous ones stay in force."""
         self._settings_errors = errors
         self._own.ledger.reloads["failed"] += 1
+
+    @property
+    def _ledgers(self) -> Sequence[Ledger]:
+        """The counters of all processes, including those that ended."""
+        return [ledger for worker in self._workers for ledger in worker.counts.ledgers]
 
     @property
     def _clients(self) -> Mapping[int, WorkerClient]:
@@ -355,7 +371,10 @@ class Supervisor:
                 shard = SpoolShard(number, 1 / self._processes, rate_share)
                 self._workers.append(WorkerProcess(shard, listening, lambda: self._settings, self._command))
             running: list[asyncio.Task[None]] = []
-            counting = asyncio.create_task(keep_running("read counters", self._read_counters), name="read counters")
+            background = [
+                asyncio.create_task(keep_running(name, task), name=name)
+                for name, task in (("read counters", self._read_counters), ("webhook", self._webhook.run))
+            ]
             try:
                 running += await self._start_all(stop)
                 if not stop.requested.is_set():
@@ -368,8 +387,11 @@ class Supervisor:
                 self._phase = "stopping"
             finally:
                 await self._stop_all(stop, running)
-                counting.cancel()
-                await asyncio.wait([counting])
+                self._rejections.flush(self._ledgers)
+                await self._webhook.flush(LAST_ALERTS_SECONDS)
+                for task in background:
+                    task.cancel()
+                await asyncio.wait(background)
 
     async def _start_all(self, stop: StopSignal) -> list[asyncio.Task[None]]:
         """Start all workers, and wait until each serves or a stop is requested.
@@ -402,6 +424,7 @@ class Supervisor:
         """Read the counters of all workers at an interval, until cancelled."""
         while True:
             await asyncio.gather(*(worker.read_counters() for worker in self._workers))
+            self._rejections.update(self._ledgers)
             await asyncio.sleep(COUNT_INTERVAL)
 
     async def _stop_all(self, stop: StopSignal, running: Sequence[asyncio.Task[None]]) -> None:

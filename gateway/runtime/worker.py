@@ -77,7 +77,7 @@ class WorkerApp(Protocol):
         ...
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
-        """Probe the blocked lanes that match at once (None matches all); the number of blocked lanes."""
+        """Call at once for the blocked and throttled lanes that match (None matches all); their number."""
         ...
 
     async def reload(self, settings: Settings) -> None:
@@ -156,6 +156,7 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
         "resume": app.resume,
         "reload": reload,
         "find": find,
+        "codes": app.dead_letters.codes,
         "replay": with_filter(app.dead_letters.replay),
         "discard": with_filter(app.dead_letters.discard),
     }

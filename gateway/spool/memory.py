@@ -7,6 +7,7 @@ contents are lost when the process ends.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
@@ -161,6 +162,11 @@ class MemorySpool:
         """Return the number of matching dead letters."""
         self._check_open()
         return sum(where.matches(letter) for letter in self._letters.values())
+
+    async def count_codes(self) -> Mapping[str, int]:
+        """Return the number of dead letters by code."""
+        self._check_open()
+        return Counter(letter.code for letter in self._letters.values())
 
     async def discard(self, numbers: Sequence[int]) -> int:
         """Delete these dead letters, and return how many of them existed."""

@@ -28,7 +28,8 @@ def acknowledge_reserve(max_bytes: int) -> int:
 
 def dead_letter_size(letter: DeadLetter) -> int:
     """Return the estimated size of a dead letter in bytes."""
-    texts = letter.message, letter.code, letter.destination, letter.source or "", *(letter.lane or ())
+    optional = letter.source, letter.message_id, letter.order_id, *(letter.lane or ())
+    texts = letter.message, letter.code, letter.destination, *(text or "" for text in optional)
     return DEAD_LETTER_OVERHEAD + len("".join(texts).encode(errors="replace")) + len(letter.event or b"")
 
 

@@ -47,6 +47,7 @@ _ADDED_FIELDS = frozenset({"suppressed", "worker"})  # by the filters of this mo
 FIELDS = _ADDED_FIELDS | {
     "admin",
     "alert",
+    "code",
     "destination",
     "destinations",
     "event",
@@ -57,6 +58,7 @@ FIELDS = _ADDED_FIELDS | {
     "requests",
     "route",
     "server",
+    "source",
     "version",
     "waiting",
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from gateway.model import Backlog, Lane, UnixSeconds
 from gateway.telemetry.histogram import LAG, Histogram
 from gateway.telemetry.ledger import Ledger
+from gateway.telemetry.rejection_rate import RejectionRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ class Snapshot:
     """By destination, Meta's last warning about the version of the Graph API that is called."""
     mapping: str = ""
     """Which path maps events: `native (...)`, or `python (...)` with the reason."""
+    rejection_rates: Mapping[str, RejectionRate] = field(default_factory=dict)
+    """By source, the rates of rejected events that are above the limit. Computed for all processes together, so they
+    are not added."""
     workers: int = 1
     """Number of worker processes."""
     restarts: int = 0

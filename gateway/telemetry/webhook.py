@@ -1,7 +1,7 @@
-"""Sends alerts to the webhook of the settings: a POST when the uploads of a lane stop, and when they resume.
+"""Sends alerts to the webhook of the settings, each as a POST with a JSON object.
 
-Alerts are sent by a task of their own, so that no lane waits for the webhook. An alert contains no event, no upload tag
-(a sender chose it) and no token. The URL of the webhook is never logged, because it may contain a secret.
+Alerts are sent by a task of their own, so that nothing waits for the webhook. The URL of the webhook is never logged,
+because it may contain a secret.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 
 import aiohttp
 import orjson
 
 from gateway.config import AlertSettings
-from gateway.escaping import printable
-from gateway.model import JsonObject, Lane, UnixSeconds
+from gateway.telemetry.alerts import Alert
 from gateway.telemetry.ledger import Ledger
 
 log = logging.getLogger("gateway.alerts")
@@ -30,56 +26,8 @@ FIRST_RETRY_SECONDS = 1.0
 """Seconds before the second attempt; doubled after each further one."""
 TIMEOUT = 10.0
 """Seconds for one attempt."""
-
-
-class AlertType(StrEnum):
-    """The event that an alert reports."""
-
-    BLOCKED = "lane_blocked"
-    RESUMED = "lane_resumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A change of the state of one lane."""
-
-    alert_type: AlertType
-    lane: Lane
-    kind: str
-    """Why uploads stopped: token, permission, object, version, policy or systemic."""
-    code: str
-    """Of the response that stopped them, such as `meta_190_463`."""
-    waiting: int
-    """Events of the lane in the spool."""
-    at: UnixSeconds
-    reason: str = ""
-    """A clause that explains `kind` and `code` to an operator; by default these two."""
-    remedy: str = ""
-    """A sentence on how to fix the cause."""
-
-    def as_json(self) -> JsonObject:
-        """The body of the POST. `text` is the field that chat services display; `tag_hash` is as in the metrics."""
-        lane = self.lane
-        where = f'destination "{lane.destination}", dataset {lane.event_set}, upload tag {lane.tag_hash}'
-        events = f"{self.waiting:,} event{'' if self.waiting == 1 else 's'}"
-        if self.alert_type is AlertType.BLOCKED:
-            reason = self.reason or f"{self.kind} ({self.code})"
-            text = (
-                f"uploads stopped for {where}: {reason}. {events} kept; retrying until a call succeeds. {self.remedy}"
-            )
-        else:
-            text = f"uploads resumed for {where}: {events} waiting."
-        return {
-            "text": printable(text.strip()),
-            "event": self.alert_type.value,
-            "destination": lane.destination,
-            "event_set": lane.event_set,
-            "tag_hash": lane.tag_hash,
-            "kind": self.kind,
-            "code": self.code,
-            "waiting": self.waiting,
-            "at": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="seconds"),
-        }
+LAST_ALERTS_SECONDS = 2.0
+"""Seconds for sending the alerts that are still queued when the process ends."""
 
 
 class WebhookNotifier:
@@ -120,7 +68,7 @@ class WebhookNotifier:
                     # A bug, or a host name that cannot be encoded. Later alerts can succeed after a reload.
                     log.exception(
                         "cannot deliver an alert to alerts.webhook because of an internal error. Check the URL",
-                        extra={"lane": str(alert.lane), "alert": alert.alert_type.value},
+                        extra={**alert.subject, "alert": alert.alert_type.value},
                     )
                     delivered = False
                 self._ledger.alerts["delivered" if delivered else "failed"] += 1
@@ -153,6 +101,6 @@ class WebhookNotifier:
         log.warning(
             "cannot deliver an alert to alerts.webhook: %s. Check the URL and the service behind it",
             problem,
-            extra={"lane": str(alert.lane), "alert": alert.alert_type.value},
+            extra={**alert.subject, "alert": alert.alert_type.value},
         )
         return False

@@ -156,6 +156,8 @@ def letter(number: int = 1, **changes: Any) -> DeadLetter:
         "attempts": 1,
         "fault": MetaFault(100, 2804050, "A1b2"),
         "event": json.dumps(body).encode(),
+        "message_id": f"m{number}",
+        "order_id": f"o{number}",
         **changes,
     }
     return DeadLetter(**values)

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.admin.status import status_of
+from gateway.identifiers import short_id
 from gateway.model import GatewayError, Stage
 from gateway.spool import SpoolFull, SpoolUnavailable
+from gateway.telemetry import Snapshot
+from gateway.telemetry.rejection_rate import RejectionRate
 from tests.admin.admin_port import LANE, NOW, admin_port, letter
 
 
@@ -75,6 +79,8 @@ async def test_dead_letters_are_listed_in_pages(tmp_path: Path, engine: str) -> 
             "event_set": LANE.event_set,
             "upload_tag": "spring",
             "at": NOW - 30,
+            "message_id": "m1",
+            "order_id": "o1",
             "attempts": 1,
             "meta": {"code": 100, "subcode": 2804050, "trace_id": "A1b2"},
             "event": (letter(1).event or b"").decode(),
@@ -85,6 +91,48 @@ async def test_dead_letters_are_listed_in_pages(tmp_path: Path, engine: str) -> 
         assert (entry["source"], entry["event_set"], entry["upload_tag"], entry["meta"]) == ("shop", None, None, None)
         last = (await port.get(f"/dead-letters?limit=2&after={second['next']}")).json
         assert last == {"dead_letters": [], "next": None}
+
+
+async def test_dead_letters_are_found_by_their_ids(tmp_path: Path, engine: str) -> None:
+    async with admin_port(tmp_path, engine) as port:
+        long = letter(3, order_id=short_id("\x1b" + "x" * 300))
+        await port.spool.append([], [letter(1), letter(2), long])
+        for query, numbers in (
+            ("order_id=o2", [2]),
+            ("message_id=m1", [1]),
+            ("message_id=m1&order_id=o2", []),
+            (f"order_id=%1b{'x' * 300}", [3]),
+            (f"order_id=%5cx1b{'x' * 196}", [3]),
+        ):
+            listed = (await port.get(f"/dead-letters?{query}")).json["dead_letters"]
+            assert [entry["number"] for entry in listed] == numbers, query
+        assert (await port.post("/dead-letters/discard?order_id=o1")).json == {"letters": 1}
+        assert len(await port.spool.dead_letters()) == 2
+
+
+async def test_the_codes_of_the_dead_letters_are_counted_most_frequent_first(tmp_path: Path, engine: str) -> None:
+    async with admin_port(tmp_path, engine) as port:
+        assert (await port.get("/dead-letters/codes")).json == {"codes": {}}
+        await port.spool.append([], [letter(1, code="expired"), letter(2), letter(3)])
+        assert list((await port.get("/dead-letters/codes")).json["codes"].items()) == [
+            ("event_refused", 2),
+            ("expired", 1),
+        ]
+        refused = await port.get("/dead-letters/codes?code=expired")
+        assert (refused.status, refused.json["message"]) == (
+            400,
+            "`code` is not a parameter; this route has none.",
+        )
+
+
+def test_the_status_warns_about_sources_with_many_rejections() -> None:
+    snapshot = Snapshot(
+        warnings={"shop": "auto-upgraded"}, rejection_rates={"shop": RejectionRate(200, 30, {"unmapped_event": 30})}
+    )
+    assert status_of(snapshot, NOW)["warnings"] == {
+        "destinations": {"shop": {"graph_version": "auto-upgraded"}},
+        "sources": {"shop": {"rejection_rate": 0.15, "events": 200, "rejected": 30, "codes": {"unmapped_event": 30}}},
+    }
 
 
 async def test_an_event_that_is_not_utf_8_is_listed(tmp_path: Path, engine: str) -> None:

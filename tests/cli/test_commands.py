@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +19,7 @@ from gateway.cli import app
 from gateway.config import load
 from gateway.mapping.native import describe
 from gateway.mapping.native import load as load_native
-from gateway.model import Chunk, Lane
+from gateway.model import Chunk, DeadLetter, Lane, Stage
 from gateway.spool import create_spool
 from tests.cli.conftest import Run
 
@@ -77,6 +79,11 @@ def test_check_names_destinations_that_the_native_extension_does_not_support(run
             'api = "conversions"\nupload.graph_version = "v20.0"',
             "which Meta stopped serving on 2026-09-24",
         ),
+        (
+            'Purchase = ["1148872185708962"]',
+            'Purchase = ["1148872185708962", "1148872185718962"]',
+            "the ID 1148872185718962 differs in one digit from 1148872185708962; check that it is not mistyped",
+        ),
     ],
 )
 def test_check_warns_about_settings_that_are_probably_mistakes(
@@ -88,6 +95,33 @@ def test_check_warns_about_settings_that_are_probably_mistakes(
     assert warning in done.stderr
     assert run("check", "--deny-warnings").exit_code == 1
     assert warning in str(json.loads(run("check", "--json").stdout)["warnings"])
+
+
+@pytest.mark.parametrize(
+    "event_sets",
+    ['"1148872185708962", "1024592094903800"', '"1", "2"', '"1148872185708962", "11488721857089620"'],
+    ids=["different IDs", "short IDs", "IDs of different lengths"],
+)
+def test_check_does_not_warn_about_event_set_ids_that_are_not_similar(run: Run, config: Path, event_sets: str) -> None:
+    replace_in(config, '"1148872185708962"', event_sets)
+    assert "warning" not in run("check").output
+
+
+@pytest.mark.parametrize(
+    ("alerts", "line"),
+    [
+        ("", "alerts: more than 0.05 of 20 or more events of a source rejected in 5 minutes; log only, since"),
+        ("rejection_rate = 0.2\nrejection_min_events = 7", "alerts: more than 0.2 of 7 or more events of a source"),
+        ("rejection_rate = 1", "alerts: none about rejected events; log only"),
+        ('webhook = "https://chat.example/hook"', "rejected in 5 minutes; webhook from "),
+    ],
+    ids=["defaults", "limits", "off", "webhook"],
+)
+def test_check_prints_when_rejected_events_cause_an_alert(run: Run, config: Path, alerts: str, line: str) -> None:
+    config.write_text(f"{config.read_text()}[alerts]\n{alerts}\n")
+    done = run("check")
+    assert line in done.output
+    assert "chat.example" not in done.output
 
 
 @pytest.mark.parametrize(
@@ -240,6 +274,79 @@ def test_dead_letters_are_replayed_and_discarded_only_with_a_filter_or_all(run: 
     done = run("dead-letters", command)
     assert done.exit_code == 2
     assert "--all" in done.stderr
+
+
+def fill_dead_letters(config: Path, *letters: DeadLetter) -> None:
+    """Write dead letters into the spool of the settings."""
+
+    async def append() -> None:
+        spool = create_spool(load(config, {}).spool, time.time)
+        await spool.open()
+        await spool.append([], letters)
+        await spool.close()
+
+    asyncio.run(append())
+
+
+def dead_letter(number: int, **changes: Any) -> DeadLetter:
+    """The dead letter of an event that Meta refused."""
+    lane = Lane("store", "1148872185708962", f"tag{number}")
+    event = {"event_time": int(time.time()) - 60, "action_source": "physical_store", "n": number}
+    letter = DeadLetter(
+        Stage.UPLOAD,
+        "event_refused",
+        "refused",
+        "store",
+        None,
+        lane,
+        time.time() - 30,
+        1,
+        None,
+        json.dumps(event).encode(),
+    )
+    return replace(letter, message_id=f"m{number}", order_id=f"o{number}", **changes)
+
+
+def test_dead_letters_are_listed_with_their_ids_and_found_by_them(run: Run, config: Path) -> None:
+    fill_dead_letters(config, dead_letter(1), dead_letter(2), replace(dead_letter(3), message_id=None, order_id=None))
+    listed = run("dead-letters", "list").stdout.splitlines()
+    assert [line.split()[-2:] for line in listed] == [["o1", "m1"], ["o2", "m2"], ["-", "-"]]
+    for option in (["--order-id", "o2"], ["--message-id", "m2"], ["--order-id", "o2", "--message-id", "m2"]):
+        (exported,) = run("dead-letters", "export", *option).stdout.splitlines()
+        assert (json.loads(exported)["order_id"], json.loads(exported)["message_id"]) == ("o2", "m2")
+    assert json.loads(run("dead-letters", "show", "1").stdout)["order_id"] == "o1"
+    assert run("dead-letters", "discard", "--order-id", "o2").stdout == "discarded 1 dead letters\n"
+    assert len(run("dead-letters", "list").stdout.splitlines()) == 2
+
+
+def test_a_filter_that_matches_nothing_says_so_and_an_unknown_code_lists_the_existing_ones(
+    run: Run, config: Path
+) -> None:
+    assert run("dead-letters", "list").stderr == "there are no dead letters\n"
+    fill_dead_letters(config, dead_letter(1), dead_letter(2), dead_letter(3, code="expired"))
+    for command in (["list"], ["list", "--json"], ["export"], ["replay"], ["discard"]):
+        done = run("dead-letters", *command, "--order-id", "o7")
+        assert (done.exit_code, done.stderr) == (0, "no dead letters match\n")
+        done = run("dead-letters", *command, "--code", "nope")
+        assert done.stderr == (
+            "no dead letters match\n"
+            "no dead letter has the code 'nope'; existing codes: event_refused (2), expired (1)\n"
+        )
+        done = run("dead-letters", *command, "--code", "expired", "--order-id", "o1")
+        assert done.stderr == "no dead letters match\n"
+    assert run("dead-letters", "list", "--code", "nope", "--json").stdout == ""
+
+
+@pytest.mark.parametrize(("workers", "lanes"), [(1, 2), (2, 1)], ids=["one process", "its share of two"])
+def test_a_replay_on_a_stopped_gateway_keeps_to_the_limit_of_lanes(
+    run: Run, config: Path, workers: int, lanes: int
+) -> None:
+    replace_in(config, "[spool]", f"[server]\nworkers = {workers}\n[spool]\nmax_lanes = 2")
+    fill_dead_letters(config, *(dead_letter(number) for number in range(5)))
+    assert "replayed 5 dead letters as 5 events; 0 not replayed" in run("dead-letters", "replay", "--all").stdout
+    rows = [json.loads(line) for line in run("spool", "lanes", "--json").stdout.splitlines()]
+    tags = {row["upload_tag"] for row in rows}
+    assert tags == {*(f"tag{number}" for number in range(lanes)), "RudderStack"}
 
 
 def test_an_invalid_time_is_an_error_that_shows_a_valid_one(run: Run) -> None:

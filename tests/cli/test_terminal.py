@@ -50,8 +50,21 @@ def _spool(config: Path) -> None:
         await spool.append(
             [Chunk(each, 1, 2_000_000_000, event) for each in (lane, orphan)],
             [
-                DeadLetter(Stage.UPLOAD, HOSTILE, HOSTILE, "store", HOSTILE, lane, time.time() - 9, 1, None, event),
-                DeadLetter(Stage.UPLOAD, HOSTILE, HOSTILE, HOSTILE, HOSTILE, orphan, time.time() - 9, 1, None, None),
+                DeadLetter(
+                    Stage.UPLOAD,
+                    HOSTILE,
+                    HOSTILE,
+                    each.destination,
+                    HOSTILE,
+                    each,
+                    time.time() - 9,
+                    1,
+                    None,
+                    body,
+                    message_id=HOSTILE,
+                    order_id=HOSTILE,
+                )
+                for each, body in ((lane, event), (orphan, None))
             ],
         )
         await spool.close()
@@ -200,7 +213,8 @@ def test_a_dead_letter_with_damaged_values_is_listed(hostile_server: tuple[str, 
     url, answer = hostile_server
     for at in (None, 1e300, -1e300, "text"):
         letter: dict[str, Any] = {"number": 1, "stage": "upload", "code": HOSTILE, "destination": HOSTILE, "at": at}
-        page = {"dead_letters": [{**letter, "event_set": None, "source": HOSTILE}], "next": None}
+        letter |= {"event_set": None, "source": HOSTILE, "message_id": HOSTILE, "order_id": HOSTILE}
+        page = {"dead_letters": [letter], "next": None}
         answer.status, answer.body = 200, json.dumps(page).encode()
         done = command("dead-letters", "list", "--url", url)
         assert done.exit_code == 0, done.output

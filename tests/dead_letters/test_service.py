@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import parse
-from gateway.dead_letters import PAGE_SIZE, DeadLetterService
+from gateway.config import DestinationSettings, parse
+from gateway.dead_letters import MAX_CODES, PAGE_SIZE, AggregatedDeadLetters, DeadLetterService, LaneAdmission
 from gateway.mapping import compile_mapper
 from gateway.model import ChunkId, DeadLetter, JsonObject, Lane, Rejection, Stage, StoredChunk, split_events
 from gateway.spool import ALL_DEAD_LETTERS, DeadLetterFilter, StorageEngine, create_spool
@@ -22,7 +22,7 @@ NOW = float(int(time.time()))
 class Fixture:
     """An open spool, a `DeadLetterService` on it, and the chunks that it stored."""
 
-    def __init__(self, engine: str, folder: Path, sets: JsonObject | None = None) -> None:
+    def __init__(self, engine: str, folder: Path) -> None:
         self.settings = parse(
             {
                 "spool": {"engine": engine, "path": str(folder / "spool")},
@@ -31,7 +31,7 @@ class Fixture:
                     "store": {
                         "api": "conversions",
                         "access_token": "t",
-                        "standard_to_event_sets": sets or {"Purchase": ["1"]},
+                        "standard_to_event_sets": {"Purchase": ["1"]},
                     }
                 },
             }
@@ -197,3 +197,68 @@ async def test_an_event_that_is_rejected_again_is_counted_by_its_new_code(fixtur
         [], [refused(1, stage=Stage.MAPPING, lane=None, event=json.dumps(event).encode(), code="unmapped_event")]
     )
     assert dict((await fixture.dead_letters.replay(ALL_DEAD_LETTERS)).kept) == {"no_match_key": 1}
+
+
+async def test_an_event_that_denies_consent_after_a_change_of_the_settings_is_kept_and_not_uploaded(
+    fixture: Fixture,
+) -> None:
+    event = source_event(1)
+    event["context"] |= {"consentManagement": {"deniedConsentIds": ["ads"]}}
+    redacted = fixture.mapper.redact({**event, "event": "Unmapped Event"})
+    replayable = refused(1, stage=Stage.MAPPING, lane=None, event=redacted, code="unmapped_event")
+    tree = fixture.settings.destinations["store"].model_dump()
+    needs_consent = DestinationSettings.model_validate(
+        {**tree, "consent": {"categories": ["ads"]}, "events_to_standard": {"Unmapped Event": ["Purchase"]}}
+    )
+    await fixture.spool.append([], [replayable])
+    fixture.dead_letters.reload({"store": needs_consent}, {"store": compile_mapper("store", needs_consent)})
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
+    assert (done.letters, done.events, dict(done.kept)) == (0, 0, {"consent_denied": 1})
+    assert await letters(fixture) == [replayable]
+    assert fixture.events == []
+
+
+async def test_an_event_of_an_unknown_type_is_never_uploaded_as_a_track_call(fixture: Fixture) -> None:
+    event = fixture.mapper.redact({**source_event(1), "type": "sale"})
+    await fixture.spool.append([], [refused(1, stage=Stage.MAPPING, lane=None, event=event, code="unknown_type")])
+    done = await fixture.dead_letters.replay(ALL_DEAD_LETTERS)
+    assert (done.letters, dict(done.kept)) == (0, {"unknown_type": 1})
+    assert fixture.events == []
+
+
+async def test_only_the_dead_letters_of_an_order_are_replayed(fixture: Fixture) -> None:
+    await fixture.spool.append([], [refused(n, order_id=f"o{n}", message_id="m") for n in range(3)])
+    assert (await fixture.dead_letters.replay(DeadLetterFilter(order_id="o1"))).letters == 1
+    assert [event["n"] for event in fixture.events] == [1]
+    assert [letter.order_id for letter in await letters(fixture)] == ["o0", "o2"]
+
+
+async def test_the_codes_of_several_processes_are_added_and_bounded(fixture: Fixture) -> None:
+    await fixture.spool.append([], [refused(n, code=f"meta_{n % 300}") for n in range(301)])
+    codes = await AggregatedDeadLetters({0: fixture.dead_letters, 1: fixture.dead_letters}).codes()
+    assert len(codes) == MAX_CODES
+    assert next(iter(codes.items())) == ("meta_0", 4), "the most frequent first"
+
+
+async def test_a_replay_into_a_stopped_gateway_keeps_to_the_limit_of_lanes(fixture: Fixture) -> None:
+    destinations = fixture.settings.destinations
+    default = destinations["store"].upload_tag
+    existing = Lane("store", "1", "existing")
+    admission = LaneAdmission(destinations, [existing], 3)
+    dead_letters = DeadLetterService(
+        fixture.spool,
+        destinations,
+        {"store": fixture.mapper},
+        stored=fixture.stored.extend,
+        clock=lambda: NOW,
+        admit=admission.admit,
+    )
+    tags = ["a", "b", "c", "existing", "a", default]
+    await fixture.spool.append([], [refused(n, lane=Lane("store", "1", tag)) for n, tag in enumerate(tags)])
+    assert (await dead_letters.replay(ALL_DEAD_LETTERS)).events == len(tags)
+    tags_of = {
+        json.loads(event)["n"]: stored.chunk.lane.upload_tag
+        for stored in fixture.stored
+        for event in split_events(stored.chunk.payload)
+    }
+    assert tags_of == {0: "a", 1: "b", 2: default, 3: "existing", 4: "a", 5: default}

@@ -21,7 +21,7 @@ from gateway.spool import StorageEngine
 from gateway.spool.group_commit import cut_into_chunks
 from gateway.spool.memory import MemorySpool
 from gateway.telemetry import Ledger
-from gateway.telemetry.webhook import Alert
+from gateway.telemetry.alerts import Alert
 
 START = 1_800_000_000.0
 """Unix seconds at loop time 0."""
@@ -189,7 +189,15 @@ class DeliveryHarness:
         numbers = range(self.next_number, self.next_number + count)
         self.next_number += count
         bodies = [
-            orjson.dumps({"n": n, "event_time": expires_at - 62 * 86400, "action_source": "physical_store"})
+            orjson.dumps(
+                {
+                    "n": n,
+                    "event_time": expires_at - 62 * 86400,
+                    "action_source": "physical_store",
+                    "event_id": f"m{n}",
+                    "custom_data": {"order_id": f"o{n}"},
+                }
+            )
             for n in numbers
         ]
         run = MappedRun(lane, count, expires_at, join_events(bodies))

@@ -24,7 +24,7 @@ from gateway.meta import BlockCause
 from gateway.model import FlushReason, Lane, Stage
 from gateway.spool import SpoolUnavailable
 from gateway.spool.memory import MemorySpool
-from gateway.telemetry.webhook import AlertType
+from gateway.telemetry.alerts import AlertType
 from tests.delivery.harness import LANE, LATE_EXPIRY, START, DeliveryHarness, RecordedCall, accept_all, error, success
 from tests.delivery.virtual_time import run
 
@@ -336,6 +336,8 @@ def test_only_the_bad_events_of_a_batch_are_dead_lettered_with_a_bounded_number_
         assert {(letter.stage, letter.code, letter.fault and letter.fault.subcode) for letter in letters} == {
             (Stage.UPLOAD, "meta_100_2804050", 2804050)
         }
+        ids = {(letter.message_id, letter.order_id) for letter in letters}
+        assert ids == {(f"m{number}", f"o{number}") for number in bad}
         return len(harness.meta.calls)
 
     calls = [run(work(seed)) for seed in range(5)]
@@ -372,8 +374,9 @@ def test_only_the_expired_event_of_a_batch_is_dead_lettered_and_it_is_not_sent()
             await harness.accept(5)
             await harness.wait_until_empty()
             assert await harness.dead_numbers() == [5]
-            assert [(letter.stage, letter.code) for letter in await harness.dead_letters()] == [
-                (Stage.EXPIRED, "expired")
+            letters = await harness.dead_letters()
+            assert [(letter.stage, letter.code, letter.order_id) for letter in letters] == [
+                (Stage.EXPIRED, "expired", "o5")
             ]
             assert [call.events for call in harness.meta.calls] == [[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]]
 

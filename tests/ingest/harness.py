@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config import ServerSettings
+from gateway.identifiers import NO_IDS, EventIds
 from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, MappedRun, Rejection, split_events
@@ -36,6 +37,9 @@ class FakeMapper:
 
     def redact(self, event: Any, now: int | None = None, /) -> bytes | None:  # noqa: ARG002
         return json.dumps(event).encode()
+
+    def ids(self, event: Any, /) -> EventIds:
+        return EventIds(event.get("messageId")) if isinstance(event, dict) else NO_IDS
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.identifiers import EventIds
 from gateway.ingest import DedupWindow, Source
 from gateway.ingest.documents import MAX_EVENT_VALUES
 from gateway.ingest.events import (
@@ -18,9 +19,10 @@ from gateway.ingest.events import (
     reject_event,
 )
 from gateway.ingest.server import MAX_NAMED_REJECTIONS
-from gateway.model import Mapped, Rejection
+from gateway.model import DeadLetter, Mapped, Rejection
 from tests.hostile.requests import batch, many_keys, nested, sale
 from tests.ingest.harness import NOW, FakeMapper, running
+from tests.mapping.builders import mapper
 
 SECRET = "jane.roe@example.com"
 
@@ -130,12 +132,70 @@ def test_the_event_of_a_dead_letter_is_not_kept_when_it_is_too_large() -> None:
         assert (letter.event is not None) == kept
 
 
+def test_a_rejected_event_of_an_unknown_type_is_kept_redacted_up_to_the_limit() -> None:
+    store = mapper(consent={"categories": ["ads"]})
+    personal = {"email": SECRET, "firstName": "Zoe"}
+    event = {"type": "sale", "messageId": "m1", "properties": {"order_id": 1001, "note": SECRET}, "traits": personal}
+    event |= {"context": {"traits": personal}, "previousId": SECRET, "groupId": SECRET, "email": SECRET, "name": SECRET}
+    denied = {**event, "context": {"consentManagement": {"deniedConsentIds": ["ads"]}}}
+    rejection = Rejection("unknown_type", "The type is unknown.")
+
+    def kept(given: Any, limit: int) -> DeadLetter:
+        result = RequestResult()
+        reject_event(source(store), given, 0, NOW, result, rejection, limit)
+        (letter,) = result.dead_letters
+        return letter
+
+    letter = kept(event, 32_768)
+    assert (letter.message_id, letter.order_id) == ("m1", "1001")
+    assert json.loads(letter.event or b"")["type"] == "sale"
+    assert SECRET not in str(letter)
+    assert "Zoe" not in str(letter)
+    size = len(letter.event or b"")
+    assert kept(event, size).event == letter.event
+    assert kept(event, size - 1).event is None
+    assert kept(event, 0).order_id == "1001", "the IDs are kept without the content"
+    others: list[Any] = [denied, None, "text", []]
+    for given in others:
+        assert (kept(given, 32_768).event, kept(given, 32_768).message_id, kept(given, 32_768).order_id) == (None,) * 3
+
+
+async def test_an_event_of_an_unknown_type_in_a_batch_is_kept_with_the_context_of_the_batch() -> None:
+    async with running() as server:
+        events = [{**sale(1), "type": "sale"}, {**sale(2), "type": None}, {**sale(3, x="y" * 140_000), "type": "sale"}]
+        content = batch(*events, context={"consentManagement": {"deniedConsentIds": ["ads"]}})
+        assert (await server.exchange(server.target.post(content))).status == 200
+        letters = server.committer.letters
+        assert [letter.code for letter in letters] == ["unknown_type"] * 3
+        kept = [json.loads(letter.event) for letter in letters if letter.event is not None]
+        assert [event["type"] for event in kept] == ["sale", None], "the third is too large"
+        assert all(event["context"]["consentManagement"] == {"deniedConsentIds": ["ads"]} for event in kept)
+
+
+def test_a_rejected_event_has_its_ids_in_its_dead_letter() -> None:
+    (letter,) = mapped([{**sale(7), "event": "unmapped", "messageId": "m7"}], source(FakeMapper())).dead_letters
+    assert letter.message_id == "m7"
+
+
+def test_an_error_while_the_ids_are_read_keeps_the_dead_letter_without_them(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(FakeMapper):
+        def ids(self, event: Any, /) -> EventIds:
+            raise ValueError(event)
+
+    result = mapped([{**sale(1), "event": "unmapped"}], source(Failing()))
+    assert [(letter.code, letter.message_id, letter.event) for letter in result.dead_letters] == [
+        ("unmapped_event", None, None)
+    ]
+    assert "could not be redacted" in caplog.text
+
+
 def test_the_size_of_a_result_covers_all_it_holds() -> None:
     events = [sale(1), {**sale(2), "event": "unmapped"}, {**sale(3), "event": "bug"}]
     result = mapped(events, source(FakeMapper(), FakeMapper()))
     content = sum(len(event.body) for event in result.mapped) + sum(
         len(each.event or b"") for each in result.dead_letters
     )
+    content += sum(4 * len(each.message_id or "") for each in result.dead_letters)
     objects = len(result.mapped) + len(result.dead_letters) + len(result.rejected)
     assert result.size == content + objects * OBJECT_BYTES
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from gateway.model import JsonObject, Mapped, NotSent, Rejection
-from tests.mapping.builders import NOW, destination, mapper
+from tests.mapping.builders import NOW, destination, mapper, sale
 from tests.mapping.comparison import outcome
 from tests.mapping.reference_mapper import map_event
 from tests.mapping.reference_values import at
@@ -102,6 +102,54 @@ def test_a_redacted_event_keeps_only_the_entries_of_integrations_that_are_read()
 
     assert kept("conversions") == {"All": True, "Facebook Conversions": {"contentType": "hotel"}}
     assert kept("offline") == {"All": True}
+
+
+@pytest.mark.parametrize("key", ["type", "event", "messageId", "originalTimestamp", "timestamp", "sentAt"])
+@pytest.mark.parametrize("value", [{"email": "ann@example.com"}, ["Ann"], {"a": [{"b": "Ann"}]}])
+def test_a_redacted_event_keeps_no_content_of_objects_where_a_text_belongs(key: str, value: Any) -> None:
+    event = sale(**{key: value})
+    redacted = mapper().redact(event) or b""
+
+    assert b"ann" not in redacted.lower()
+    assert outcome(mapper().map(orjson.loads(redacted), NOW)) == outcome(mapper().map(event, NOW))
+
+
+def test_a_type_that_looks_personal_is_left_out_of_a_redacted_event() -> None:
+    assert "type" not in orjson.loads(mapper().redact(sale(type="ann@example.com")) or b"")
+    assert orjson.loads(mapper().redact(sale(type="sale")) or b"")["type"] == "sale"
+
+
+@pytest.mark.parametrize(
+    ("event", "ids"),
+    [
+        (sale(properties={"order_id": "1001"}), ("m-1", "1001")),
+        (sale(properties={"orderId": 1001.0}), ("m-1", "1001")),
+        (sale(properties={"order_id": {}, "orderId": "1002"}), ("m-1", "1002")),
+        (sale(messageId=None, properties={"invoice": "I-7"}), (None, "I-7")),
+        (sale(messageId="ann@example.com", properties={"order_id": "+1 650 555 1212"}), (None, None)),
+        (sale(messageId=7, properties=[]), (None, None)),
+        (sale(messageId="m" * 4097, properties={"order_id": "o" * 4096}), (None, "o" * 200)),
+        ({"type": "alien", "messageId": "m-2", "properties": {"order_id": "1003"}}, ("m-2", "1003")),
+        ("text", (None, None)),
+        (sale(context={"consentManagement": {"deniedConsentIds": ["ads"]}}), (None, None)),
+    ],
+    ids=[
+        "usual",
+        "number",
+        "next path",
+        "path of the settings",
+        "personal",
+        "types",
+        "long",
+        "unknown type",
+        "text",
+        "denied",
+    ],
+)
+def test_the_ids_of_a_source_event(event: Any, ids: tuple[str | None, str | None]) -> None:
+    store = mapper(extra_fields={"order_id": ["properties.invoice"]}, consent={"categories": ["ads"]})
+
+    assert store.ids(event) == ids
 
 
 def test_properties_that_are_left_out_are_counted_by_name() -> None:

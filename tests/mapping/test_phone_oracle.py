@@ -19,6 +19,7 @@ from gateway.mapping.phone import phone
 from tests.mapping import reference_normalise
 from tests.mapping.builders import identity, mapper, sale
 from tests.mapping.value_generator import example_phones, phone_spellings
+from tools.compare_with_meta.foreign_calling_codes import digits_of, example_numbers, foreign_digits
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 NEIGHBOURS = 6
@@ -199,23 +200,8 @@ def test_zeros_before_the_calling_code_are_removed(text: str, country: str | Non
     assert phone(text, country) == "442079460958"
 
 
-def examples_of_all_kinds() -> list[tuple[str, phonenumbers.PhoneNumber]]:
-    """The library's example number of each region and kind, toll-free and premium numbers included."""
-    examples = [
-        (region, phonenumbers.example_number_for_type(region, kind))
-        for region in REGIONS
-        for kind in phonenumbers.PhoneNumberType.values()
-    ]
-    return [(region, number) for region, number in examples if number]
-
-
-def digits_of(number: phonenumbers.PhoneNumber) -> str:
-    """Calling code and national number without `+`, as CRMs store them."""
-    return str(phonenumbers.format_number(number, PhoneNumberFormat.E164)).removeprefix("+")
-
-
 def test_digits_with_the_calling_code_of_the_country_are_read_as_they_stand() -> None:
-    numbers = neighbours(examples_of_all_kinds(), 16)
+    numbers = neighbours(list(example_numbers()), 16)
 
     right = sum(phone(digits_of(number), region) == digits_of(number) for region, number in numbers)
 
@@ -246,8 +232,7 @@ German area codes and numbers have so many lengths that most foreign numbers are
 
 @pytest.mark.parametrize("country", FOREIGN)
 def test_digits_with_another_calling_code_are_read_as_they_stand_unless_valid_in_the_country(country: str) -> None:
-    own_code = phonenumbers.country_code_for_region(country)
-    digits = [digits_of(number) for _, number in examples_of_all_kinds() if number.country_code != own_code]
+    digits = foreign_digits(country)
 
     wrong = [text for text in digits if phone(text, country) != text]
 

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.mapping import redact
+from gateway.mapping.routes import switches_of
+from gateway.model import Dialect
 from tests.mapping.builders import NOW, mapper, sale
 from tests.mapping.comparison import EVENTS, SECONDS, Outcome, canonical, case, outcome, property_settings, smallest
 from tests.mapping.reference_tables import IDENTITY_KEYS, NAME_STARTS, PATHS
@@ -154,6 +157,64 @@ def test_a_personal_value_at_an_additional_path_is_redacted(api: str) -> None:
             assert value not in (redacted or b"").decode(), (field, path)
             expected = without_name_starts(outcome(store.map(event, NOW)))
             assert outcome(store.map(orjson.loads(redacted or b""), NOW)) == expected
+
+
+def more_than_is_read(api: str, integrations: Any) -> bool:
+    """Whether a redacted event has more of these `integrations` than mapping reads."""
+    redacted = orjson.loads(mapper(api).redact(sale(integrations=integrations)) or b"")["integrations"]
+    switches = {"All", *switches_of(Dialect(api))}
+    return bool(redacted.keys() - switches) or any(
+        not isinstance(entry, bool) and (not isinstance(entry, dict) or bool(entry.keys() - {"contentType"}))
+        for entry in redacted.values()
+    )
+
+
+INTEGRATIONS = (
+    *({"All": "Zoe Quartz"}, {"All": 5}, {"All": [True]}, {"Google Ads": {"user": "Zoe"}}),
+    *({"FacebookOfflineConversions": {"user": "Zoe"}}, {"Facebook Offline Conversions": {"contentType": {"a": "Zoe"}}}),
+)
+
+
+@pytest.mark.parametrize("api", ["conversions", "offline"])
+@pytest.mark.parametrize("integrations", INTEGRATIONS, ids=str)
+def test_of_integrations_only_what_mapping_reads_is_kept(api: str, integrations: Any) -> None:
+    assert not more_than_is_read(api, integrations)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("_switch", lambda entry: entry),
+        ("_switch", lambda entry: {"contentType": entry.get("contentType")} if isinstance(entry, dict) else entry),
+        ("_switch", lambda entry: entry if isinstance(entry, dict) else entry is not False),
+        ("switches_of", lambda api: (*switches_of(api), "Google Ads")),
+    ],
+    ids=["entries as given", "other types as given", "objects as given", "entries of other destinations kept"],
+)
+def test_a_planted_fault_in_the_reduction_of_integrations_is_detected(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: Any
+) -> None:
+    monkeypatch.setattr(redact, name, fault)
+
+    assert any(more_than_is_read("conversions", given) for given in INTEGRATIONS)
+
+
+@pytest.mark.parametrize("entry", [{}, None], ids=["the content type lost", "entries lost"])
+def test_a_planted_fault_that_loses_what_mapping_reads_of_integrations_is_detected(
+    monkeypatch: pytest.MonkeyPatch, entry: Any
+) -> None:
+    monkeypatch.setattr(redact, "_switch", lambda _: entry)
+    store = mapper()
+    events = [
+        sale(event="Product Added", integrations={"FacebookOfflineConversions": {"contentType": "hotel"}}),
+        sale(integrations={"All": False}),
+    ]
+
+    def is_detected(event: Any) -> bool:
+        redacted = orjson.loads(store.redact(event, NOW) or b"")
+        return outcome(store.map(redacted, NOW)) != outcome(store.map(event, NOW))
+
+    assert any(map(is_detected, events))
 
 
 def placed(path: str, value: Any) -> Any:

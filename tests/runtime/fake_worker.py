@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 ACCEPT_BACKLOG = 200
+REJECTING = {"received": {"shop": 100}, "rejected": [[["shop", "store", "unmapped_event"], 50]]}
+"""The counters of a worker that rejects half of its events."""
 
 
 def main() -> None:
@@ -53,11 +55,13 @@ def main() -> None:
                     continue
             case "stop":
                 send({"id": call["id"], "result": None})
-                send({"final": {"ledger": {"received": {"shop": 100}}}})
+                send({"final": {"ledger": REJECTING if mode == "rejecting" else {"received": {"shop": 100}}}})
                 return
             case "snapshot" | "counters":
                 accepted += 1
                 result = {"ledger": {"received": {"shop": accepted}}, "reasons": []}
+                if mode == "rejecting":
+                    result["ledger"] = REJECTING
                 if mode == "wrong type":
                     result = {"ledger": "?"}
             case "readiness":

@@ -12,13 +12,14 @@ import aiohttp
 import pytest
 
 from gateway.app import GatewayApp
-from gateway.config import Settings, parse
+from gateway.config import AlertSettings, Settings, parse
 from gateway.mapping.native import describe
 from gateway.model import JsonObject
-from gateway.runtime import lifecycle
+from gateway.runtime import lifecycle, rejections
 from gateway.runtime.lifecycle import StopSignal
 from gateway.runtime.maintenance import MaintenanceTasks
-from gateway.telemetry import Snapshot
+from gateway.telemetry import Snapshot, rejection_rate
+from gateway.telemetry.rejection_rate import RejectionRate
 from gateway.telemetry.webhook import WebhookNotifier
 
 
@@ -87,6 +88,28 @@ async def test_background_tasks_that_fail_do_not_stop_the_gateway(
     for name in ("webhook", "save message IDs", "purge dead letters"):
         assert caplog.text.count(f"the background task {name} failed") > 1
     assert "the last message IDs were not saved" in caplog.text
+
+
+async def test_rejections_are_logged_at_once_and_a_high_rate_is_in_the_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rejections, "UPDATE_SECONDS", 0.01)
+    monkeypatch.setattr(rejection_rate, "SAMPLE_SECONDS", 0.0)
+    given = settings(tmp_path).model_copy(update={"alerts": AlertSettings(rejection_rate=0.3, rejection_min_events=3)})
+    async with serving(given) as app:
+        for event in ("Order Completed", "Jane bought", "Jane bought"):
+            await send(app, event=event)
+        async with asyncio.timeout(10):
+            while not (rates := (await app.snapshot()).rejection_rates):  # noqa: ASYNC110 (set by a background task)
+                await asyncio.sleep(0.01)
+        assert dict(rates) == {"shop": RejectionRate(3, 2, {"unmapped_event": 2})}
+        assert any(message.startswith('rejected an event of source "shop"') for message in caplog.messages)
+        await app.reload(given.model_copy(update={"alerts": AlertSettings(rejection_rate=1)}))
+        async with asyncio.timeout(10):
+            while (await app.snapshot()).rejection_rates:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert 'source "shop": 1 more event rejected in the last minute: unmapped_event' in caplog.messages
+    assert "Jane" not in caplog.text
 
 
 async def test_a_reload_that_changes_a_destination_resets_no_counter(tmp_path: Path) -> None:

@@ -23,7 +23,12 @@ from gateway.runtime.lifecycle import StopSignal
 from gateway.runtime.supervisor import Supervisor, WorkerProcess
 from gateway.runtime.worker import SpoolShard
 from gateway.spool import ALL_DEAD_LETTERS
+from gateway.telemetry import rejection_rate
+from gateway.telemetry.alerts import Alert, AlertType
+from gateway.telemetry.rejection_rate import RejectionRate
+from gateway.telemetry.webhook import WebhookNotifier
 
+RATE_OF_BOTH = RejectionRate(200, 100, {"unmapped_event": 100})
 NO_MEMORY = OSError(errno.ENOMEM, "Cannot allocate memory")
 
 
@@ -131,6 +136,25 @@ async def test_no_counter_falls_when_a_worker_is_killed(tmp_path: Path) -> None:
             os.kill(victim, signal.SIGKILL)
             await until(lambda victim=victim: Notes(tmp_path).processes[-1] != victim, "another process")  # type: ignore[misc]
         assert received >= 60, "of each of the two workers"
+
+
+async def test_rejections_of_all_workers_are_logged_once_and_cause_one_alert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerts: list[Alert] = []
+    monkeypatch.setattr(WebhookNotifier, "notify", lambda _, alert: alerts.append(alert))
+    monkeypatch.setattr(rejection_rate, "SAMPLE_SECONDS", 0.0)
+    async with running("rejecting", tmp_path, workers=2) as given:
+        await until(lambda: given._rejections.above.get("shop") == RATE_OF_BOTH, "the counts of both workers")
+        snapshot = await given.snapshot()
+        assert dict(snapshot.rejection_rates) == {"shop": RATE_OF_BOTH}
+    assert [(alert.alert_type, dict(alert.subject)) for alert in alerts] == [
+        (AlertType.REJECTION_RATE_HIGH, {"source": "shop"})
+    ]
+    logged = [message for message in caplog.messages if message.startswith("rejected an event")]
+    assert len(logged) == 1
+    (counted,) = [message for message in caplog.messages if "more events rejected" in message]
+    assert counted == 'source "shop": 99 more events rejected in the last minute: unmapped_event', "at the stop"
 
 
 async def test_a_worker_that_does_not_reply_keeps_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

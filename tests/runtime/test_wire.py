@@ -83,6 +83,8 @@ def dead_letter(**changes: Any) -> DeadLetter:
         "attempts": 1,
         "fault": MetaFault(100, 2804050, "A1b2"),
         "event": EVENT,
+        "message_id": "m1",
+        "order_id": "1001",
     }
     return DeadLetter(**{**values, **changes})
 

@@ -56,6 +56,8 @@ def letter(number: int = 0, **changes: object) -> DeadLetter:
         "attempts": 1,
         "fault": MetaFault(100, 2804050, "AbCdEf"),
         "event": b'{"n":%d}' % number,
+        "message_id": f"m{number}",
+        "order_id": f"order {number} \u00e9",
         **changes,
     }
     return DeadLetter(**fields)  # type: ignore[arg-type] # the keys are the names of the fields

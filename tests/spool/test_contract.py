@@ -288,6 +288,28 @@ async def test_dead_letters_are_filtered_by_their_fields(spool: StorageEngine) -
     assert await matching(code="none") == []
 
 
+async def test_dead_letters_are_found_by_their_ids_with_every_store_engine(spool: StorageEngine) -> None:
+    letters = [letter(1), letter(2), letter(3, order_id="order 1 \u00e9"), letter(4, message_id=None, order_id=None)]
+    await spool.append([], letters)
+    assert [found for _, found in await spool.dead_letters()] == letters
+
+    async def numbers(where: DeadLetterFilter) -> list[int]:
+        return [number for number, _ in await spool.dead_letters(where=where)]
+
+    assert await numbers(DeadLetterFilter(message_id="m2")) == [2]
+    assert await numbers(DeadLetterFilter(order_id="order 1 \u00e9")) == [1, 3]
+    assert await numbers(DeadLetterFilter(message_id="m3", order_id="order 1 \u00e9")) == [3]
+    assert await numbers(DeadLetterFilter(message_id="m")) == []
+    assert await spool.count_dead_letters(DeadLetterFilter(order_id="order 1 \u00e9")) == 2
+
+
+async def test_dead_letters_are_counted_by_code(spool: StorageEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.spool.sqlite.store.SCAN_ROWS", 2)
+    assert dict(await spool.count_codes()) == {}
+    await spool.append([], [letter(n, code="expired" if n % 3 else "event_refused") for n in range(7)])
+    assert dict(await spool.count_codes()) == {"expired": 4, "event_refused": 3}
+
+
 async def test_dead_letters_are_paged_by_number(spool: StorageEngine) -> None:
     await spool.append([], [letter(number) for number in range(10)])
     first = await spool.dead_letters(limit=4)

@@ -202,6 +202,40 @@ async def test_an_altered_chunk_becomes_dead_letters_and_the_other_chunks_are_re
     await spool.close()
 
 
+async def test_the_dead_letters_of_an_altered_chunk_have_the_ids_of_its_events(tmp_path: Path) -> None:
+    spool = sqlite(tmp_path)
+    await spool.open()
+    await spool.append([chunk(b'{"event_id":"m1","custom_data":{"order_id":"1001"}}', b'{"value":100}')], [])
+    await spool.close()
+    path = tmp_path / NAME
+    overwrite(path, path.read_bytes().index(b'"value":100'), with_bytes=b'"value":999')
+
+    await spool.open()
+    assert await read_all(spool) == []
+    dead = [dead_letter for _, dead_letter in await spool.dead_letters()]
+    assert [(each.code, each.message_id, each.order_id) for each in dead] == [
+        ("spool_corrupt", "m1", "1001"),
+        ("spool_corrupt", None, None),
+    ]
+    await spool.close()
+
+
+@pytest.mark.parametrize("field", ["message_id", "order_id"])
+async def test_an_altered_id_of_a_dead_letter_is_found(tmp_path: Path, field: str) -> None:
+    spool = sqlite(tmp_path)
+    await spool.open()
+    await spool.append([], [letter(1, **{field: "the altered ID"})])
+    await spool.close()
+    path = tmp_path / NAME
+    overwrite(path, path.read_bytes().index(b"the altered ID"), with_bytes=b"THE")
+
+    assert verify(path).faults == ("dead letter 1: the checksum differs",)
+    await spool.open()
+    ((_, altered),) = await spool.dead_letters()
+    assert (altered.code, altered.message_id, altered.order_id) == ("spool_corrupt", None, None)
+    await spool.close()
+
+
 async def test_an_altered_dead_letter_is_listed_without_its_event(tmp_path: Path) -> None:
     spool = sqlite(tmp_path)
     await spool.open()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,6 +124,16 @@ class SqliteSpool:
             matches, cursor = await self._do(lambda store: store.count_dead_letters(start, where))  # noqa: B023
             count += matches
         return count
+
+    async def count_codes(self) -> Mapping[str, int]:
+        """Return the number of dead letters by code."""
+        codes: Counter[str] = Counter()
+        cursor: int | None = 0
+        while cursor is not None:
+            start = cursor
+            counted, cursor = await self._do(lambda store: store.count_codes(start))  # noqa: B023 (awaited here)
+            codes += counted
+        return codes
 
     async def discard(self, numbers: Sequence[int]) -> int:
         """Delete these dead letters, and return how many of them existed."""

@@ -12,6 +12,7 @@ from zlib import crc32
 import orjson
 
 from gateway.config.settings import MAX_EVENTS
+from gateway.identifiers import NO_IDS, ids_of_mapped
 from gateway.model import EVENT_SEPARATOR, Chunk, ChunkId, DeadLetter, Lane, MetaFault, Stage, StoredChunk
 from gateway.spool.size_accounting import dead_letter_size
 from gateway.spool.sqlite.schema import ID_BITS
@@ -27,8 +28,8 @@ _ID_MASK: Final = (1 << ID_BITS) - 1
 ChunkRow: TypeAlias = tuple[int, int, int, float, int, bytes, bytes]
 """key, count, expires_at, stored_at, checksum, lane, payload."""
 
-LetterRow: TypeAlias = tuple[float, bytes, bytes, bytes, int, bytes, int, bytes | None]
-"""at, stage, code, destination, size, about, checksum, event."""
+LetterRow: TypeAlias = tuple[float, bytes, bytes, bytes, int, bytes, int, bytes | None, bytes | None, bytes | None]
+"""at, stage, code, destination, size, about, checksum, message_id, order_id, event."""
 
 
 _STAGES: Final = {stage.value.encode(): stage for stage in Stage}
@@ -95,6 +96,7 @@ def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadL
     lines = payload.split(EVENT_SEPARATOR, MAX_CHUNK_EVENTS) if isinstance(payload, bytes) else []
     if not isinstance(count, int) or not 0 < count <= MAX_CHUNK_EVENTS:
         count = max(1, len(lines))  # the count is damaged itself
+    events = [_valid_json(lines[index]) if index < len(lines) else None for index in range(count)]
     return [
         DeadLetter(
             stage=Stage.UPLOAD,
@@ -106,9 +108,10 @@ def letters_of_damaged(row: Sequence[Any], lane: Lane, now: float) -> list[DeadL
             at=now,
             attempts=0,
             fault=None,
-            event=_valid_json(lines[index]) if index < len(lines) else None,
+            event=event,
+            **(ids_of_mapped(event) if event is not None else NO_IDS)._asdict(),
         )
-        for index in range(count)
+        for event in events
     ]
 
 
@@ -125,13 +128,14 @@ def letter_row(letter: DeadLetter) -> LetterRow:
         ]
     )
     stage, code, destination = letter.stage.value.encode(), letter.code.encode(), letter.destination.encode()
-    row = letter.at, stage, code, destination, dead_letter_size(letter), about, 0, letter.event
-    return (*row[:6], _letter_checksum(row), letter.event)
+    ids = _blob(letter.message_id), _blob(letter.order_id)
+    row = letter.at, stage, code, destination, dead_letter_size(letter), about, 0, *ids, letter.event
+    return (*row[:6], _letter_checksum(row), *ids, letter.event)
 
 
 def dead_letter(row: Sequence[Any]) -> DeadLetter:
     """Return the dead letter of a row. Raises `DamagedRow`."""
-    at, stage, code, destination, _, about, checksum, event = row
+    at, stage, code, destination, _, about, checksum, message_id, order_id, event = row
     try:
         if _letter_checksum(row) != checksum:
             raise DamagedRow("the checksum differs")
@@ -147,6 +151,8 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
             attempts=attempts,
             fault=MetaFault(*fault) if fault else None,
             event=event,
+            message_id=_text(message_id),
+            order_id=_text(order_id),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedRow("the row is not a dead letter") from error
@@ -177,9 +183,18 @@ def _chunk_checksum(row: Sequence[Any]) -> int:
 
 
 def _letter_checksum(row: Sequence[Any]) -> int:
-    at, stage, code, destination, size, about, _, event = row
-    fields = b"%r %d " % (float(at), size) + b" ".join([stage, code, destination, about])
+    at, stage, code, destination, size, about, _, message_id, order_id, event = row
+    texts = stage, code, destination, about, message_id or b"", order_id or b""
+    fields = b"%r %d " % (float(at), size) + b" ".join(texts)
     return crc32(event or b"", crc32(fields))
+
+
+def _blob(text: str | None) -> bytes | None:
+    return text.encode() if text is not None else None
+
+
+def _text(blob: bytes | None) -> str | None:
+    return blob.decode() if blob is not None else None
 
 
 def _valid_json(line: bytes) -> bytes | None:

@@ -53,6 +53,8 @@ CREATE TABLE dead_letter(
     size INTEGER NOT NULL,
     about BLOB NOT NULL,          -- JSON: message, source, lane, attempts, Meta's codes and trace ID
     checksum INTEGER NOT NULL,    -- CRC-32 of all other columns
+    message_id BLOB,
+    order_id BLOB,
     event BLOB
 ) STRICT;
 CREATE INDEX dead_letter_without_event ON dead_letter(number) WHERE event IS NULL;  -- purged first

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,9 +34,11 @@ _MATCHING = (
     " AND (?4 IS NULL OR destination = ?4) AND (?5 IS NULL OR stage = ?5)"
     " AND (?6 IS NULL OR at >= ?6) AND (?7 IS NULL OR at < ?7)"
     " AND (?8 IS NULL OR (json_valid(CAST(about AS TEXT)) AND json_extract(CAST(about AS TEXT), '$[2][1]') = ?8))"
+    " AND (?9 IS NULL OR message_id = ?9) AND (?10 IS NULL OR order_id = ?10)"
 )
-_SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?9"
+_SELECT_LETTERS = f"SELECT *{_MATCHING} ORDER BY number LIMIT ?11"
 _COUNT_LETTERS = f"SELECT count(*){_MATCHING}"
+_COUNT_CODES = "SELECT code, count(*) FROM dead_letter WHERE number > ? AND number <= ? GROUP BY code"
 CHECK_INTERVAL = 0.05
 """Seconds between two checks of the files' places and the disk's free space, which take longer than the one of the open
 files before each commit."""
@@ -208,6 +211,17 @@ class Store:
         count: int = self.database.connection.execute(_COUNT_LETTERS, (*span, *_bindings(where))).get
         return count, span[1]
 
+    def count_codes(self, after: int) -> tuple[Counter[str], int | None]:
+        """Return the codes of the next `SCAN_ROWS` dead letters with their counts, and the number to continue after."""
+        span = self._span(after)
+        if span is None:
+            return Counter(), None
+        counted: list[Any] = self.database.connection.execute(_COUNT_CODES, span).fetchall()
+        codes: Counter[str] = Counter()
+        for code, count in counted:
+            codes[code.decode(errors="replace")] += count
+        return codes, span[1]
+
     def dead_letter(self, number: int) -> DeadLetter:
         """Return one dead letter. Raises `KeyError` when it does not exist."""
         row = self.database.connection.execute("SELECT * FROM dead_letter WHERE number = ?", (number,)).fetchone()
@@ -371,6 +385,9 @@ def _intact_rows(cursor: Any, lane: Lane, damaged: list[tuple[Any, ...]]) -> Ite
 
 
 def _bindings(where: DeadLetterFilter) -> tuple[bytes | str | float | None, ...]:
-    """Return the values of the parameters ?3 to ?8 of `_MATCHING`."""
-    texts = where.code, where.destination, where.stage and where.stage.value
-    return *(text and text.encode() for text in texts), where.since, where.until, where.event_set
+    """Return the values of the parameters ?3 to ?10 of `_MATCHING`."""
+    code, destination, stage, message_id, order_id = (
+        text and text.encode()
+        for text in (where.code, where.destination, where.stage and where.stage.value, where.message_id, where.order_id)
+    )
+    return code, destination, stage, where.since, where.until, where.event_set, message_id, order_id

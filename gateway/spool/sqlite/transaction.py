@@ -23,8 +23,8 @@ from gateway.spool.sqlite.totals import LaneTotals, Totals
 _INSERT_LANE = "INSERT INTO lane VALUES (?, ?, ?, ?, 0, 0, 0)"
 _SELECT_CHUNK = "SELECT key, count, length(payload), stored_at FROM chunk WHERE key = ?"
 _INSERT_LETTER = (
-    "INSERT INTO dead_letter(at, stage, code, destination, size, about, checksum, event)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+    "INSERT INTO dead_letter(at, stage, code, destination, size, about, checksum, message_id, order_id, event)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 )
 _COUNT_LETTERS = "UPDATE dead_letter_total SET letters = letters + ?, bytes = bytes + ?"
 _DELETE_LANE = (
@@ -141,7 +141,7 @@ class Transaction:
     def restore_letter(self, number: int, letter: DeadLetter) -> None:
         """Store a dead letter under its existing number."""
         row = rows.letter_row(letter)
-        self._begin()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
+        self._begin()("INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row))
         self._letters += 1
         self.letter_bytes += row[4]
         self._last_letter = max(self._last_letter, number)

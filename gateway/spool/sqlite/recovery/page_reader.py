@@ -42,10 +42,10 @@ _SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)
 """Bytes of a value, by its serial type (0 to 11)."""
 
 _MAX_HEADER: Final = 100
-"""More bytes than the header of a record has: at most nine columns with nine bytes each."""
+"""As many bytes as the header of a record has at most: its length, and eleven columns with nine bytes each."""
 
 _CHUNK_COLUMNS: Final = 7
-_LETTER_COLUMNS: Final = 9
+_LETTER_COLUMNS: Final = 11
 
 
 def read_pages(path: Path, now: UnixSeconds, log_end: int | None = None) -> Iterator[RecoveredRow]:
