@@ -120,7 +120,8 @@ class RequestMapper:
                     await slices.begin(EVENTS_PER_SLICE)
                 event = orjson.loads(document.event(index))
                 if index in rejected:
-                    reject_event(source, event, index, now, result, rejected[index], max_bytes)
+                    keeps = max_bytes if rejected[index] is UNKNOWN_TYPE else 0
+                    reject_event(source, event, index, now, result, rejected[index], keeps)
                 else:
                     _, destinations, is_accepted = by_index[index]
                     map_event(source, event, index, now, result, max_bytes, destinations, was_accepted=is_accepted)

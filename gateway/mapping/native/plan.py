@@ -333,6 +333,7 @@ class NativePlan:
             b"physical_store",
             b"website",
             b"app",
+            settings.upload_tag.encode(),
             FUTURE_TOLERANCE,
             LONG_WINDOW,
             SHORT_WINDOW,

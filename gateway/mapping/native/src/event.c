@@ -36,15 +36,13 @@ static void consume_texts(mapping *mapping) {
     }
 }
 
-enum { MAX_ADDRESS = 4095 /* bytes */ };
-
 /* Puts the page's URL, if there is one. */
 static bool put_page_url(mapping *mapping) {
     const json_value *value = input_value(mapping, INPUT_event_source_url);
     if (value == NULL) {
         return true;
     }
-    if (value->type != JSON_STRING || value->length > MAX_ADDRESS) {
+    if (value->type != JSON_STRING || value->length >= MAX_LONG_TEXT) {
         return false;
     }
     text_view text = text_of_string(value);

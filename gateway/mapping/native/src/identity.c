@@ -1,6 +1,6 @@
 #include "mapping.h"
 
-enum { MAX_WHOLE_NAME = 256, MAX_UNSPLIT_NAME = 31, MAX_LONG_TEXT = 4096 };
+enum { MAX_UNSPLIT_NAME = 31 /* bytes of the longest word that cannot be a hash */ };
 
 /* The word of the whole name that is a first or last name, if there is one. */
 static bool word_of_name(mapping *mapping, bool is_first, text_view *word) {
@@ -9,7 +9,7 @@ static bool word_of_name(mapping *mapping, bool is_first, text_view *word) {
     if (whole == NULL) {
         return true;
     }
-    if (whole->type != JSON_STRING || whole->length > MAX_WHOLE_NAME) {
+    if (whole->type != JSON_STRING || whole->length > MAX_TEXT) {
         return false;
     }
     text_view rest = text_of_string(whole), next;

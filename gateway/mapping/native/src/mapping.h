@@ -60,7 +60,7 @@ typedef struct {
     int64_t at;     /* unix seconds */
     int64_t window; /* seconds for which Meta accepts the event */
     text_view source;
-    text_view tag; /* the upload tag; `bytes` is NULL without one */
+    text_view tag; /* the upload tag; `bytes` is NULL without one, and for the default */
     country_code country;
     answer sent_country;
     uint32_t identity; /* mask of the fields that are sent */

@@ -72,6 +72,9 @@ static const constant constants[] = {
     {"MAX_TEXTS", MAX_TEXTS},
     {"MAX_LEVELS", MAX_LEVELS},
     {"MAX_CAUSES", MAX_CAUSES},
+    {"MAX_TEXT", MAX_TEXT},
+    {"MAX_LONG_TEXT", MAX_LONG_TEXT},
+    {"MAX_TAG", MAX_TAG},
 };
 
 static int module_exec(PyObject *module) {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* Beyond these a destination is mapped by Python. They keep indices small; usual settings are far below. */
-enum { MAX_NODES = 256, MAX_KEYS = 4096, MAX_EVENTS = 4096, MAX_ROUTES = 4096, MAX_TARGETS = 4096, MAX_TEXT = 65536 };
+enum { MAX_NODES = 256, MAX_KEYS = 4096, MAX_EVENTS = 4096, MAX_ROUTES = 4096, MAX_TARGETS = 4096, MAX_PLAN_TEXT = 65536 };
 
 /* A tuple with its length, which is at most `most`. False with an exception set. */
 static bool is_tuple(PyObject *given, Py_ssize_t most, Py_ssize_t *count) {
@@ -26,7 +26,7 @@ static bool read_text(PyObject *given, text_view *text) {
     if (PyBytes_AsStringAndSize(given, &bytes, &length) < 0) {
         return false;
     }
-    if (length > MAX_TEXT) {
+    if (length > MAX_PLAN_TEXT) {
         PyErr_SetString(PyExc_OverflowError, "a text of the plan is too long for native mapping");
         return false;
     }
@@ -65,14 +65,14 @@ static void *allocate(Py_ssize_t count, size_t size) {
 }
 
 static bool read_settings(plan *plan, PyObject *given) {
-    PyObject *currency, *value, *crm, *source, *fixed, *physical, *website, *app;
+    PyObject *currency, *value, *crm, *source, *fixed, *physical, *website, *app, *tag;
     const char *country;
     Py_ssize_t country_length, max_event_bytes;
     long long tolerance, long_window, short_window;
-    if (!PyArg_ParseTuple(given, "Iny#O!O!O!O!O!O!O!O!LLLI", &plan->flags, &max_event_bytes, &country, &country_length,
+    if (!PyArg_ParseTuple(given, "Iny#O!O!O!O!O!O!O!O!O!LLLI", &plan->flags, &max_event_bytes, &country, &country_length,
                           &PyBytes_Type, &currency, &PyBytes_Type, &value, &PyBytes_Type, &crm, &PyBytes_Type, &source,
                           &PyBytes_Type, &fixed, &PyBytes_Type, &physical, &PyBytes_Type, &website, &PyBytes_Type,
-                          &app, &tolerance, &long_window, &short_window, &plan->user_agent_field)) {
+                          &app, &PyBytes_Type, &tag, &tolerance, &long_window, &short_window, &plan->user_agent_field)) {
         return false;
     }
     plan->max_event_bytes = (size_t)max_event_bytes;
@@ -85,7 +85,8 @@ static bool read_settings(plan *plan, PyObject *given) {
     return read_text(currency, &plan->default_currency) && read_text(value, &plan->default_value)
            && read_text(crm, &plan->crm_members) && read_text(source, &plan->default_source)
            && read_text(fixed, &plan->fixed_source) && read_text(physical, &plan->physical_source)
-           && read_text(website, &plan->website_source) && read_text(app, &plan->app_source);
+           && read_text(website, &plan->website_source) && read_text(app, &plan->app_source)
+           && read_text(tag, &plan->default_tag);
 }
 
 /* Keys and uses of all nodes, counted before they are allocated. */

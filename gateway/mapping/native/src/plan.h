@@ -104,6 +104,11 @@ enum {
     MAX_TEXTS = 16,
     MAX_LEVELS = 16, /* steps of a source path */
     MAX_CAUSES = 8,
+    /* Limits of the Python path, which counts characters where these count bytes: longer texts fall back. The tests
+     * compare the numbers. */
+    MAX_TEXT = 256,       /* names and IDs */
+    MAX_LONG_TEXT = 4096, /* any other text that is read */
+    MAX_TAG = 200,        /* upload tags */
     NO_NODE = UINT16_MAX
 };
 
@@ -155,6 +160,7 @@ typedef struct {
     text_view crm_members;                     /* JSON: members of `custom_data` */
     text_view default_source, fixed_source;    /* action sources; empty without one. The fixed one overrides all */
     text_view physical_source, website_source, app_source;
+    text_view default_tag; /* the upload tag of the lanes for events without one */
     int64_t future_tolerance, long_window, short_window; /* seconds */
     table *nodes; /* keys of the objects on the source paths; the first is the event itself */
     uint16_t node_count;

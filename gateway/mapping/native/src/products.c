@@ -1,7 +1,5 @@
 #include "mapping.h"
 
-enum { MAX_ID = 256, MAX_LONG_TEXT = 4096 };
-
 /* Indices of a product's parts; 0: none. */
 typedef struct {
     uint32_t parts[PRODUCT_PARTS];
@@ -29,7 +27,7 @@ static bool read_id(const mapping *mapping, const product *product, text_view *i
     for (size_t i = 0; i < 3; i++) {
         uint32_t index = product->parts[parts[i]];
         if (index > 0) {
-            if (!text_of_value(mapping->document, value_at(mapping, index), id) || id->length > MAX_ID) {
+            if (!text_of_value(mapping->document, value_at(mapping, index), id) || id->length > MAX_TEXT) {
                 return false;
             }
             *id = text_strip(*id);

@@ -2,8 +2,6 @@
 
 #include "dates.h"
 
-enum { MAX_LONG_TEXT = 4096, MAX_TAG = 200 /* bytes here; Python counts characters */ };
-
 /* Whether a list names, but for white space around it, a category that the destination needs. */
 static bool names_category(const mapping *mapping, uint32_t list) {
     const json_value *values = mapping->document->values;
@@ -140,9 +138,12 @@ static bool read_tag(mapping *mapping) {
     if (tag->type != JSON_STRING) {
         return false;
     }
-    mapping->tag = text_strip(text_of_string(tag));
+    text_view text = text_strip(text_of_string(tag));
     consume(mapping, INPUT_upload_tag);
-    return mapping->tag.length > 0 && mapping->tag.length <= MAX_TAG;
+    if (!text_equals(text, mapping->plan->default_tag)) {
+        mapping->tag = text;
+    }
+    return text.length > 0 && text.length <= MAX_TAG;
 }
 
 bool read_routing(mapping *mapping) {
