@@ -50,7 +50,7 @@ class StorageLimits:
     @property
     def log_pages(self) -> int:
         """Pages in the write-ahead log at which a checkpoint runs; few enough for it to take a few milliseconds."""
-        return min(16 * _MIB, max(_MIB, self.max_bytes // 8)) // PAGE_SIZE
+        return min(4 * _MIB, max(_MIB, self.max_bytes // 8)) // PAGE_SIZE
 
     @property
     def extra_disk(self) -> int:
