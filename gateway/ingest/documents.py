@@ -100,7 +100,8 @@ class DocumentReader:
 
     async def _decode(self, body: bytes, reservation: Reservation) -> DecodedBody:
         complexity = Complexity()
-        complexity.add(body)
+        for start in range(0, len(body), UNZIP_BYTES):
+            complexity.add(body[start : start + UNZIP_BYTES])
         memory = complexity.memory
         if memory > self._max_memory:
             message = "Decoding the body takes more memory than server.max_memory allows. Send smaller batches."

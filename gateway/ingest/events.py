@@ -16,8 +16,9 @@ from gateway.model import DeadLetter, JsonObject, Mapped, MappedEvent, MappedRun
 
 log = logging.getLogger("gateway.ingest")
 
-MAX_DEAD_LETTERS_WITHOUT_EVENT = 100
-"""Dead letters without an event that one request can add: more would only push others out of the spool."""
+MAX_UNREPLAYABLE = 100
+"""Dead letters that one request can add and that a replay can do nothing with: those without an event, or of an unknown
+type. More of them would only push others out of the spool."""
 
 OBJECT_BYTES = 400
 """Bytes of memory for a mapped, dead-lettered or rejected event in addition to its content."""
@@ -28,6 +29,11 @@ CHARACTER_BYTES = 4
 INTERNAL_ERROR = Rejection(
     "internal_error",
     "The gateway failed to map the event; its log has the details. Replay the event after an update.",
+)
+
+UNKNOWN_TYPE = Rejection(
+    "unknown_type",
+    "The event's `type` is missing or unknown. Set it to track, identify, page, screen, group or alias.",
 )
 
 IGNORED_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
@@ -97,7 +103,7 @@ class RequestResult:
     """Result of one request. Filled event by event; added to the ledger once."""
 
     __slots__ = (
-        "_without_event",
+        "_unreplayable",
         "accepted",
         "consent_denied",
         "dead_letters",
@@ -135,7 +141,7 @@ class RequestResult:
         """Rejected source events, by destination and code."""
         self.size = 0
         """Bytes of memory that `runs`, `mapped`, `dead_letters` and `rejected` take."""
-        self._without_event = 0  # of `dead_letters`
+        self._unreplayable = 0  # of `dead_letters`, or left out of them
 
     def all_runs(self) -> list[MappedRun]:
         """All mapped events."""
@@ -156,20 +162,24 @@ class RequestResult:
             self.size += sum([OBJECT_BYTES + len(run.payload) for run in runs])
             self.count_mapped(destination, sum([run.events for run in runs]))
 
+    @property
+    def keeps_unreplayable(self) -> bool:
+        """Whether a further dead letter is kept that cannot be replayed."""
+        return self._unreplayable < MAX_UNREPLAYABLE
+
     def add_dead_letter(self, letter: DeadLetter) -> None:
         """Count a rejection, and keep its dead letter.
 
-        Of dead letters without an event, which cannot be replayed, a request keeps `MAX_DEAD_LETTERS_WITHOUT_EVENT`.
+        Of those that cannot be replayed, a request keeps `MAX_UNREPLAYABLE`.
         """
         key = letter.destination, letter.code
         self.rejections[key] = self.rejections.get(key, 0) + 1
-        if letter.event is None:
-            self._without_event += 1
-            if self._without_event > MAX_DEAD_LETTERS_WITHOUT_EVENT:
+        if letter.event is None or letter.code == UNKNOWN_TYPE.code:
+            self._unreplayable += 1
+            if self._unreplayable > MAX_UNREPLAYABLE:
                 return
-        else:
-            self.size += len(letter.event)
-        self.size += OBJECT_BYTES + CHARACTER_BYTES * len((letter.message_id or "") + (letter.order_id or ""))
+        ids = CHARACTER_BYTES * (len(letter.message_id or "") + len(letter.order_id or ""))
+        self.size += OBJECT_BYTES + len(letter.event or b"") + ids
         self.dead_letters.append(letter)
 
     def reject(self, index: int, event: Any, rejection: Rejection) -> None:
@@ -336,7 +346,7 @@ def reject_event(
     redaction keeps only what the mapping of a track call reads, and leaves out the fields that other types have.
     """
     for destination, mapper in source.mappers:
-        kept = _kept(mapper, event, now, max_dead_letter_bytes)
+        kept = _kept(mapper, event, now, max_dead_letter_bytes) if result.keeps_unreplayable else (NO_IDS, None)
         result.add_dead_letter(_dead_letter(source, destination, rejection, kept, now))
     result.reject(index, event, rejection)
 

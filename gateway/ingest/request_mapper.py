@@ -13,7 +13,15 @@ from gateway.config import ServerSettings
 from gateway.ingest.body import Reservation
 from gateway.ingest.decode import MAX_VALUES, BadRequest
 from gateway.ingest.documents import MAX_EVENT_VALUES, SOURCE_FACTOR, DecodedBody, EventType, RequestDocument
-from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_event, map_usual, reject_event
+from gateway.ingest.events import (
+    IGNORED_TYPES,
+    UNKNOWN_TYPE,
+    RequestResult,
+    Source,
+    map_event,
+    map_usual,
+    reject_event,
+)
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.mapping.native import Document
 from gateway.model import JsonObject, Rejection
@@ -28,10 +36,6 @@ NATIVE_FACTOR = 8
 """Events that the native path maps in the time in which Python maps one."""
 
 NOT_AN_OBJECT = Rejection("not_an_object", "The event is not a JSON object. Send each event as an object.")
-UNKNOWN_TYPE = Rejection(
-    "unknown_type",
-    "The event's `type` is missing or unknown. Set it to track, identify, page, screen, group or alias.",
-)
 EVENT_TOO_LARGE = Rejection(
     "event_too_large",
     f"The event is larger than {SOURCE_FACTOR} times `server.max_event_bytes`, has more than {MAX_EVENT_VALUES} values "

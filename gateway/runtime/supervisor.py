@@ -250,8 +250,10 @@ class WorkerProcess:
         for listener in self.listening:
             if listener.family == socket.AF_UNIX or listener.fileno() < 0:
                 continue  # shared with the other workers, or closed because the gateway stops
+            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                continue  # Linux would mark it as shut down, and all connections of the next process with it
             address = listener.getsockname()
-            with suppress(OSError):  # it does not listen, or the system does not support this
+            with suppress(OSError):  # the system does not support this
                 listener.shutdown(socket.SHUT_RD)
             with suppress(OSError):  # Linux keeps the port unless it was chosen by the system
                 listener.bind(address)

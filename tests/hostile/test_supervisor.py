@@ -181,6 +181,13 @@ def test_waiting_events_of_a_killed_worker_are_neither_lost_nor_counted_twice(tm
 
 
 @pytest.mark.slow
+def listeners_on(url: str) -> int:
+    """How many TCP sockets listen on the port of a URL (IPv4)."""
+    port = f":{urlsplit(url).port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(address.endswith(port) and state == "0A" for _, address, _, state, *_ in lines)
+
+
 def test_no_request_waits_for_a_worker_that_cannot_start(tmp_path: Path) -> None:
     with environment_of(tmp_path, 2) as env, env.start() as running:
         spool = env.folder / "spool"
@@ -198,7 +205,7 @@ def test_no_request_waits_for_a_worker_that_cannot_start(tmp_path: Path) -> None
         (spool / "spool-1.sqlite").mkdir()  # the worker cannot open it
         log = running.log
         until(lambda: log.read_text().count("cannot be opened") >= 3, "several attempts")
-        time.sleep(1.0)  # until the last of these processes has exited
+        until(lambda: listeners_on(env.url) == 1, "the worker's queue of connections to be closed")
         started_at = time.monotonic()
         spread(env, [sale(number) for number in range(40)])
         assert time.monotonic() - started_at < 10

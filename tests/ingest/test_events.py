@@ -12,7 +12,7 @@ from gateway.identifiers import EventIds
 from gateway.ingest import DedupWindow, Source
 from gateway.ingest.documents import MAX_EVENT_VALUES
 from gateway.ingest.events import (
-    MAX_DEAD_LETTERS_WITHOUT_EVENT,
+    MAX_UNREPLAYABLE,
     OBJECT_BYTES,
     RequestResult,
     map_event,
@@ -100,7 +100,7 @@ def test_of_dead_letters_without_event_a_request_keeps_100_and_counts_all() -> N
     for index in range(250):
         reject_event(sender, None, index, NOW, result, rejection)
     map_event(sender, {**sale(1), "event": "unmapped"}, 250, NOW, result, 32_768)
-    assert MAX_DEAD_LETTERS_WITHOUT_EVENT == 100
+    assert MAX_UNREPLAYABLE == 100
     assert [letter.code for letter in result.dead_letters] == ["not_an_object"] * 100 + ["unmapped_event"]
     assert result.rejections == {("d0", "not_an_object"): 250, ("d0", "unmapped_event"): 1}
     assert len(result.rejected) == 251

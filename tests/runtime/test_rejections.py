@@ -7,7 +7,7 @@ import pytest
 from gateway.config import AlertSettings
 from gateway.escaping import printable
 from gateway.ingest import request_mapper
-from gateway.ingest.events import INTERNAL_ERROR
+from gateway.ingest.events import INTERNAL_ERROR, UNKNOWN_TYPE
 from gateway.mapping import REJECTIONS
 from gateway.runtime.rejections import EXPLANATIONS, RejectionMonitor
 from gateway.telemetry import Ledger
@@ -18,7 +18,7 @@ NOW = 1_800_000_000.0
 
 
 def test_every_code_of_a_rejection_has_a_sentence() -> None:
-    others = [INTERNAL_ERROR, request_mapper.NOT_AN_OBJECT, request_mapper.UNKNOWN_TYPE, request_mapper.EVENT_TOO_LARGE]
+    others = [INTERNAL_ERROR, request_mapper.NOT_AN_OBJECT, UNKNOWN_TYPE, request_mapper.EVENT_TOO_LARGE]
     for code in [*REJECTIONS, *(rejection.code for rejection in others)]:
         assert EXPLANATIONS[code].endswith(".")
 

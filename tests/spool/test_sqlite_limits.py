@@ -235,7 +235,7 @@ def test_a_checkpoint_limits_the_size_of_the_log(tmp_path: Path) -> None:
         manager.do(lambda store: store.append([bulk(100, 600)], []))
         manager.after_call()
         longest = max(longest, _size(tmp_path / f"{NAME}-wal"))
-    assert 8 * MIB < longest < 9 * MIB
+    assert 4 * MIB < longest < 5 * MIB
     manager.close()
 
 
