@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS   ?=
 
-.PHONY: run test lint soak soak-hostile soak-leaks bench format docs requirements clean
+.PHONY: run test lint soak soak-hostile soak-leaks bench format docs screenshots requirements clean
 
 run: $(VENV)/.runtime           ## run a demo: generated sales pass through a gateway to a simulation of Meta
 	@$(BIN)/gateway demo $(ARGS)
@@ -38,6 +38,9 @@ format: $(VENV)/.dev            ## format the code
 
 docs: $(VENV)/.runtime          ## write the documentation pages that are generated from the code
 	$(BIN)/python -m tools.reference_pages
+
+screenshots: $(VENV)/.dev       ## take the pictures of the console in docs/screenshots; needs Chromium
+	$(BIN)/python -m tools.screenshots
 
 requirements:                   ## update the pinned requirements; needs uv
 	for name in build runtime dev; do \

@@ -7,6 +7,7 @@ neither loses nor duplicates an event. A dead letter that still cannot be proces
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Protocol
 import orjson
 
 from gateway.config import DestinationSettings
-from gateway.mapping import Mapper, expires_at
+from gateway.mapping import Mapper, compile_mapper, expires_at
 from gateway.model import Chunk, DeadLetter, Lane, MappedEvent, NotSent, Rejection, Stage, StoredChunk, UnixSeconds
 from gateway.spool import DeadLetterFilter, DeadLetterStore
 from gateway.spool.group_commit import cut_into_chunks
@@ -28,6 +29,9 @@ READ_SIZE = 50
 """Dead letters that are read from the spool at a time."""
 MAX_PAGE_BYTES = 8 * 2**20
 """Size of the dead letters of a page, at which it ends even if it has fewer than were requested."""
+
+PREVIEW_LETTERS = 5000
+"""Dead letters that a preview looks at in each process."""
 
 MAX_PROCESSES = 1024
 """With several processes the number of a dead letter is `number in its spool * MAX_PROCESSES + process number`: numbers
@@ -52,6 +56,27 @@ class ReplayResult:
         self.kept += other.kept
 
 
+@dataclass(slots=True)
+class ReplayPreview:
+    """What a replay or a deletion would do now."""
+
+    letters: int = 0
+    """Matching dead letters that were looked at."""
+    replayable: int = 0
+    """Those that a replay would process."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Those that a replay would not process, by reason."""
+    is_complete: bool = True
+    """False if more than `PREVIEW_LETTERS` match in a process; the rest was not looked at."""
+
+    def add(self, other: ReplayPreview) -> None:
+        """Add the counts of another process."""
+        self.letters += other.letters
+        self.replayable += other.replayable
+        self.kept += other.kept
+        self.is_complete = self.is_complete and other.is_complete
+
+
 class DeadLetterOperations(Protocol):
     """The dead letters of a gateway. Every method may raise `SpoolUnavailable` and `SpoolFull`."""
 
@@ -60,6 +85,10 @@ class DeadLetterOperations(Protocol):
 
         At most `limit`, and fewer if they reach `MAX_PAGE_BYTES`: see `is_full`.
         """
+        ...
+
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """What `replay` would do, without doing it."""
         ...
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
@@ -114,6 +143,13 @@ class AggregatedDeadLetters:
                 last = min(last, merged[-1][0])
         return merged
 
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`."""
+        total = ReplayPreview()
+        for service in self._services.values():
+            total.add(await service.preview(where))
+        return total
+
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
         total = ReplayResult()
@@ -166,6 +202,28 @@ class DeadLetterService:
                 break
         return _cut(page, limit)
 
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`. The events are mapped by mappers of their own, so nothing is counted."""
+        preview = ReplayPreview()
+        mappers = await asyncio.to_thread(self._uncounted_mappers)
+        after = 0
+        while page := await self.find(after, PAGE_SIZE, where):
+            for _, letter in page:
+                events = self._mapped_events(letter, mappers)
+                if isinstance(events, str):
+                    preview.kept[events] += 1
+            preview.letters += len(page)
+            after = page[-1][0]
+            if preview.letters >= PREVIEW_LETTERS:
+                preview.is_complete = not await self.find(after, 1, where)
+                break
+            await asyncio.sleep(0)  # the spool may answer without waiting, and a preview must not delay others
+        preview.replayable = preview.letters - preview.kept.total()
+        return preview
+
+    def _uncounted_mappers(self) -> Mapping[str, Mapper]:
+        return {name: compile_mapper(name, destination) for name, destination in self._destinations.items()}
+
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`.
 
@@ -193,7 +251,7 @@ class DeadLetterService:
         by_lane: dict[Lane, list[MappedEvent]] = {}
         kept: Counter[str] = Counter()
         for number, letter in page:
-            events = self._mapped_events(letter)
+            events = self._mapped_events(letter, self._mappers)
             if isinstance(events, str):
                 kept[events] += 1
                 continue
@@ -216,7 +274,7 @@ class DeadLetterService:
         result.kept += kept
         return page[-1][0]
 
-    def _mapped_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
+    def _mapped_events(self, letter: DeadLetter, mappers: Mapping[str, Mapper]) -> Sequence[MappedEvent] | str:
         """The mapped events to store again, or the reason why there are none."""
         destination = self._destinations.get(letter.lane.destination if letter.lane else letter.destination)
         if destination is None:
@@ -231,7 +289,7 @@ class DeadLetterService:
             return "no_event"
         now = int(self._clock())
         if letter.stage is Stage.MAPPING or letter.lane is None:
-            mapped = self._mappers[letter.destination].map(event, now)
+            mapped = mappers[letter.destination].map(event, now)
             if isinstance(mapped, Rejection):
                 return mapped.code
             if isinstance(mapped, NotSent):

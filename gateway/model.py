@@ -185,6 +185,13 @@ class DeadLetter:
     event: bytes | None
     """JSON. At the stage `mapping` the redacted source event (personal values are hashed), otherwise the mapped event.
     None if nothing could be kept: the source event was no JSON object, or was too large."""
+    message_id: str | None = None
+    """At the stage `mapping` the `messageId` of the source event, otherwise the `event_id` of the mapped event.
+
+    This and `order_id` are short and printable (`gateway.identifiers`); None if the event has no ID, or if it is not
+    known. The dialect `offline` has no `event_id`."""
+    order_id: str | None = None
+    """The order ID of the event."""
 
 
 class FlushReason(StrEnum):

@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection, Mapping
 
 from gateway.dead_letters import DeadLetterOperations
+from gateway.identifiers import short_id
 from gateway.model import DeadLetter, JsonObject, Stage
 from gateway.spool import DeadLetterFilter
 
 MAX_PAGE_SIZE = 1000
 TEXT_PARAMETERS = ("code", "destination", "event_set")
-FILTER_PARAMETERS = frozenset({*TEXT_PARAMETERS, "stage", "since", "until"})
+ID_PARAMETERS = ("message_id", "order_id")
+FILTER_PARAMETERS = frozenset({*TEXT_PARAMETERS, *ID_PARAMETERS, "stage", "since", "until"})
 PAGE_PARAMETERS = FILTER_PARAMETERS | {"after", "limit"}
 
 _SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
@@ -30,7 +32,8 @@ def check_parameters(query: Mapping[str, str], allowed: Collection[str]) -> None
     """
     names = [name for name, _ in query.items()]  # a multidict has an item for each repetition
     if unknown := sorted(set(names) - set(allowed)):
-        raise BadQuery(f"`{unknown[0]}` is not a parameter; use {', '.join(sorted(allowed))}.")
+        expected = f"use {', '.join(sorted(allowed))}" if allowed else "this route has none"
+        raise BadQuery(f"`{unknown[0]}` is not a parameter; {expected}.")
     for name in allowed:
         if names.count(name) > 1:
             raise BadQuery(f"`{name}` is given more than once; give it once.")
@@ -51,17 +54,21 @@ def parse_filter(query: Mapping[str, str], allowed: Collection[str] = FILTER_PAR
     except ValueError:
         raise BadQuery(f"`stage` must be one of {', '.join(stage.value for stage in Stage)}.") from None
     code, destination, event_set = (query.get(name) for name in TEXT_PARAMETERS)
+    message_id, order_id = (short_id(query.get(name)) for name in ID_PARAMETERS)
     return DeadLetterFilter(
         code=code,
         destination=destination,
         event_set=event_set,
         stage=stage,
-        since=_seconds(query, "since"),
-        until=_seconds(query, "until"),
+        since=parse_seconds(query, "since"),
+        until=parse_seconds(query, "until"),
+        message_id=message_id,
+        order_id=order_id,
     )
 
 
-def _seconds(query: Mapping[str, str], name: str) -> float | None:
+def parse_seconds(query: Mapping[str, str], name: str) -> float | None:
+    """The unix time of a parameter; None if it is not given. Raises `BadQuery`."""
     given = query.get(name)
     if given is None:
         return None
@@ -109,6 +116,8 @@ def as_json(number: int, letter: DeadLetter) -> JsonObject:
         "event_set": letter.lane.event_set if letter.lane else None,
         "upload_tag": letter.lane.upload_tag if letter.lane else None,
         "at": letter.at,
+        "message_id": letter.message_id,
+        "order_id": letter.order_id,
         "attempts": letter.attempts,
         "meta": {"code": fault.code, "subcode": fault.subcode, "trace_id": fault.trace_id} if fault else None,
         "event": letter.event.decode(errors="backslashreplace") if letter.event is not None else None,

@@ -13,7 +13,9 @@ from gateway.cli.common import (
     AsJson,
     ConfigPath,
     Url,
+    Yes,
     call_admin,
+    confirm,
     fail,
     print_json,
     print_line,
@@ -46,6 +48,8 @@ Until = Annotated[
 All = Annotated[bool, typer.Option("--all", help="All dead letters; required if no filter is given.")]
 
 PAGE_SIZE = 500
+MAX_PREVIEW = 10_000
+"""Dead letters that are counted before a deletion."""
 
 
 @app.command("list")
@@ -134,11 +138,34 @@ def discard(
     since: Since = None,
     until: Until = None,
     all_: All = False,
+    yes: Yes = False,
 ) -> None:
-    """Delete dead letters permanently."""
+    """Delete dead letters permanently.
+
+    Shows how many there are of each code and asks first; without a terminal, --yes is required.
+    """
     query = _query(code, destination, event_set, since, until)
     _require_filter(query, all_)
+    _confirm_discard(config, url, query, yes=yes)
     print_line(f"discarded {_call(config, url, 'POST', '/discard', query)['letters']} dead letters")
+
+
+def _confirm_discard(config: Path, url: str | None, query: dict[str, str], *, yes: bool) -> None:
+    """Show what a deletion would delete, and ask for a confirmation. Nothing is asked if nothing matches."""
+    if yes:
+        return
+    from collections import Counter
+    from itertools import islice
+
+    letters = islice(_read_all(config, url, query), MAX_PREVIEW + 1)
+    codes = Counter(str(letter["code"]) for letter in letters)
+    if not codes:
+        return
+    for code, count in codes.most_common():
+        print_line(f"{count:>8,} {code}", error=True)
+    total = codes.total()
+    number = f"more than {MAX_PREVIEW:,}" if total > MAX_PREVIEW else f"{total:,}"
+    confirm(f"Delete {number} dead letters permanently?", yes=yes)
 
 
 def _query(

@@ -75,7 +75,7 @@ async def _send_and_show(options: DemoOptions, gateway: Subprocess, sandbox: Sub
         loop.add_signal_handler(number, handle_signal)
     server, admin, meta = gateway.addresses["server"], gateway.addresses["admin"], sandbox.addresses["server"]
     console.print(
-        f"gateway         {server}  (write key: {WRITE_KEY})\nadmin port      {admin}\nsimulated Meta  {meta}"
+        f"console         {admin}/\ngateway         {server}  (write key: {WRITE_KEY})\nsimulated Meta  {meta}"
     )
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         sender = Sender(session, server, Sales(options.seed), options.rate, options.batch, options.total)

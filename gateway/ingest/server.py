@@ -28,9 +28,11 @@ from gateway.ingest.events import IGNORED_TYPES, RequestResult, Source, map_even
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.ingest.listeners import ListenSockets, bind
 from gateway.ingest.response import JsonResponse, error_body
+from gateway.ingest.tap_entries import tap_entries
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, JsonObject, MappedEvent, Rejection
 from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
+from gateway.tap import Tap, TapEntry
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.ingest")
@@ -106,13 +108,15 @@ class Ingest:
         ledger: Ledger,
         budget: MemoryBudget,
         clock: Callable[[], float] = time.time,
+        tap: Tap | None = None,
     ) -> None:
-        """`sources` by write key."""
+        """`sources` by write key. `tap`: the live view."""
         self._settings = settings
         self._committer = committer
         self._ledger = ledger
         self._budget = budget
         self._clock = clock
+        self._tap = tap or Tap()
         self._authenticator = Authenticator(sources)
         # Only the loop's thread changes these.
         self._scheduler = FairScheduler(EVENTS_PER_ROUND)
@@ -247,13 +251,20 @@ class Ingest:
                 mapped = await self._map_batch(source, decoded, reservation)
             else:
                 mapped = await self._map_single(source, decoded, call_type)
+            tapped = self._describe(mapped, decoded.document) if self._tap.is_active else None
             del decoded
             reservation.resize(mapped.result.size)
             await self._commit(mapped)
+        if tapped is not None:
+            self._tap.publish(tapped, mapped.events)
         if call_type is not None and mapped.result.rejected:
             rejection = mapped.result.rejected[0].rejection
             return 400, error_body(rejection.code, rejection.message, status="rejected")
         return 200, _accepted_body(mapped.result)
+
+    def _describe(self, mapped: MappedRequest, document: JsonObject) -> Sequence[TapEntry]:
+        """The entries of a request for the live view."""
+        return tap_entries(mapped.source.name, document, mapped.result, self._tap.allowance(), self._clock())
 
     async def _turn(self, events: int) -> None:
         """Wait for the turn to process this many events, or something that takes as long."""

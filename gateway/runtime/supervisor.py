@@ -18,16 +18,22 @@ from typing import Any
 from gateway.admin import AdminServer
 from gateway.backoff import backoff_delay
 from gateway.config import Settings, settings_to_json
-from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayResult
+from gateway.console import Console
+from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayPreview, ReplayResult
+from gateway.history import HistoryPage, HistoryQuery
 from gateway.ingest import bind
+from gateway.meta import DatasetQuality
 from gateway.model import DeadLetter, GatewayError, JsonObject
 from gateway.runtime.counts import WorkerCounts
 from gateway.runtime.ipc import WorkerClient, WorkerUnavailable
 from gateway.runtime.lifecycle import StopSignal, keep_running, publish_addresses, wait_for_event
+from gateway.runtime.records import ConsoleRecords
 from gateway.runtime.reload import check_reload_allowed
 from gateway.runtime.worker import SpoolShard, WorkerSpec
 from gateway.spool import DeadLetterFilter
+from gateway.tap import TapPage, merge_pages, split_cursor
 from gateway.telemetry import Snapshot
+from gateway.trace import TraceResult, merge
 
 log = logging.getLogger("gateway.runtime")
 
@@ -64,6 +70,10 @@ class RemoteDeadLetters:
     async def find(self, after: int, limit: int, where: DeadLetterFilter) -> Sequence[tuple[int, DeadLetter]]:
         """See `DeadLetterOperations`."""
         return await self._worker.fetch(list[tuple[int, DeadLetter]], "find", after, limit, where, timeout=FIND_TIMEOUT)
+
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`."""
+        return await self._worker.fetch(ReplayPreview, "preview", where, timeout=FIND_TIMEOUT)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
@@ -215,6 +225,20 @@ class WorkerProcess:
                 return await self.client.fetch(list[str], "readiness", timeout=REPLY_TIMEOUT)
         return None
 
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the events with an ID that it accepted."""
+        with suppress(GatewayError):
+            if self.client is not None:
+                return await self.client.fetch(TraceResult, "trace", identifier, timeout=FIND_TIMEOUT)
+        return TraceResult(failure=f"Worker {self.shard.number} does not answer; its events are not included.")
+
+    async def tap(self, cursor: str) -> TapPage | None:
+        """The events that passed since the poll that returned `cursor`; None if it does not run or reply in time."""
+        with suppress(GatewayError):
+            if self.client is not None:
+                return await self.client.fetch(TapPage, "tap", cursor, timeout=REPLY_TIMEOUT)
+        return None
+
     async def reload(self, settings: JsonObject) -> None:
         """Apply other settings. A running worker that cannot do it is killed, and restarted with them."""
         client, process = self.client, self._process
@@ -273,7 +297,9 @@ class Supervisor:
         self._started_at = self._settings_at = clock()
         self._settings_errors: Sequence[str] = ()
         self._own = Snapshot()  # the supervisor's own counts
-        self._admin = AdminServer(settings.admin, self)
+        self._records = ConsoleRecords(settings, self.snapshot, clock)
+        site = Console(self, clock) if settings.console.enabled else None
+        self._admin = AdminServer(settings.admin, self, site=site)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
     # Called by the admin port.
@@ -321,6 +347,34 @@ class Supervisor:
                 resumed += await client.fetch(int, "resume", destination, event_set, timeout=REPLY_TIMEOUT)
         return resumed
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, but for those that need a restart."""
+        return self._settings
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        """Counts over time. Raises `HistoryUnavailable`."""
+        return await self._records.history(query)
+
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the accepted events with this message ID or order ID."""
+        workers = [worker for worker in self._workers if worker.listening or worker.client is not None]
+        results = await asyncio.gather(*(worker.trace(identifier) for worker in workers))
+        running = {worker.shard.number for worker in workers}
+        return merge([*results, *await self._records.ended_traces(running, identifier)])
+
+    async def tap(self, cursor: str) -> TapPage:
+        """The events that passed since the poll that returned `cursor`."""
+        cursors = split_cursor(cursor)
+        workers = [worker for worker in self._workers if worker.listening]
+        polled = await asyncio.gather(*(worker.tap(cursors.get(worker.shard.number, "")) for worker in workers))
+        pages = {worker.shard.number: page for worker, page in zip(workers, polled, strict=True) if page is not None}
+        return merge_pages(pages)
+
+    async def quality(self) -> Sequence[DatasetQuality]:
+        """What Meta says about each dataset in the settings."""
+        return await self._records.quality()
+
     # Called on a reload.
 
     async def reload(self, settings: Settings) -> None:
@@ -329,6 +383,7 @@ class Supervisor:
         self._settings = settings
         encoded = settings_to_json(settings)
         await asyncio.gather(*(worker.reload(encoded) for worker in self._workers))
+        await self._records.reload(settings)
         logging.getLogger().setLevel(settings.logging.level.upper())
         self._settings_at, self._settings_errors = self._clock(), ()
         self._own.ledger.reloads["succeeded"] += 1
@@ -355,7 +410,10 @@ class Supervisor:
                 shard = SpoolShard(number, 1 / self._processes, rate_share)
                 self._workers.append(WorkerProcess(shard, listening, lambda: self._settings, self._command))
             running: list[asyncio.Task[None]] = []
-            counting = asyncio.create_task(keep_running("read counters", self._read_counters), name="read counters")
+            background = [
+                asyncio.create_task(keep_running(name, task), name=name)
+                for name, task in (("read counters", self._read_counters), ("history", self._records.run))
+            ]
             try:
                 running += await self._start_all(stop)
                 if not stop.requested.is_set():
@@ -368,8 +426,10 @@ class Supervisor:
                 self._phase = "stopping"
             finally:
                 await self._stop_all(stop, running)
-                counting.cancel()
-                await asyncio.wait([counting])
+                for task in background:
+                    task.cancel()
+                await asyncio.wait(background)
+                await self._records.close()
 
     async def _start_all(self, stop: StopSignal) -> list[asyncio.Task[None]]:
         """Start all workers, and wait until each serves or a stop is requested.

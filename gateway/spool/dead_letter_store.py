@@ -24,6 +24,8 @@ class DeadLetterFilter:
     """Earliest time, inclusive."""
     until: UnixSeconds | None = None
     """Latest time, exclusive."""
+    message_id: str | None = None
+    order_id: str | None = None
 
     def matches(self, letter: DeadLetter) -> bool:
         """Whether the filter selects the dead letter."""
@@ -34,6 +36,8 @@ class DeadLetterFilter:
             and (self.stage is None or letter.stage is self.stage)
             and (self.since is None or letter.at >= self.since)
             and (self.until is None or letter.at < self.until)
+            and (self.message_id is None or letter.message_id == self.message_id)
+            and (self.order_id is None or letter.order_id == self.order_id)
         )
 
 

@@ -13,6 +13,7 @@ from gateway.config import ServerSettings
 from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, Rejection
+from gateway.tap import Tap
 from gateway.telemetry import Ledger
 from tests.hostile.requests import Response, Target, parse_response
 
@@ -154,6 +155,7 @@ async def running(
     *,
     max_memory: int = 64 * 2**20,
     dedup: Mapping[str, DedupWindow] | None = None,
+    tap: Tap | None = None,
 ) -> AsyncIterator[Server]:
     """A server with one source. Everything is released at the end, and nothing is reserved any more."""
     budget, ledger, committer = MemoryBudget(max_memory), Ledger(), FakeCommitter()
@@ -166,6 +168,7 @@ async def running(
         ledger,
         budget,
         clock=lambda: NOW,
+        tap=tap,
     )
     await ingest.start()
     server = Server(ingest, committer, ledger, budget)
