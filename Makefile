@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS   ?=
 NATIVE := hatch_build.py $(wildcard gateway/mapping/native/src/*)
 
-.PHONY: run test lint fuzz soak soak-hostile soak-leaks bench wheels format docs requirements clean
+.PHONY: run test lint fuzz soak soak-hostile soak-leaks bench wheels format docs screenshots requirements clean
 
 run: $(VENV)/.runtime           ## run a demo: generated sales pass through a gateway to a simulation of Meta
 	@$(BIN)/gateway demo $(ARGS)
@@ -49,6 +49,9 @@ format: $(VENV)/.dev            ## format the code
 
 docs: $(VENV)/.runtime          ## write the documentation pages that are generated from the code
 	$(BIN)/python -m tools.reference_pages
+
+screenshots: $(VENV)/.dev       ## take the pictures of the console in docs/screenshots; needs Chromium
+	$(BIN)/python -m tools.screenshots
 
 requirements:                   ## update the pinned requirements; needs uv
 	for name in build runtime dev wheels; do \

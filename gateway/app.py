@@ -27,12 +27,15 @@ if __name__ == "__main__":
 
 from gateway.admin import AdminServer
 from gateway.config import DestinationSettings, Settings, SpoolEngine
+from gateway.console import Console
 from gateway.dead_letters import DeadLetterService
 from gateway.delivery import DeliveryService
+from gateway.history import HistoryPage, HistoryQuery, HistoryUnavailable
 from gateway.ingest import Ingest, Source
 from gateway.mapping import Mapper, compile_mapper
 from gateway.mapping.native import describe
 from gateway.memory_budget import MemoryBudget
+from gateway.meta import DatasetQuality
 from gateway.model import Backlog, GatewayError
 from gateway.runtime.lifecycle import (
     StopSignal,
@@ -44,14 +47,18 @@ from gateway.runtime.lifecycle import (
     wait_for_event,
 )
 from gateway.runtime.maintenance import MaintenanceTasks
+from gateway.runtime.records import ConsoleRecords, create_trace, trace_path
 from gateway.runtime.rejections import RejectionMonitor
 from gateway.runtime.reload import check_reload_allowed, reload_on_change
 from gateway.runtime.worker import SpoolShard, run_worker
 from gateway.spool import GroupCommitter, create_spool, spool_file_numbers
+from gateway.tap import Tap, TapPage
+from gateway.tap import without_ids as tap_without_ids
 from gateway.telemetry import Coverage, Ledger, Snapshot, SpoolStatistics
 from gateway.telemetry.logging import configure_logging
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.webhook import LAST_ALERTS_SECONDS, WebhookNotifier
+from gateway.trace import TraceResult, discard_trace, merge, with_waiting_reasons, without_ids
 
 log = logging.getLogger("gateway.app")
 
@@ -87,6 +94,10 @@ class GatewayApp:
         self._rejections = RejectionMonitor(settings.alerts, self._webhook.notify, clock)
         self._spool = create_spool(settings.spool, clock, shard.number, shard.size_share)
         self._budget = MemoryBudget(settings.server.max_memory)
+        self._shard = shard
+        self._tap = Tap()
+        self._trace = create_trace(settings, shard.number, shard.size_share, clock)
+        self._records = ConsoleRecords(settings, self.snapshot, clock) if listening is None else None
         self._delivery = DeliveryService(
             settings.destinations,
             self._spool,
@@ -97,6 +108,7 @@ class GatewayApp:
             rate_share=shard.rate_share,
             lane_quota=int(settings.spool.max_bytes * shard.size_share * settings.spool.lane_quota),
             max_lanes=max(1, int(settings.spool.max_lanes * shard.size_share)),
+            trace=self._trace,
         )
         self.dead_letters = DeadLetterService(
             self._spool,
@@ -108,8 +120,11 @@ class GatewayApp:
         )
         self._committer = GroupCommitter(self._spool, self._delivery, self._budget)
         self._maintenance = MaintenanceTasks(settings, self._spool, self._ledger, clock, shard.number, shard.size_share)
-        self._ingest = Ingest(settings.server, self._sources(), self._committer, self._ledger, self._budget, clock)
-        self._admin = AdminServer(settings.admin, self)
+        self._ingest = Ingest(
+            settings.server, self._sources(), self._committer, self._ledger, self._budget, clock, self._tap
+        )
+        site = Console(self, clock) if listening is None and settings.console.enabled else None
+        self._admin = AdminServer(settings.admin, self, site=site)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
         self.serving = asyncio.Event()
         """Set once requests are accepted, or, in a drain-only worker, once the spool is open."""
@@ -158,6 +173,37 @@ class GatewayApp:
         return self._delivery.resume(destination, event_set)
 
     @property
+    def settings(self) -> Settings:
+        """The settings in force, but for those that need a restart."""
+        return self._settings
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        """Counts over time. Raises `HistoryUnavailable`."""
+        if self._records is None:
+            raise HistoryUnavailable("the supervisor has the history of its workers")
+        return await self._records.history(query)
+
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the accepted events with this message ID or order ID."""
+        if self._trace is None:
+            return TraceResult(is_enabled=False)
+        result = with_waiting_reasons(await self._trace.find(identifier), self._delivery.statistics())
+        if not self._settings.console.show_ids:
+            result = without_ids(result)
+        if self._records is None:
+            return result
+        return merge([result, *await self._records.ended_traces({self._shard.number}, identifier)])
+
+    async def tap(self, cursor: str) -> TapPage:
+        """The events that passed since the poll that returned `cursor`."""
+        page = self._tap.poll(cursor)
+        return page if self._settings.console.show_ids else tap_without_ids(page)
+
+    async def quality(self) -> Sequence[DatasetQuality]:
+        """What Meta says about each dataset in the settings."""
+        return await self._records.quality() if self._records is not None else []
+
+    @property
     def is_drained(self) -> bool:
         """Whether the spool is empty: no event is waiting for any destination, and no dead letter is kept."""
         return not (self._ledger.waiting or self._delivery.orphans or self._spool.statistics().dead_letters)
@@ -173,6 +219,8 @@ class GatewayApp:
         check_reload_allowed(self._settings, settings)
         mappers = await asyncio.to_thread(_compile_mappers, settings, self._settings.destinations, self._mappers)
         await self._maintenance.reload(settings)
+        if self._records is not None:
+            await self._records.reload(settings)
         # Nothing below can fail or wait: either all of the settings are applied, or none.
         self._keep_coverage(mappers)
         self._settings, self._mappers = settings, mappers
@@ -221,6 +269,7 @@ class GatewayApp:
         async with AsyncExitStack() as stack:
             backlogs = await self._spool.open()
             stack.push_async_callback(self._spool.close)
+            await self._start_records(stack, backlogs)
             if self._listening is None:
                 await self._admin.start()
                 stack.push_async_callback(self._admin.stop)
@@ -240,6 +289,8 @@ class GatewayApp:
                         ("purge dead letters", self._maintenance.run_purges),
                         ("webhook", self._webhook.run),
                         *([("rejections", self._watch_rejections)] if self._listening is None else []),
+                        *([("event trace", self._trace.run)] if self._trace is not None else []),
+                        *([("history", self._records.run)] if self._records is not None else []),
                     )
                 ]
                 try:
@@ -265,6 +316,16 @@ class GatewayApp:
     async def _watch_rejections(self) -> None:
         """Watch the rejections of the only process; with several, the supervisor watches those of all."""
         await self._rejections.run(self._ledger)
+
+    async def _start_records(self, stack: AsyncExitStack, backlogs: Sequence[Backlog]) -> None:
+        """Prepare the event trace and the history, and close them at the end. The spool's folder is locked by now."""
+        if self._records is not None:
+            stack.push_async_callback(self._records.close)
+        if self._trace is not None:
+            stack.push_async_callback(self._trace.close)
+            await self._trace.start(backlogs)
+        elif (path := trace_path(self._settings, self._shard.number)) is not None:
+            await asyncio.to_thread(discard_trace, path)
 
     async def _serve(self, stop: StopSignal) -> None:
         """Accept requests until a stop is requested; without sockets, wait until the spool is empty."""

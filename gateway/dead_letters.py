@@ -7,6 +7,7 @@ neither loses nor duplicates an event. A dead letter that still cannot be proces
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Protocol
 import orjson
 
 from gateway.config import DestinationSettings
-from gateway.mapping import Mapper, expires_at
+from gateway.mapping import Mapper, compile_mapper, expires_at
 from gateway.model import (
     Chunk,
     DeadLetter,
@@ -41,6 +42,9 @@ MAX_PAGE_BYTES = 8 * 2**20
 """Size of the dead letters of a page, at which it ends even if it has fewer than were requested."""
 MAX_CODES = 200
 """Codes that are listed. Meta's error codes are part of some, so their number has no other bound."""
+
+PREVIEW_LETTERS = 5000
+"""Dead letters that a preview looks at in each process."""
 
 MAX_PROCESSES = 1024
 """With several processes the number of a dead letter is `number in its spool * MAX_PROCESSES + process number`: numbers
@@ -68,6 +72,27 @@ class ReplayResult:
         self.kept += other.kept
 
 
+@dataclass(slots=True)
+class ReplayPreview:
+    """What a replay or a deletion would do now."""
+
+    letters: int = 0
+    """Matching dead letters that were looked at."""
+    replayable: int = 0
+    """Those that a replay would process."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Those that a replay would not process, by reason."""
+    is_complete: bool = True
+    """False if more than `PREVIEW_LETTERS` match in a process; the rest was not looked at."""
+
+    def add(self, other: ReplayPreview) -> None:
+        """Add the counts of another process."""
+        self.letters += other.letters
+        self.replayable += other.replayable
+        self.kept += other.kept
+        self.is_complete = self.is_complete and other.is_complete
+
+
 class DeadLetterOperations(Protocol):
     """The dead letters of a gateway. Every method may raise `SpoolUnavailable` and `SpoolFull`."""
 
@@ -80,6 +105,10 @@ class DeadLetterOperations(Protocol):
 
     async def codes(self) -> Mapping[str, int]:
         """The number of dead letters by code: the `MAX_CODES` most frequent codes."""
+        ...
+
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """What `replay` would do, without doing it."""
         ...
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
@@ -140,6 +169,13 @@ class AggregatedDeadLetters:
         for service in self._services.values():
             total.update(await service.codes())
         return dict(total.most_common(MAX_CODES))
+
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`."""
+        total = ReplayPreview()
+        for service in self._services.values():
+            total.add(await service.preview(where))
+        return total
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
@@ -215,6 +251,28 @@ class DeadLetterService:
         """See `DeadLetterOperations`."""
         return dict(Counter(await self._spool.count_codes()).most_common(MAX_CODES))
 
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`. The events are mapped by mappers of their own, so nothing is counted."""
+        preview = ReplayPreview()
+        mappers = await asyncio.to_thread(self._uncounted_mappers)
+        after = 0
+        while page := await self.find(after, PAGE_SIZE, where):
+            for _, letter in page:
+                events = self._mapped_events(letter, mappers)
+                if isinstance(events, str):
+                    preview.kept[events] += 1
+            preview.letters += len(page)
+            after = page[-1][0]
+            if preview.letters >= PREVIEW_LETTERS:
+                preview.is_complete = not await self.find(after, 1, where)
+                break
+            await asyncio.sleep(0)  # the spool may answer without waiting, and a preview must not delay others
+        preview.replayable = preview.letters - preview.kept.total()
+        return preview
+
+    def _uncounted_mappers(self) -> Mapping[str, Mapper]:
+        return {name: compile_mapper(name, destination) for name, destination in self._destinations.items()}
+
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`.
 
@@ -242,7 +300,7 @@ class DeadLetterService:
         mapped: list[MappedEvent] = []
         kept: Counter[str] = Counter()
         for number, letter in page:
-            events = self._mapped_events(letter)
+            events = self._mapped_events(letter, self._mappers)
             if isinstance(events, str):
                 kept[events] += 1
                 continue
@@ -264,7 +322,7 @@ class DeadLetterService:
         result.kept += kept
         return page[-1][0]
 
-    def _mapped_events(self, letter: DeadLetter) -> Sequence[MappedEvent] | str:
+    def _mapped_events(self, letter: DeadLetter, mappers: Mapping[str, Mapper]) -> Sequence[MappedEvent] | str:
         """The mapped events to store again, or the reason why there are none."""
         destination = self._destinations.get(letter.lane.destination if letter.lane else letter.destination)
         if destination is None:
@@ -281,7 +339,7 @@ class DeadLetterService:
             return "no_event"
         now = int(self._clock())
         if letter.stage is Stage.MAPPING or letter.lane is None:
-            mapped = self._mappers[letter.destination].map(event, now)
+            mapped = mappers[letter.destination].map(event, now)
             if isinstance(mapped, Rejection):
                 return mapped.code
             if isinstance(mapped, NotSent):

@@ -44,6 +44,6 @@ def ids_of_mapped(body: bytes) -> EventIds:
         return NO_IDS
     if event.__class__ is not dict:
         return NO_IDS
-    custom = event.get("custom_data")
-    order_id = custom.get("order_id") if custom.__class__ is dict else event.get("order_id")
+    place = event if "match_keys" in event else event.get("custom_data")  # an event of `offline` may have both
+    order_id = place.get("order_id") if place.__class__ is dict else None
     return EventIds(short_id(event.get("event_id")), short_id(order_id))

@@ -2,5 +2,6 @@
 
 from gateway.admin.gateway import Gateway
 from gateway.admin.server import AdminServer
+from gateway.admin.site import Site
 
-__all__ = ["AdminServer", "Gateway"]
+__all__ = ["AdminServer", "Gateway", "Site"]

@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 from multidict import CIMultiDictProxy
 
@@ -19,6 +20,28 @@ from gateway.config import AdminSettings
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(:[0-9]{0,5})?")
+
+
+class Role(StrEnum):
+    """What somebody may do."""
+
+    READ = "read"
+    """Read everything."""
+    ADMIN = "admin"
+    """Also act: replay and delete dead letters, probe lanes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sends a request, as far as its token says."""
+
+    role: Role
+    name: str
+    """For the audit log."""
+
+
+ANYONE = Identity(Role.ADMIN, "anyone (no token)")
+"""The identity of all requests if no token is set, which is possible on a loopback address only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,7 @@ CROSS_SITE = Refusal(
     "cross_site",
     "A web page of another site must not change anything. Send the request without a browser.",
 )
+READ_ONLY = Refusal(403, "read_only", "`admin.read_token` allows no changes. Use `admin.token`.")
 UNAUTHORIZED = Refusal(401, "unauthorized", "Send the admin token as `Authorization: Bearer ...`.")
 
 
@@ -47,7 +71,11 @@ class AccessPolicy:
     """Decides which requests are refused. It keeps no state."""
 
     def __init__(self, settings: AdminSettings) -> None:
-        self._token = None if settings.token is None else settings.token.reveal().encode()
+        given = (
+            (settings.token, Identity(Role.ADMIN, "admin token")),
+            (settings.read_token, Identity(Role.READ, "read token")),
+        )
+        self._tokens = [(token.reveal().encode(), identity) for token, identity in given if token is not None]
         host = settings.host.lower()
         self._hosts = frozenset({f"[{host}]" if ":" in host else host, *settings.hosts})
 
@@ -58,13 +86,37 @@ class AccessPolicy:
 
         `local_address`: the IP address at which it arrived. `is_public`: neither the host nor the token is checked.
         """
-        if not is_public and not self._is_known_host(headers, local_address):
-            return HOST_NOT_ALLOWED
-        if method not in SAFE_METHODS and not _is_same_site(headers):
-            return CROSS_SITE
-        if not is_public and not self._has_token(headers):
+        if is_public:
+            return None if method in SAFE_METHODS or _is_same_site(headers) else CROSS_SITE
+        refusal = self.site_refusal(method, headers, local_address)
+        if refusal is not None:
+            return refusal
+        identity = self.identify(headers)
+        if identity is None:
             return UNAUTHORIZED
-        return None
+        return READ_ONLY if identity.role is Role.READ and method not in SAFE_METHODS else None
+
+    def site_refusal(self, method: str, headers: CIMultiDictProxy[str], local_address: str) -> Refusal | None:
+        """Why the request is refused because of its host or of the page that sends it; None if it is allowed."""
+        if not self._is_known_host(headers, local_address):
+            return HOST_NOT_ALLOWED
+        return None if method in SAFE_METHODS or _is_same_site(headers) else CROSS_SITE
+
+    def identify(self, headers: CIMultiDictProxy[str]) -> Identity | None:
+        """The owner of the token in the `Authorization` header; None without a valid one."""
+        if not self._tokens:
+            return ANYONE
+        given = headers.getall("Authorization", [])
+        if len(given) != 1 or not given[0].startswith("Bearer "):
+            return None
+        return self.owner(given[0].removeprefix("Bearer "))
+
+    def owner(self, token: str) -> Identity | None:
+        """The owner of a token; None if it is not valid."""
+        # The server decodes bytes that are not UTF-8 to surrogates.
+        given = token.encode(errors="surrogateescape")
+        owners = [identity for known, identity in self._tokens if hmac.compare_digest(given, known)]
+        return owners[0] if owners else None
 
     def _is_known_host(self, headers: CIMultiDictProxy[str], local_address: str) -> bool:
         given = headers.getall("Host", [])
@@ -79,16 +131,6 @@ class AccessPolicy:
         except ValueError:
             return False
         return address.is_loopback or str(address) == local_address
-
-    def _has_token(self, headers: CIMultiDictProxy[str]) -> bool:
-        if self._token is None:
-            return True
-        given = headers.getall("Authorization", [])
-        if len(given) != 1 or not given[0].startswith("Bearer "):
-            return False
-        # The server decodes bytes that are not UTF-8 to surrogates.
-        token = given[0].removeprefix("Bearer ").encode(errors="surrogateescape")
-        return hmac.compare_digest(token, self._token)
 
 
 def _is_same_site(headers: CIMultiDictProxy[str]) -> bool:

@@ -60,14 +60,15 @@ def parse_filter(query: Mapping[str, str], allowed: Collection[str] = FILTER_PAR
         destination=destination,
         event_set=event_set,
         stage=stage,
-        since=_seconds(query, "since"),
-        until=_seconds(query, "until"),
+        since=parse_seconds(query, "since"),
+        until=parse_seconds(query, "until"),
         message_id=message_id,
         order_id=order_id,
     )
 
 
-def _seconds(query: Mapping[str, str], name: str) -> float | None:
+def parse_seconds(query: Mapping[str, str], name: str) -> float | None:
+    """The unix time of a parameter; None if it is not given. Raises `BadQuery`."""
     given = query.get(name)
     if given is None:
         return None

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.admin.access import AccessPolicy
+from gateway.admin import audit
+from gateway.admin.access import AccessPolicy, Identity
 from gateway.admin.connections import (
     HEADERS,
     KEEP_ALIVE_SECONDS,
@@ -20,8 +21,10 @@ from gateway.admin.connections import (
     error_response,
     json_response,
 )
+from gateway.admin.console_data import history_page, quality_page, tap_page, trace_page
 from gateway.admin.dead_letters import BadQuery, check_parameters, count_codes, list_page, parse_filter, run_action
 from gateway.admin.gateway import Gateway
+from gateway.admin.site import Site
 from gateway.admin.status import status_of
 from gateway.config import AdminSettings
 from gateway.model import GatewayError
@@ -52,7 +55,15 @@ class Route(NamedTuple):
 class AdminServer:
     """Serves the admin port."""
 
-    def __init__(self, settings: AdminSettings, gateway: Gateway, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: AdminSettings,
+        gateway: Gateway,
+        clock: Callable[[], float] = time.time,
+        site: Site | None = None,
+    ) -> None:
+        """`site`: web pages for all paths but those of the JSON routes; None: there are none."""
+        self._site = site
         self._settings = settings
         self._gateway = gateway
         self._clock = clock
@@ -67,6 +78,10 @@ class AdminServer:
             "/dead-letters/codes": Route("GET", self._count_codes),
             "/dead-letters/replay": Route("POST", self._replay),
             "/dead-letters/discard": Route("POST", self._discard),
+            "/history": Route("GET", self._history),
+            "/trace": Route("GET", self._trace),
+            "/tap": Route("GET", self._tap),
+            "/quality": Route("GET", self._quality),
         }
         # By path, what a request waits for before it is served.
         listings, actions = asyncio.Semaphore(MAX_LISTINGS), asyncio.Semaphore(1)
@@ -75,6 +90,8 @@ class AdminServer:
             "/dead-letters/codes": listings,
             "/dead-letters/replay": actions,
             "/dead-letters/discard": actions,
+            "/history": listings,
+            "/trace": listings,
         }
         self._runner: web.ServerRunner | None = None
         self._port = 0
@@ -117,17 +134,24 @@ class AdminServer:
                 raise ConnectionResetError("the client does not read the response") from None
         return response
 
-    async def _respond(self, request: web.BaseRequest) -> web.Response:
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         """Check the request, run its handler, and turn errors into JSON responses."""
         route = self._routes.get(request.path)
         address = (request.get_extra_info("sockname") or ("",))[0]
-        refusal = self._policy.refusal(
-            request.method, request.headers, address, is_public=route is not None and route.is_public
-        )
+        site = self._site if route is None and self._site is not None and self._site.serves(request.path) else None
+        if site is not None:
+            refusal = self._policy.site_refusal(request.method, request.headers, address)
+        else:
+            refusal = self._policy.refusal(
+                request.method, request.headers, address, is_public=route is not None and route.is_public
+            )
+        response: web.StreamResponse
         if refusal is not None:
             response = error_response(refusal.status, refusal.code, refusal.message)
             if refusal.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
+        elif site is not None:
+            response = await site.respond(request, self._policy)
         elif route is None:
             message = f"There is no such route; use one of {', '.join(self._routes)}."
             response = error_response(404, "unknown_route", message)
@@ -175,7 +199,21 @@ class AdminServer:
     async def _resume(self, request: web.BaseRequest) -> web.Response:
         check_parameters(request.query, ("destination", "event_set"))
         destination, event_set = request.query.get("destination"), request.query.get("event_set")
-        return json_response({"lanes": await self._gateway.resume(destination, event_set)})
+        lanes = await self._gateway.resume(destination, event_set)
+        audit.record(self._identity(request), "resume", count=lanes, destination=destination, event_set=event_set)
+        return json_response({"lanes": lanes})
+
+    async def _history(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await history_page(self._gateway, request.query, self._clock()))
+
+    async def _trace(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await trace_page(self._gateway, request.query))
+
+    async def _tap(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await tap_page(self._gateway, request.query))
+
+    async def _quality(self, request: web.BaseRequest) -> web.Response:
+        return json_response(await quality_page(self._gateway, request.query))
 
     async def _list_dead_letters(self, request: web.BaseRequest) -> web.Response:
         return json_response(await list_page(self._gateway.dead_letters, request.query))
@@ -184,7 +222,19 @@ class AdminServer:
         return json_response(await count_codes(self._gateway.dead_letters, request.query))
 
     async def _replay(self, request: web.BaseRequest) -> web.Response:
-        return json_response(await run_action(self._gateway.dead_letters, "replay", parse_filter(request.query)))
+        return await self._act("replay", request)
 
     async def _discard(self, request: web.BaseRequest) -> web.Response:
-        return json_response(await run_action(self._gateway.dead_letters, "discard", parse_filter(request.query)))
+        return await self._act("discard", request)
+
+    async def _act(self, action: str, request: web.BaseRequest) -> web.Response:
+        where = parse_filter(request.query)
+        result = await run_action(self._gateway.dead_letters, action, where)
+        audit.record(self._identity(request), action, count=result["letters"], **audit.describe_filter(where))
+        return json_response(result)
+
+    def _identity(self, request: web.BaseRequest) -> Identity:
+        """Who sends a request that was not refused."""
+        identity = self._policy.identify(request.headers)
+        assert identity is not None  # noqa: S101 (see the docstring)
+        return identity

@@ -64,6 +64,7 @@ def status_of(snapshot: Snapshot, now: UnixSeconds) -> JsonObject:
         "orphans": [
             {**orphan.lane._asdict(), "waiting": orphan.events, "bytes": orphan.bytes} for orphan in snapshot.orphans
         ],
+        "datasets": _datasets(snapshot),
         "lanes": [_lane(lane, ledger.lanes[lane.lane], now) for lane in snapshot.lanes],
         "coverage": {name: _coverage(coverage) for name, coverage in snapshot.coverage.items()},
     }
@@ -74,6 +75,25 @@ def _flushes(snapshot: Snapshot) -> JsonObject:
     for (_, reason), count in snapshot.ledger.flushes.items():
         by_reason[reason.value] += count
     return dict(sorted(by_reason.items()))
+
+
+def _datasets(snapshot: Snapshot) -> list[JsonObject]:
+    """The counts of each dataset, those of lanes that have ended included."""
+    datasets: dict[tuple[str, str], LaneCounts] = {}
+    for lane, counts in snapshot.ledger.lanes.items():
+        datasets.setdefault((lane.destination, lane.event_set), LaneCounts()).add(counts)
+    return [
+        {
+            "destination": destination,
+            "event_set": event_set,
+            "recovered": counts.recovered,
+            "accepted": counts.accepted,
+            "delivered": counts.delivered,
+            "dead_lettered": counts.dead,
+            "waiting": counts.waiting,
+        }
+        for (destination, event_set), counts in datasets.items()
+    ]
 
 
 def _lane(statistics: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> JsonObject:
@@ -87,6 +107,7 @@ def _lane(statistics: LaneStatistics, counts: LaneCounts, now: UnixSeconds) -> J
         "oldest_age_seconds": None if oldest is None else round(max(0.0, now - oldest), 3),
         "in_flight": statistics.in_flight,
         "last_outcome": statistics.last_outcome,
+        "last_call_at": statistics.last_call_at,
         "calls_per_second": round(statistics.calls_per_second, 3),
         "concurrency": statistics.concurrency,
         "blocked": statistics.blocked,

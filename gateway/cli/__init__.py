@@ -14,26 +14,38 @@ from gateway.cli import (
     explain,
     import_rudderstack,
     map_events,
+    quality,
     resume,
     sandbox,
     send,
     serve,
     spool,
+    status,
+    tap,
+    test,
+    trace,
     version,
 )
+from gateway.cli.full_help import FullHelpGroup
 
 app = typer.Typer(
     name="gateway",
+    cls=FullHelpGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("status")(status.status)
+app.command("tap")(tap.tap)
+app.command("trace")(trace.trace)
+app.command("quality")(quality.quality)
+app.command("resume")(resume.resume)
 app.command("explain")(explain.explain)
 app.command("map")(map_events.map_events)
-app.command("resume")(resume.resume)
+app.command("test")(test.run_tests)
 app.command("send")(send.send)
 app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
 app.command("sandbox")(sandbox.sandbox)

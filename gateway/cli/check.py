@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, print_json, print_line, settings_or_exit
+from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, print_json, print_line, settings_or_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.config import DestinationSettings, Settings
+    from gateway.delivery.live_check import Finding
 
 PUBLIC_GRAPH = "graph.facebook.com"
 VERSION_ENDS = {
@@ -39,6 +40,17 @@ def check(
     deny_warnings: Annotated[
         bool, typer.Option("--deny-warnings", help="Exit with status 1 if there are warnings.")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also ask Meta about the token, its permissions and each dataset.")
+    ] = False,
+    test_event_code: Annotated[
+        str | None,
+        typer.Option(
+            help="With --live, send one test event with this code of Meta's Events Manager; needs --event-set."
+        ),
+    ] = None,
+    destination: Annotated[str | None, typer.Option(help="With --live, check only this destination.")] = None,
+    event_set: Annotated[str | None, typer.Option(help="With --live, check only this event set (ID).")] = None,
 ) -> None:
     """Validate the settings and show where events are sent.
 
@@ -46,22 +58,32 @@ def check(
     the rate of rejected events from which on there is an alert, and whether the native extension maps events.
     Does not start anything, and never prints a secret. Exit status 78 if the settings cannot be used, 1 if a standard
     event is misspelt or an event is mapped to one without an event set.
+
+    With --live, Meta is asked whether uploads can succeed; each finding says what to do. Nothing is uploaded but the
+    test event, if its code is given. Exit status 1 if Meta says that uploads cannot work.
     """
+    if not live and (test_event_code or destination or event_set):
+        fail("--test-event-code, --destination and --event-set need --live", 2)
     settings = settings_or_exit(config)
     from datetime import UTC, datetime
 
     warnings = [*warnings_of(settings, datetime.now(UTC).date().isoformat()), *_orphan_warnings(settings)]
     errors = [
         f"destinations.{name}.{text}"
-        for name, destination in settings.destinations.items()
-        for text in _destination_errors(destination)
+        for name, each in settings.destinations.items()
+        for text in _destination_errors(each)
     ]
-    routes = {name: list(_routes(destination)) for name, destination in settings.destinations.items()}
+    routes = {name: list(_routes(each)) for name, each in settings.destinations.items()}
     from gateway.mapping.native import describe
 
     python = _mapped_by_python(settings)
+    findings: list[Finding] = []
+    if live:
+        from gateway.cli.check_live import ask_meta
+
+        findings = ask_meta(settings, destination, event_set, test_event_code)
     if as_json:
-        consent = {name: _consent(destination) for name, destination in settings.destinations.items()}
+        consent = {name: _consent(each) for name, each in settings.destinations.items()}
         report = {
             "ok": not errors,
             "mapping": describe(),
@@ -71,11 +93,21 @@ def check(
             "errors": errors,
             "warnings": warnings,
         }
+        if live:
+            from dataclasses import asdict
+
+            report["live"] = [asdict(finding) for finding in findings]
         print_json(report, indent=2)
     else:
         print_line(f"mapping: {describe()}")
         _print(settings, routes, python, errors, warnings)
-    raise SystemExit(1 if errors or (warnings and deny_warnings) else 0)
+        if live:
+            from gateway.cli.check_live import print_findings
+
+            print_findings(findings)
+    levels = {finding.level.value for finding in findings}
+    is_warned = warnings or "warning" in levels
+    raise SystemExit(1 if errors or "error" in levels or (is_warned and deny_warnings) else 0)
 
 
 def _mapped_by_python(settings: Settings) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,14 +23,23 @@ ADMIN_TIMEOUT = 600.0
 MAX_ERROR_BYTES = 2000
 """Bytes of an error response that are read."""
 
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="Settings file.", show_default=True)]
+NO_CONNECTION = "cannot connect to the admin port; is the gateway running?"
+
+ConfigPath = Annotated[
+    Path, typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="Settings file.", show_default=True)
+]
 DEFAULT_CONFIG = Path("gateway.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 Url = Annotated[
     str | None,
     typer.Option("--url", help="URL of the gateway's admin port. Default: from the `admin` section of the settings."),
 ]
+
+
+class AdminError(Exception):
+    """The admin port answered with an error, or with something that is no answer of a gateway."""
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -98,6 +109,29 @@ def call_admin(
 
     One of `settings` and `url` must be given. Exits when the response is an error.
     """
+    try:
+        return try_admin(settings, url, method, path, query)
+    except AdminError as error:
+        fail(str(error))
+
+
+def read_admin(settings: Settings | None, url: str | None, path: str, query: dict[str, str]) -> dict[str, Any]:
+    """The JSON object at a path of the admin port. Exits when there is none."""
+    answer = call_admin(settings, url, "GET", path, query)
+    if answer is None:
+        fail(NO_CONNECTION)
+    return answer
+
+
+def try_admin(
+    settings: Settings | None,
+    url: str | None,
+    method: str,
+    path: str,
+    query: dict[str, str],
+    timeout: float = ADMIN_TIMEOUT,
+) -> dict[str, Any] | None:
+    """Call the admin port as `call_admin` does, for at most `timeout` seconds. Raises `AdminError`."""
     import http.client
     import json
     import urllib.error
@@ -113,20 +147,48 @@ def call_admin(
         if admin.token is not None:
             headers["Authorization"] = f"Bearer {admin.token.reveal()}"
     check_http_url(url)
-    target = f"{url}{path}?{urllib.parse.urlencode(query)}"
+    target = f"{url.rstrip('/')}{path}?{urllib.parse.urlencode(query)}"
     request = urllib.request.Request(target, headers=headers, method=method)  # noqa: S310 (http only, see above)
     try:
-        with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             body = json.load(response)
     except urllib.error.HTTPError as error:
-        fail(f"{url}{path} answered with status {error.code}: {_error_message(error.read(MAX_ERROR_BYTES))}")
+        message = f"{url}{path} answered with status {error.code}: {_error_message(error.read(MAX_ERROR_BYTES))}"
+        raise AdminError(message) from None
     except OSError:
         return None
     except (http.client.HTTPException, ValueError):
         body = None
     if not isinstance(body, dict):
-        fail(f"{url}{path} did not answer with a JSON object; is it the admin port of a gateway?")
+        raise AdminError(f"{url}{path} did not answer with a JSON object; is it the admin port of a gateway?")
     return body
+
+
+@contextmanager
+def reading_answer() -> Iterator[None]:
+    """Exit with a sentence when the answer of the admin port, which is read inside, has another form."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        fail("the answer of the admin port cannot be read; is it the port of a gateway of the same version?")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before an action that cannot be undone, unless `yes`; exits when it is not confirmed.
+
+    Without a terminal nobody can answer, so the action is refused with status 2.
+    """
+    if yes:
+        return
+    if not is_interactive():
+        fail(f"{question} There is no terminal to ask; add --yes to confirm.", 2)
+    if not typer.confirm(printable(question), err=True):
+        fail("nothing was changed")
+
+
+def is_interactive() -> bool:
+    """Whether somebody can answer a question."""
+    return sys.stdin.isatty()
 
 
 def _error_message(body: bytes) -> str:

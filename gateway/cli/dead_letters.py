@@ -13,7 +13,9 @@ from gateway.cli.common import (
     AsJson,
     ConfigPath,
     Url,
+    Yes,
     call_admin,
+    confirm,
     fail,
     print_json,
     print_line,
@@ -52,6 +54,8 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters; required if 
 
 PAGE_SIZE = 500
 MAX_SHOWN_CODES = 20
+MAX_PREVIEW = 10_000
+"""Dead letters that are counted before a deletion."""
 
 
 @app.command("list")
@@ -154,14 +158,37 @@ def discard(
     message_id: MessageId = None,
     order_id: OrderId = None,
     all_: All = False,
+    yes: Yes = False,
 ) -> None:
-    """Delete dead letters permanently."""
+    """Delete dead letters permanently.
+
+    Shows how many there are of each code and asks first; without a terminal, --yes is required.
+    """
     query = _query(code, destination, event_set, since, until, message_id, order_id)
     _require_filter(query, all_)
+    _confirm_discard(config, url, query, yes=yes)
     discarded = _call(config, url, "POST", "/discard", query)["letters"]
     if not discarded:
         _print_no_match(config, url, query)
     print_line(f"discarded {discarded} dead letters")
+
+
+def _confirm_discard(config: Path, url: str | None, query: dict[str, str], *, yes: bool) -> None:
+    """Show what a deletion would delete, and ask for a confirmation. Nothing is asked if nothing matches."""
+    if yes:
+        return
+    from collections import Counter
+    from itertools import islice
+
+    letters = islice(_read_all(config, url, query), MAX_PREVIEW + 1)
+    codes = Counter(str(letter["code"]) for letter in letters)
+    if not codes:
+        return
+    for code, count in codes.most_common():
+        print_line(f"{count:>8,} {code}", error=True)
+    total = codes.total()
+    number = f"more than {MAX_PREVIEW:,}" if total > MAX_PREVIEW else f"{total:,}"
+    confirm(f"Delete {number} dead letters permanently?", yes=yes)
 
 
 def _query(

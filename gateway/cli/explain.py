@@ -20,6 +20,7 @@ from gateway.cli.common import (
     read_input,
     settings_or_exit,
 )
+from gateway.cli.json_input import InputEvent, events_in
 from gateway.escaping import printable
 
 if TYPE_CHECKING:
@@ -28,19 +29,13 @@ if TYPE_CHECKING:
 
 WIDTH = 140
 """Columns of the table when the output is not a terminal."""
-NOT_PERSONAL = frozenset(
-    {
-        *("event_time", "action_source", "event_source_url", "event_id", "upload_tag", "opt_out"),
-        *("customer_segmentation", "original_event_data", "attribution_data", "advertiser_tracking_enabled"),
-        *("value", "currency", "order_id", "item_number", "contents"),
-    }
-)
-"""Fields whose values are never masked."""
 HASH = re.compile("[0-9a-f]{64}")
 
 
 def explain(
-    file: Annotated[str, typer.Argument(help="File with one event as JSON; - reads standard input.")] = "-",
+    file: Annotated[
+        str, typer.Argument(help="File with events as JSON, one per line or not; - reads standard input.")
+    ] = "-",
     config: ConfigPath = DEFAULT_CONFIG,
     destination: Annotated[
         str | None, typer.Option(help="Name of the destination; required if there are several.")
@@ -55,8 +50,9 @@ def explain(
 ) -> None:
     """Show field by field how an event is mapped.
 
-    For each field: the path where its value was found, the value, the normalised value, and the value that is uploaded
-    or the reason why there is none. Nothing is sent. Exit status 1 if the event is rejected.
+    The file has one event or several: one JSON object per line, JSON over several lines, or one JSON array. For each
+    field: the path where its value was found, the value, the normalised value, and the value that is uploaded
+    or the reason why there is none. Nothing is sent. Exit status 1 if an event is rejected.
     """
     settings = settings_or_exit(config)
     name, destination_settings = destination_or_exit(settings, destination)
@@ -68,37 +64,40 @@ def explain(
     if source:
         typer.echo(mapper.source_code)
         return
-    try:
-        event = decode(read_input(file))
-    except BadRequest as error:
-        fail(str(error))
-    explanation = explain_event(mapper, event, int(time.time()))
-    if as_json:
-        print_json(_as_json(explanation, show_values), indent=2)
-    else:
-        _print(explanation, show_values)
-    raise SystemExit(1 if explanation.rejection else 0)
+    is_rejected = False
+    for given in _events(file):
+        try:
+            event = decode(given.text)
+        except BadRequest as error:
+            fail(f"line {given.line}: {error}")
+        explanation = explain_event(mapper, event, int(time.time()))
+        is_rejected = is_rejected or explanation.rejection is not None
+        if as_json:
+            print_json(_as_json(explanation, show_values), indent=2)
+        else:
+            _print(explanation, show_values)
+    raise SystemExit(1 if is_rejected else 0)
 
 
-def _masked(value: Any, show: bool) -> Any:
-    """The value with its texts and numbers masked, but for the first and last character; unchanged if `show`."""
-    if show or value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, list):
-        return [_masked(item, show) for item in value]
-    if isinstance(value, dict):
-        return {key: _masked(item, show) for key, item in value.items()}
-    text = str(value)
-    return text[0] + "*" * (len(text) - 1) if len(text) < 6 else f"{text[0]}{'*' * (len(text) - 2)}{text[-1]}"
+def _events(file: str) -> list[InputEvent]:
+    """The events of a file; exits when it has none."""
+    found = list(events_in(read_input(file).splitlines(keepends=True)))
+    if not found:
+        fail(f"{file}: no event; expected JSON")
+    return found
 
 
 def _step_as_json(step: Step, show: bool) -> dict[str, Any]:
-    show = show or step.field in NOT_PERSONAL
+    from gateway.mapping.masking import NOT_PERSONAL, masked
+
+    def value_of(value: Any) -> Any:
+        return value if show or step.field in NOT_PERSONAL else masked(value)
+
     return {
         **dataclasses.asdict(step),
         "tried": list(step.tried),
-        "raw": _masked(step.raw, show),
-        "normalised": _masked(step.normalised, show),
+        "raw": value_of(step.raw),
+        "normalised": value_of(step.normalised),
     }
 
 

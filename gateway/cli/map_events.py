@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigPath, destination_or_exit, fail, print_json, settings_or_exit
+from gateway.cli.json_input import events_in
 
 
 def map_events(
-    file: Annotated[str, typer.Argument(help="File with events, one JSON object per line; - reads stdin.")] = "-",
+    file: Annotated[str, typer.Argument(help="File with events as JSON, one per line or not; - reads stdin.")] = "-",
     config: ConfigPath = DEFAULT_CONFIG,
     destination: Annotated[
         str | None, typer.Option(help="Name of the destination; required if there are several.")
@@ -20,9 +21,9 @@ def map_events(
 ) -> None:
     """Map events without sending them.
 
-    Prints one JSON object per line for each mapped event; an event is mapped once for each event set that receives it.
-    Rejected events are reported on standard error, also as one JSON object per line. Exit status 1 if an event is
-    rejected.
+    The file has one JSON object per line, or JSON over several lines, or one JSON array. Prints one JSON object per
+    line for each mapped event; an event is mapped once for each event set that receives it. Rejected events are
+    reported on standard error, also as one JSON object per line. Exit status 1 if an event is rejected.
     """
     settings = settings_or_exit(config)
     name, destination_settings = destination_or_exit(settings, destination)
@@ -45,16 +46,14 @@ def map_events(
     with lines:
         console = Console(stderr=True)
         tracked = track(lines, "mapping", console=console) if console.is_terminal and file != "-" else lines
-        for number, line in enumerate(tracked, 1):
-            if not line.strip():
-                continue
+        for given in events_in(tracked):
             try:
-                mapped = mapper.map(decode(line), int(time.time()))
+                mapped = mapper.map(decode(given.text), int(time.time()))
             except BadRequest as error:
                 mapped = Rejection(error.code, str(error))
             if isinstance(mapped, Rejection):
                 rejected += 1
-                report = {"line": number, "code": mapped.code, "message": mapped.message}
+                report = {"line": given.line, "code": mapped.code, "message": mapped.message}
                 print_json(report, error=True)
                 continue
             for event in mapped if isinstance(mapped, list) else ():

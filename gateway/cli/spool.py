@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, AsJson, ConfigPath, fail, print_json, print_line, settings_or_exit
+from gateway.cli.common import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Yes,
+    confirm,
+    fail,
+    print_json,
+    print_line,
+    settings_or_exit,
+)
 from gateway.escaping import ascii_json
 
 if TYPE_CHECKING:
@@ -54,11 +64,18 @@ def verify(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None
 
 
 @app.command("recover")
-def recover(config: ConfigPath = DEFAULT_CONFIG) -> None:
+def recover(config: ConfigPath = DEFAULT_CONFIG, yes: Yes = False) -> None:
     """Rebuild the spool files from their readable data.
 
-    Replaces each file by a new one. The original files are kept under another name.
+    Replaces each file by a new one. The original files are kept under another name. Shows what is damaged and asks
+    first; without a terminal, --yes is required.
     """
+    if not yes:
+        for path, result in _for_each_file(config, "verify"):
+            state = f"{len(result.faults)} faults" if result.faults else "no damage found"
+            intact = f"{result.events:,} waiting events and {result.dead_letters:,} dead letters are intact"
+            print_line(f"{path.name}: {state}; {intact}", error=True)
+        confirm("Rebuild these files?", yes=yes)
     for path, result in _for_each_file(config, "recover_file"):
         print_line(
             f"{path.name}: recovered {result.events} events and {result.dead_letters} dead letters; the original file "
@@ -113,12 +130,11 @@ def discard(
     destination: Destination,
     config: ConfigPath = DEFAULT_CONFIG,
     event_set: EventSet = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete the waiting events of a destination permanently."""
-    if not yes:
-        which = f"destination {destination}" + (f", event set {event_set}" if event_set else "")
-        typer.confirm(f"Delete all waiting events of {which}?", abort=True)
+    which = f"destination {destination}" + (f", event set {event_set}" if event_set else "")
+    confirm(f"Delete all waiting events of {which}?", yes=yes)
     discarded = 0
 
     async def delete_events(spool: StorageEngine, lanes: Sequence[Lane]) -> None:

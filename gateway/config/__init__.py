@@ -7,9 +7,11 @@ each event.
 from gateway.config.loading import ConfigError, Fault, load, parse
 from gateway.config.secret import Secret
 from gateway.config.settings import (
+    FIXED_SECTIONS,
     AdminSettings,
     AlertSettings,
     BatchSettings,
+    ConsoleSettings,
     DestinationSettings,
     LogFormat,
     LoggingSettings,
@@ -22,13 +24,16 @@ from gateway.config.settings import (
     TokenPlace,
     UploadSettings,
 )
+from gateway.config.toml_errors import explain_toml
 from gateway.config.transfer import settings_from_json, settings_to_json
 
 __all__ = [
+    "FIXED_SECTIONS",
     "AdminSettings",
     "AlertSettings",
     "BatchSettings",
     "ConfigError",
+    "ConsoleSettings",
     "DestinationSettings",
     "Fault",
     "LogFormat",
@@ -42,6 +47,7 @@ __all__ = [
     "SpoolSettings",
     "TokenPlace",
     "UploadSettings",
+    "explain_toml",
     "load",
     "parse",
     "settings_from_json",

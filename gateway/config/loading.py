@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from gateway.config.settings import InvalidValueError, Settings, parse_size
+from gateway.config.toml_errors import explain_toml
 from gateway.model import GatewayError
 
 PREFIX = "GATEWAY_"
@@ -61,7 +62,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """
     origin = str(path)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         message = "file not found; give its path with --config, or start from gateway.example.toml"
         raise ConfigError(origin, [Fault("", message)]) from None
@@ -70,8 +71,13 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     except UnicodeDecodeError as error:
         message = f"invalid byte at position {error.start}; expected UTF-8 text"
         raise ConfigError(origin, [Fault("", message)]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(origin, [Fault("", f"invalid TOML: {error}")]) from None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        explained = explain_toml(text, error, _HIDDEN_KEYS)
+        raise ConfigError(origin, [Fault(explained.key, explained.message)]) from None
+    except RecursionError:
+        raise ConfigError(origin, [Fault("", "lists or tables are nested too deeply; expected a few levels")]) from None
     return parse(tree, origin, environ)
 
 

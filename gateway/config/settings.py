@@ -37,6 +37,8 @@ MAPPED_FIELDS = (
 """Fields that `extra_fields` may name: those of the mapping's table."""
 
 MAX_WORKERS = 64
+FIXED_SECTIONS = ("server", "admin", "console", "spool", "dedup")
+"""Sections whose changes take effect at the next start."""
 ACTION_SOURCES = (
     *("email", "website", "app", "phone_call", "chat", "physical_store"),
     *("system_generated", "business_messaging", "other"),
@@ -219,6 +221,14 @@ class AdminSettings(_Section):
         examples=['{ env = "GATEWAY_ADMIN_TOKEN" }'],
     )
 
+    read_token: Secret | None = Field(
+        None,
+        validate_default=True,
+        description="Bearer token with which all routes can be read, and nothing can be changed. It requires `token` "
+        "and must differ from it.",
+        examples=['{ env = "GATEWAY_READ_TOKEN" }'],
+    )
+
     @field_validator("token")
     @classmethod
     def _required_off_loopback(cls, token: Secret | None, info: ValidationInfo) -> Secret | None:
@@ -226,6 +236,51 @@ class AdminSettings(_Section):
         if token is None and host not in {"127.0.0.1", "localhost", "::1"}:
             raise ValueError(f"missing; required because admin.host {host} is not a loopback address")
         return token
+
+    @field_validator("read_token")
+    @classmethod
+    def _beside_token(cls, read_token: Secret | None, info: ValidationInfo) -> Secret | None:
+        if read_token is None or "token" not in info.data:
+            return read_token  # not set, or `token` has an error of its own
+        token = info.data["token"]
+        if token is None:
+            raise ValueError("requires admin.token; without it, everybody may read and change everything")
+        if token.reveal() == read_token.reveal():
+            raise ValueError("has the value of admin.token; expected a different one")
+        return read_token
+
+
+class ConsoleSettings(_Section):
+    """The console on the admin port, and the data that is recorded for it: history, event trace, live view."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Serve the console, and record its data. With `false`, the admin port has no pages, and no history "
+        "or trace is written.",
+    )
+    trace_days: float = Field(
+        7.0,
+        ge=0,
+        le=62,
+        description="Days for which the console can tell what became of an event, by its message ID or order ID. The "
+        "IDs are kept in files beside the spool. 0 turns this off.",
+    )
+    trace_max_bytes: Annotated[int, BeforeValidator(parse_size), Field(ge=2**20)] = Field(
+        256 * 2**20,
+        description="Maximum size of these files; each worker has an equal share. Beyond it, the oldest events are "
+        "deleted from them. An event takes 120 to 230 bytes; at least 1 MiB.",
+    )
+    quality: bool = Field(
+        default=True,
+        description="Show Meta's Dataset Quality, which is read from Meta at most every 15 minutes while somebody "
+        "looks at it. The access token of the destination needs the permissions `ads_read` and `ads_management` or "
+        "`business_management`.",
+    )
+    show_ids: bool = Field(
+        default=True,
+        description="Show message IDs and order IDs. With `false`, events are found by these IDs, but no page shows "
+        "any.",
+    )
 
 
 class SpoolEngine(StrEnum):
@@ -692,6 +747,7 @@ class Settings(_Section):
 
     server: ServerSettings = Field(ServerSettings(), description="The HTTP server for senders.")
     admin: AdminSettings = Field(AdminSettings(), description="The HTTP server for operators.")
+    console: ConsoleSettings = Field(ConsoleSettings(), description="The console on the admin port.")
     spool: SpoolSettings = Field(SpoolSettings(), description="The storage of accepted events and dead letters.")
     dedup: DedupSettings = Field(DedupSettings(), description="Deduplication of repeated events.")
     alerts: AlertSettings = Field(AlertSettings(), description="Notifications when uploads stop and resume.")

@@ -3,7 +3,8 @@
 Each lane is delivered separately, and no lane waits for another. `DeliveryService` runs all lanes of a process.
 """
 
+from gateway.delivery.quality import QualityReader
 from gateway.delivery.service import DeliveryService
 from gateway.delivery.transport import HttpResponse, NoResponse, Transport
 
-__all__ = ["DeliveryService", "HttpResponse", "NoResponse", "Transport"]
+__all__ = ["DeliveryService", "HttpResponse", "NoResponse", "QualityReader", "Transport"]

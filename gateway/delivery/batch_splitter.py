@@ -59,9 +59,9 @@ class BatchSplitter:
         """Count a call for the current sub-batch."""
         self._stack[-1] = replace(self._stack[-1], calls=self._stack[-1].calls + 1)
 
-    def drop_current(self) -> None:
-        """Remove the current sub-batch, because all of its events are delivered, or none can be."""
-        self._stack.pop()
+    def drop_current(self) -> SubBatch:
+        """Remove the current sub-batch, because all of its events are delivered, or none can be; the removed one."""
+        return self._stack.pop()
 
     def remove(self, indices: Sequence[int]) -> list[bytes]:
         """Remove events from the current sub-batch, and return them."""

@@ -109,6 +109,7 @@ class LaneWorker:
             concurrency=self._sender.concurrency,
             blocked=open_reason.kind if open_reason else None,
             throttled_until=None if throttled is None else now + throttled,
+            last_call_at=self._sender.last_call_at,
         )
 
     async def run(self) -> None:
@@ -155,10 +156,11 @@ class LaneWorker:
                 await self._expire(splitter)
                 continue
             match await self._attempt(splitter):
-                case Delivered():
+                case Delivered(trace_id=trace_id):
                     self._failure_detector.clear()
-                    splitter.drop_current()
-                    await self._acknowledger.acknowledge_delivered(splitter, sub_batch.count)
+                    delivered = splitter.drop_current()
+                    await self._acknowledger.acknowledge_delivered(splitter, delivered, trace_id)
+                    self._observe_lag(batch, delivered.count)
                 case CountMismatch(received):
                     await self._dead_letter_unconfirmed(splitter, sub_batch, received)
                 case EventsRefused(indices, code, fault):
@@ -173,6 +175,16 @@ class LaneWorker:
                     pass  # too old by now, or the breaker stays open: the loop checks both
         self._batches_in_flight -= 1
         self._batch_finished.set()
+
+    def _observe_lag(self, batch: Batch, delivered: int) -> None:
+        """Count how long `delivered` events of a batch waited. Of a batch that was split, the oldest time is used."""
+        histogram = self._context.ledger.delivery_lag[self.lane.destination]
+        now = self._context.clock()
+        if delivered < batch.count:
+            histogram.observe(now - batch.chunks[0].stored_at, delivered)
+            return
+        for stored in batch.chunks:
+            histogram.observe(now - stored.stored_at, stored.chunk.count)
 
     async def _attempt(self, splitter: BatchSplitter) -> Outcome | None:
         """Call until Meta accepts or refuses the current sub-batch, or confirms too few of its events twice.

@@ -40,6 +40,7 @@ from gateway.model import Lane, UnixSeconds
 from gateway.spool import Spool
 from gateway.telemetry import Ledger
 from gateway.telemetry.alerts import Alert
+from gateway.trace import NoTrace, Tracer
 
 log = logging.getLogger("gateway.delivery")
 
@@ -76,6 +77,8 @@ class DestinationContext:
     """By destination, Meta's last warning about the API version."""
     notify: Callable[[Alert], None] = lambda _: None
     """Receives an alert when a circuit breaker opens or closes."""
+    trace: Tracer = field(default_factory=NoTrace)
+    """Receives what became of events."""
     rate_share: float = 1.0
     """This process's share of `upload.requests_per_second`."""
 
@@ -101,6 +104,8 @@ class BatchSender:
         self.in_flight = 0
         """Calls that were sent and have no response yet."""
         self.last_outcome: str | None = None
+        self.last_call_at: float | None = None
+        """Unix seconds."""
 
     @property
     def calls_per_second(self) -> float:
@@ -227,6 +232,7 @@ class BatchSender:
             limiter.not_throttled()
         self._context.ledger.calls[self._lane.destination, name] += 1
         self.last_outcome = name if isinstance(outcome, Delivered) else outcome.code
+        self.last_call_at = self._context.clock()
 
     def _report_version_warning(self, text: str | None) -> None:
         warnings, name = self._context.warnings, self._lane.destination

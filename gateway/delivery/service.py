@@ -26,6 +26,7 @@ from gateway.model import Backlog, BatchLimits, Lane, StoredChunk, UnixSeconds
 from gateway.spool import Spool
 from gateway.telemetry import LaneStatistics, Ledger
 from gateway.telemetry.alerts import Alert
+from gateway.trace import NoTrace, Tracer
 
 log = logging.getLogger("gateway.delivery")
 
@@ -54,11 +55,12 @@ class DeliveryService:
         rate_share: float = 1.0,
         lane_quota: int = 2**63,
         max_lanes: int = 2**63,
+        trace: Tracer | None = None,
     ) -> None:
         """`budget`: the memory that the tail caches share with the requests of senders.
 
         `lane_quota`: bytes that one lane may have waiting. `max_lanes`: lanes of this process, beyond which events with
-        a new upload tag are stored under the default tag.
+        a new upload tag are stored under the default tag. `trace` receives what becomes of events.
         """
         self._spool = spool
         self._ledger = ledger
@@ -66,6 +68,7 @@ class DeliveryService:
         self._random = random or SystemRandom()
         self._transport = transport
         self._notify = notify
+        self._trace = trace or NoTrace()
         self._lane_quota = lane_quota
         self._max_lanes = max_lanes
         self._rate_share = rate_share  # share of every lane's request rate, where several processes upload
@@ -110,6 +113,7 @@ class DeliveryService:
 
     def stored(self, chunks: Sequence[StoredChunk]) -> None:
         """Add chunks that became durable. Runs once for each commit."""
+        self._trace.stored(chunks)
         for stored in chunks:
             chunk = stored.chunk
             self._ledger.lanes[chunk.lane].accepted += chunk.count
@@ -205,6 +209,7 @@ class DeliveryService:
             random=self._random,
             warnings=self.version_warnings,
             notify=self._notify,
+            trace=self._trace,
             rate_share=self._rate_share,
         )
 

@@ -72,9 +72,10 @@ class HttpTransport:
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, cookie_jar=jar)
         try:
-            async with self._session.post(
+            async with self._session.request(
+                request.method,
                 URL(request.url, encoded=True),
-                data=request.body,
+                data=request.body or None,
                 headers=request.headers,
                 allow_redirects=False,
                 proxy=self._proxy,

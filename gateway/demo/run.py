@@ -77,7 +77,7 @@ async def _send_and_show(options: DemoOptions, gateway: Subprocess, sandbox: Sub
         loop.add_signal_handler(number, handle_signal)
     server, admin, meta = gateway.addresses["server"], gateway.addresses["admin"], sandbox.addresses["server"]
     console.print(
-        f"gateway         {server}  (write key: {WRITE_KEY})\nadmin port      {admin}\nsimulated Meta  {meta}"
+        f"console         {admin}/\ngateway         {server}  (write key: {WRITE_KEY})\nsimulated Meta  {meta}"
     )
     console.print(f"mapping         {describe()}{'' if load() else SLOWER}", markup=False, soft_wrap=True)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:

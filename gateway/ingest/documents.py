@@ -6,6 +6,7 @@ length is looked at; for the other the values are counted first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
@@ -59,6 +60,24 @@ class DecodedBody:
 
 
 RequestDocument: TypeAlias = Document | DecodedBody
+
+
+def event_count(document: RequestDocument) -> int:
+    """The number of events of a document; 1 for a single call."""
+    return len(_decoded_events(document)) if isinstance(document, DecodedBody) else document.events
+
+
+def event_of(document: RequestDocument, index: int) -> object:
+    """An event of a document, decoded."""
+    if isinstance(document, DecodedBody):
+        return _decoded_events(document)[index]
+    event: object = orjson.loads(document.event(index))
+    return event
+
+
+def _decoded_events(body: DecodedBody) -> Sequence[object]:
+    batch = body.content.get("batch")
+    return batch if isinstance(batch, list) else [body.content]
 
 
 class DocumentReader:

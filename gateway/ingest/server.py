@@ -24,15 +24,17 @@ from gateway.ingest.authentication import Authenticator
 from gateway.ingest.body import BodyReader, Reservation
 from gateway.ingest.connections import Connection, ConnectionServer, max_connections
 from gateway.ingest.decode import BadRequest
-from gateway.ingest.documents import DocumentReader
+from gateway.ingest.documents import DocumentReader, RequestDocument
 from gateway.ingest.events import RequestResult, Source
 from gateway.ingest.fair_scheduler import FairScheduler
 from gateway.ingest.listeners import ListenSockets, bind
 from gateway.ingest.request_mapper import MappedRequest, RequestMapper
 from gateway.ingest.response import JsonResponse, error_body
+from gateway.ingest.tap_entries import tap_entries
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, MappedRun
 from gateway.spool import CommitQueueFull, SpoolFull, SpoolUnavailable
+from gateway.tap import Tap, TapEntry
 from gateway.telemetry import Ledger
 
 log = logging.getLogger("gateway.ingest")
@@ -78,13 +80,15 @@ class Ingest:
         ledger: Ledger,
         budget: MemoryBudget,
         clock: Callable[[], float] = time.time,
+        tap: Tap | None = None,
     ) -> None:
-        """`sources` by write key."""
+        """`sources` by write key. `tap`: the live view."""
         self._settings = settings
         self._committer = committer
         self._ledger = ledger
         self._budget = budget
         self._clock = clock
+        self._tap = tap or Tap()
         self._authenticator = Authenticator(sources)
         # Only the loop's thread changes these.
         scheduler = FairScheduler()
@@ -220,13 +224,20 @@ class Ingest:
                 mapped = await self._mapper.map_batch(source, document, reservation)
             else:
                 mapped = await self._mapper.map_single(source, document, call_type)
+            tapped = self._describe(mapped, document) if self._tap.is_active else None
             del document
             reservation.resize(mapped.result.size)
             await self._commit(mapped)
+        if tapped is not None:
+            self._tap.publish(tapped, mapped.events)
         if call_type is not None and mapped.result.rejected:
             rejection = mapped.result.rejected[0].rejection
             return 400, error_body(rejection.code, rejection.message, status="rejected")
         return 200, _accepted_body(mapped.result)
+
+    def _describe(self, mapped: MappedRequest, document: RequestDocument) -> Sequence[TapEntry]:
+        """The entries of a request for the live view."""
+        return tap_entries(mapped.source.name, document, mapped.result, self._tap.allowance(), self._clock())
 
     async def _commit(self, mapped: MappedRequest) -> None:
         """Make the result durable, then count it. Both happen even if the sender disconnects meanwhile."""

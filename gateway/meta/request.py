@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -19,11 +19,29 @@ from gateway.model import Lane
 
 @dataclass(frozen=True, slots=True)
 class GraphRequest:
-    """A POST request, ready to be sent. Its `repr` shows only the URL."""
+    """A request, ready to be sent. Its `repr` shows only the URL and the method."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+
+
+def read_request(destination: DestinationSettings, path: str, query: Mapping[str, str], token: str) -> GraphRequest:
+    """A request that reads an object. The token is in a header, never in the URL."""
+    upload = destination.upload
+    parameters = urlencode({**query, **_appsecret_proof(destination, token)})
+    url = f"{upload.graph_url}/{upload.graph_version}/{path}"
+    headers = {"Authorization": f"Bearer {token}"}
+    return GraphRequest(f"{url}?{parameters}" if parameters else url, headers, b"", "GET")
+
+
+def _appsecret_proof(destination: DestinationSettings, token: str) -> Mapping[str, str]:
+    """The field that proves that the caller has the app's secret; none if the settings have no secret."""
+    if destination.app_secret is None:
+        return {}
+    secret = destination.app_secret.reveal().encode()
+    return {"appsecret_proof": hmac.new(secret, token.encode(), hashlib.sha256).hexdigest()}
 
 
 class RequestBuilder:
@@ -45,8 +63,6 @@ class RequestBuilder:
             headers["Authorization"] = f"Bearer {token}"
         else:
             fields["access_token"] = token
-        if destination.app_secret is not None:
-            secret = destination.app_secret.reveal().encode()
-            fields["appsecret_proof"] = hmac.new(secret, token.encode(), hashlib.sha256).hexdigest()
+        fields |= _appsecret_proof(destination, token)
         body = b"".join((b'{"data":[', payload, b"],", orjson.dumps(fields)[1:]))
         return GraphRequest(f"{self._base}{quote(lane.event_set, safe='')}/events", headers, body)

@@ -41,6 +41,8 @@ class Delivered:
 
     count: int | None
     """Events that Meta says it received, at least as many as were sent; None: it did not say."""
+    trace_id: str | None = None
+    """Meta's ID of the call, for its support team."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +124,33 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, events: int) 
         error = response.get("error")
         if isinstance(error, dict):
             return _classify_error(status, headers, error, events)
-        if 200 <= status < 300 and error is None and (received := _read_success(response, events)):
+        if 200 <= status < 300 and error is None and (received := _read_success(response, headers, events)):
             return received
     if 200 <= status < 300:
         return Temporary("unreadable_response" if body.strip() else "empty_response", in_doubt=True)
     return _classify_status(status, headers)
 
 
-def _read_success(response: Mapping[str, Any], events: int) -> Delivered | CountMismatch | None:
+def _read_success(
+    response: Mapping[str, Any], headers: Mapping[str, str], events: int
+) -> Delivered | CountMismatch | None:
     """Either form of success; None for a body that is not Meta's: a proxy's page may have status 200 as well."""
+    trace_id = _trace_id(response.get("fbtrace_id") or headers.get("X-FB-Trace-ID"))
     for key in ("events_received", "num_processed_entries"):
         if (value := response.get(key)) is not None:
             count = _integer(value)
             if count is None or count < 0:
                 return None
-            return Delivered(count) if count >= events else CountMismatch(count)
+            return Delivered(count, trace_id) if count >= events else CountMismatch(count)
     success = response.get("success")
-    return Delivered(None) if success is True or (success is None and response.keys() & _SUCCESS_KEYS) else None
+    is_success = success is True or (success is None and response.keys() & _SUCCESS_KEYS)
+    return Delivered(None, trace_id) if is_success else None
 
 
 def _classify_error(status: int, headers: Mapping[str, str], error: Mapping[str, Any], events: int) -> Outcome:
     number = _integer(error.get("code"))
     subcode = _integer(error.get("error_subcode"))
-    trace = error.get("fbtrace_id")
-    fault = MetaFault(number, subcode, trace[:64] if isinstance(trace, str) else None)
+    fault = MetaFault(number, subcode, _trace_id(error.get("fbtrace_id")))
     if number is None:
         return _classify_status(status, headers, fault)
     code = f"meta_{number}" if subcode is None else f"meta_{number}_{subcode}"
@@ -162,6 +167,10 @@ def _classify_error(status: int, headers: Mapping[str, str], error: Mapping[str,
     # An unknown code: the status decides. Where the status says "temporary" below 500, the events may be the cause.
     outcome = _classify_status(status, headers, fault)
     return _refused(code, fault, error, events) if isinstance(outcome, Temporary) and status < 500 else outcome
+
+
+def _trace_id(value: Any) -> str | None:
+    return value[:64] if isinstance(value, str) else None
 
 
 def _refused(code: str, fault: MetaFault, error: Mapping[str, Any], events: int) -> Outcome:

@@ -14,16 +14,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from gateway.config import ConfigError, Fault, Settings, load
+from gateway.config import FIXED_SECTIONS, ConfigError, Fault, Settings, load
 from gateway.model import GatewayError
 
 log = logging.getLogger("gateway.runtime")
 
 WATCH_INTERVAL = 1.0
 """Seconds between two checks of a watched file."""
-
-FIXED_SECTIONS = ("server", "admin", "spool", "dedup")
-"""Sections whose changes take effect at the next start."""
 
 
 class Reloadable(Protocol):

@@ -18,18 +18,24 @@ from typing import Any
 from gateway.admin import AdminServer
 from gateway.backoff import backoff_delay
 from gateway.config import Settings, settings_to_json
-from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayResult
+from gateway.console import Console
+from gateway.dead_letters import AggregatedDeadLetters, DeadLetterOperations, ReplayPreview, ReplayResult
+from gateway.history import HistoryPage, HistoryQuery
 from gateway.ingest import bind
+from gateway.meta import DatasetQuality
 from gateway.model import DeadLetter, GatewayError, JsonObject
 from gateway.runtime.counts import WorkerCounts
 from gateway.runtime.ipc import WorkerClient, WorkerUnavailable
 from gateway.runtime.lifecycle import StopSignal, keep_running, publish_addresses, wait_for_event
+from gateway.runtime.records import ConsoleRecords
 from gateway.runtime.rejections import RejectionMonitor
 from gateway.runtime.reload import check_reload_allowed
 from gateway.runtime.worker import SpoolShard, WorkerSpec
 from gateway.spool import DeadLetterFilter
+from gateway.tap import TapPage, merge_pages, split_cursor
 from gateway.telemetry import Ledger, Snapshot
 from gateway.telemetry.webhook import LAST_ALERTS_SECONDS, WebhookNotifier
+from gateway.trace import TraceResult, merge
 
 log = logging.getLogger("gateway.runtime")
 
@@ -70,6 +76,10 @@ class RemoteDeadLetters:
     async def codes(self) -> Mapping[str, int]:
         """See `DeadLetterOperations`."""
         return await self._worker.fetch(dict[str, int], "codes", timeout=FIND_TIMEOUT)
+
+    async def preview(self, where: DeadLetterFilter) -> ReplayPreview:
+        """See `DeadLetterOperations`."""
+        return await self._worker.fetch(ReplayPreview, "preview", where, timeout=FIND_TIMEOUT)
 
     async def replay(self, where: DeadLetterFilter) -> ReplayResult:
         """See `DeadLetterOperations`."""
@@ -221,6 +231,20 @@ class WorkerProcess:
                 return await self.client.fetch(list[str], "readiness", timeout=REPLY_TIMEOUT)
         return None
 
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the events with an ID that it accepted."""
+        with suppress(GatewayError):
+            if self.client is not None:
+                return await self.client.fetch(TraceResult, "trace", identifier, timeout=FIND_TIMEOUT)
+        return TraceResult(failure=f"Worker {self.shard.number} does not answer; its events are not included.")
+
+    async def tap(self, cursor: str) -> TapPage | None:
+        """The events that passed since the poll that returned `cursor`; None if it does not run or reply in time."""
+        with suppress(GatewayError):
+            if self.client is not None:
+                return await self.client.fetch(TapPage, "tap", cursor, timeout=REPLY_TIMEOUT)
+        return None
+
     async def reload(self, settings: JsonObject) -> None:
         """Apply other settings. A running worker that cannot do it is killed, and restarted with them."""
         client, process = self.client, self._process
@@ -283,7 +307,9 @@ class Supervisor:
         self._own = Snapshot()  # the supervisor's own counts
         self._webhook = WebhookNotifier(settings.alerts, self._own.ledger)
         self._rejections = RejectionMonitor(settings.alerts, self._webhook.notify, clock)
-        self._admin = AdminServer(settings.admin, self)
+        self._records = ConsoleRecords(settings, self.snapshot, clock)
+        site = Console(self, clock) if settings.console.enabled else None
+        self._admin = AdminServer(settings.admin, self, site=site)
         self._phase = "starting"  # starting, serving, stopping: moves forward only
 
     # Called by the admin port.
@@ -332,6 +358,34 @@ class Supervisor:
                 resumed += await client.fetch(int, "resume", destination, event_set, timeout=REPLY_TIMEOUT)
         return resumed
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, but for those that need a restart."""
+        return self._settings
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        """Counts over time. Raises `HistoryUnavailable`."""
+        return await self._records.history(query)
+
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the accepted events with this message ID or order ID."""
+        workers = [worker for worker in self._workers if worker.listening or worker.client is not None]
+        results = await asyncio.gather(*(worker.trace(identifier) for worker in workers))
+        running = {worker.shard.number for worker in workers}
+        return merge([*results, *await self._records.ended_traces(running, identifier)])
+
+    async def tap(self, cursor: str) -> TapPage:
+        """The events that passed since the poll that returned `cursor`."""
+        cursors = split_cursor(cursor)
+        workers = [worker for worker in self._workers if worker.listening]
+        polled = await asyncio.gather(*(worker.tap(cursors.get(worker.shard.number, "")) for worker in workers))
+        pages = {worker.shard.number: page for worker, page in zip(workers, polled, strict=True) if page is not None}
+        return merge_pages(pages)
+
+    async def quality(self) -> Sequence[DatasetQuality]:
+        """What Meta says about each dataset in the settings."""
+        return await self._records.quality()
+
     # Called on a reload.
 
     async def reload(self, settings: Settings) -> None:
@@ -342,6 +396,7 @@ class Supervisor:
         await asyncio.gather(*(worker.reload(encoded) for worker in self._workers))
         self._webhook.reload(settings.alerts)
         self._rejections.reload(settings.alerts)
+        await self._records.reload(settings)
         logging.getLogger().setLevel(settings.logging.level.upper())
         self._settings_at, self._settings_errors = self._clock(), ()
         self._own.ledger.reloads["succeeded"] += 1
@@ -375,7 +430,11 @@ class Supervisor:
             running: list[asyncio.Task[None]] = []
             background = [
                 asyncio.create_task(keep_running(name, task), name=name)
-                for name, task in (("read counters", self._read_counters), ("webhook", self._webhook.run))
+                for name, task in (
+                    ("read counters", self._read_counters),
+                    ("webhook", self._webhook.run),
+                    ("history", self._records.run),
+                )
             ]
             try:
                 running += await self._start_all(stop)
@@ -394,6 +453,7 @@ class Supervisor:
                 for task in background:
                     task.cancel()
                 await asyncio.wait(background)
+                await self._records.close()
 
     async def _start_all(self, stop: StopSignal) -> list[asyncio.Task[None]]:
         """Start all workers, and wait until each serves or a stop is requested.

@@ -17,8 +17,10 @@ from gateway.runtime import wire
 from gateway.runtime.ipc import Handler, open_stream, read_message, send_message, serve_calls
 from gateway.runtime.lifecycle import StopSignal, tune_interpreter
 from gateway.spool import DeadLetterFilter, delete_spool
+from gateway.tap import TapPage
 from gateway.telemetry import Snapshot
 from gateway.telemetry.logging import configure_logging
+from gateway.trace import TraceResult
 
 log = logging.getLogger("gateway.runtime")
 
@@ -78,6 +80,14 @@ class WorkerApp(Protocol):
 
     async def resume(self, destination: str | None, event_set: str | None) -> int:
         """Call at once for the blocked and throttled lanes that match (None matches all); their number."""
+        ...
+
+    async def trace(self, identifier: str) -> TraceResult:
+        """What became of the accepted events with this message ID or order ID."""
+        ...
+
+    async def tap(self, cursor: str) -> TapPage:
+        """The events that passed since the poll that returned `cursor`."""
         ...
 
     async def reload(self, settings: Settings) -> None:
@@ -154,9 +164,12 @@ def _methods(app: WorkerApp, stop: StopSignal) -> Mapping[str, Handler]:
         "counters": counters,
         "readiness": app.readiness,
         "resume": app.resume,
+        "trace": app.trace,
+        "tap": app.tap,
         "reload": reload,
         "find": find,
         "codes": app.dead_letters.codes,
+        "preview": with_filter(app.dead_letters.preview),
         "replay": with_filter(app.dead_letters.replay),
         "discard": with_filter(app.dead_letters.discard),
     }

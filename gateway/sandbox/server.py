@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from gateway.model import Dialect, GatewayError, JsonObject
 from gateway.sandbox.faults import Fault, Faults
+from gateway.sandbox.quality import dataset_fields, dataset_quality
 from gateway.sandbox.validate import GENERAL, Refusal, check_call, dialect_of
 
 OLDEST_VERSION = 21
@@ -34,6 +35,9 @@ MAX_CALL_BYTES = 128 * 2**20
 KEPT_CALL_KEYS = ("upload_tag", "partner_agent", "test_event_code")
 """Keys of a call that are kept with each of its events."""
 _PATH = re.compile(r"/v(\d{1,3})\.\d{1,2}/([^/]+)/events", re.ASCII).fullmatch
+_READ_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,30}|dataset_quality|me/permissions)", re.ASCII).fullmatch
+PERMISSIONS = ("ads_management", "ads_read", "business_management")
+"""What every valid token may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Sandbox:
         self._options = options
         self._clock = clock
         self._random = Random(options.seed)  # noqa: S311 (not used for security)
+        self._traces = Random(options.seed)  # noqa: S311 (of its own: the faults do not depend on the number of calls)
         # Only the loop's thread touches these.
         self.stats = Stats()
         self.faults = Faults(self._random)
@@ -118,10 +123,30 @@ class Sandbox:
         path = request.path
         if path.startswith("/_sandbox/"):
             return await self._handle_control(request, path.removeprefix("/_sandbox/"))
+        if request.method == "GET" and (match := _READ_PATH(path)):
+            return self._read_permissions(request) if match[1] == "me/permissions" else self._read(request, match[1])
         match = _PATH(path)
         if not match or request.method != "POST":
             return _error(Refusal(400, 2500, None, "Unknown path components"))
         return await self._handle_call(request, int(match[1]), match[2])
+
+    def _read_permissions(self, request: web.BaseRequest) -> web.Response:
+        """The permissions of the token."""
+        refusal = self._check_token(request, {"appsecret_proof": request.query.get("appsecret_proof")})
+        if refusal is not None:
+            return _error(refusal, random=self._random)
+        return _json({"data": [{"permission": name, "status": "granted"} for name in PERMISSIONS]})
+
+    def _read(self, request: web.BaseRequest, name: str) -> web.Response:
+        """Meta's scores of a dataset, or its counts. They are those of the events that are kept for inspection."""
+        event_set = request.query.get("dataset_id", "") if name == "dataset_quality" else name
+        refusal = self._check_access(request, event_set, {"appsecret_proof": request.query.get("appsecret_proof")})
+        if refusal is not None:
+            return _error(refusal, random=self._random)
+        events = [kept["event"] for kept_set, kept in self._kept if kept_set == event_set]
+        if name == "dataset_quality":
+            return _json(dataset_quality(events, self._clock()))
+        return _json(dataset_fields(event_set, events))
 
     async def _handle_call(self, request: web.BaseRequest, version: int, event_set: str) -> web.StreamResponse:
         self.stats.calls += 1
@@ -149,11 +174,12 @@ class Sandbox:
         if fault is not None and fault.drop == "after":
             return _drop_connection(request)
         count = len(data) if fault is None or fault.count is None else fault.count
-        headers = fault.headers if fault is not None else {}
+        trace_id = _trace(self._traces)
+        headers = {"X-FB-Trace-ID": trace_id, **(fault.headers if fault is not None else {})}
         if dialect_of(data) is Dialect.OFFLINE or "upload_tag" in call:
             # Meta's dataset endpoint responds in this form as well when a call has an upload tag.
             return _json({"id": event_set, "num_processed_entries": count}, headers=headers)
-        return _json({"events_received": count, "messages": [], "fbtrace_id": _trace(self._random)}, headers=headers)
+        return _json({"events_received": count, "messages": [], "fbtrace_id": trace_id}, headers=headers)
 
     def _validate(
         self, request: web.BaseRequest, version: int, event_set: str, call: JsonObject | None
@@ -162,17 +188,8 @@ class Sandbox:
         options = self._options
         if call is None:
             return Refusal(400, 100, GENERAL, "The body is neither JSON nor a form with data", path="$")
-        token = _token(request, call)
-        if not token:
-            return Refusal(400, 104, None, "An access token is required to request this resource.")
-        if options.token is not None and not hmac.compare_digest(token.encode(), options.token.encode()):
-            return Refusal(401, 190, 467, "Invalid OAuth access token.")
-        if options.app_secret is not None:
-            proof = hmac.new(options.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
-            if call.get("appsecret_proof") != proof:
-                return Refusal(400, 104, None, "Invalid appsecret_proof provided in the API argument")
-        if not event_set.isdecimal() or (options.event_sets and event_set not in options.event_sets):
-            return Refusal(400, 100, 33, f"Unsupported post request. Object with ID '{event_set}' does not exist")
+        if refusal := self._check_access(request, event_set, call):
+            return refusal
         data = call.get("data")
         offline = isinstance(data, list) and dialect_of(data) is Dialect.OFFLINE
         if version != LAST_OFFLINE_VERSION if offline else not OLDEST_VERSION <= version <= NEWEST_VERSION:
@@ -182,6 +199,29 @@ class Sandbox:
             count = max(1, round(len(data) * options.validate_share))
             indices = self._random.sample(range(len(data)), min(count, len(data)))
         return check_call(call, self._clock(), indices)
+
+    def _check_access(self, request: web.BaseRequest, event_set: str, call: JsonObject) -> Refusal | None:
+        """Why the token gives no access to the event set; None: it does. `call`: the fields of the call."""
+        options = self._options
+        if refusal := self._check_token(request, call):
+            return refusal
+        if not event_set.isdecimal() or (options.event_sets and event_set not in options.event_sets):
+            return Refusal(400, 100, 33, f"Unsupported post request. Object with ID '{event_set}' does not exist")
+        return None
+
+    def _check_token(self, request: web.BaseRequest, call: JsonObject) -> Refusal | None:
+        """Why the token of a call is refused; None: it is valid."""
+        options = self._options
+        token = _token(request, call)
+        if not token:
+            return Refusal(400, 104, None, "An access token is required to request this resource.")
+        if options.token is not None and not hmac.compare_digest(token.encode(), options.token.encode()):
+            return Refusal(401, 190, 467, "Invalid OAuth access token.")
+        if options.app_secret is not None:
+            proof = hmac.new(options.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
+            if call.get("appsecret_proof") != proof:
+                return Refusal(400, 104, None, "Invalid appsecret_proof provided in the API argument")
+        return None
 
     def _accept(self, event_set: str, data: list[JsonObject], call: JsonObject) -> None:
         stats = self.stats

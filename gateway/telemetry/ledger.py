@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 
 from gateway.model import FlushReason, Lane, Stage
-from gateway.telemetry.histogram import EVENTS, SECONDS, Histogram
+from gateway.telemetry.histogram import DELIVERY, EVENTS, SECONDS, Histogram
 
 
 @dataclass(slots=True)
@@ -79,6 +79,8 @@ class Ledger:
     """Calls to Meta, by (destination, outcome)."""
     call_seconds: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, SECONDS)))
     """Duration of calls to Meta, by destination."""
+    delivery_lag: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, DELIVERY)))
+    """Seconds from durable to accepted by Meta, of each delivered event, by destination."""
     batch_events: dict[str, Histogram] = field(default_factory=lambda: defaultdict(partial(Histogram, EVENTS)))
     """Events of a batch when it was formed, by destination."""
     requests: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))

@@ -45,12 +45,16 @@ CONTINUATION = "\n    | "
 
 _ADDED_FIELDS = frozenset({"suppressed", "worker"})  # by the filters of this module
 FIELDS = _ADDED_FIELDS | {
+    "action",
     "admin",
     "alert",
+    "by",
     "code",
+    "count",
     "destination",
     "destinations",
     "event",
+    "event_set",
     "lane",
     "lanes",
     "mapping",
@@ -58,7 +62,10 @@ FIELDS = _ADDED_FIELDS | {
     "requests",
     "route",
     "server",
+    "since",
     "source",
+    "stage",
+    "until",
     "version",
     "waiting",
 }

@@ -179,6 +179,11 @@ class Families:
         )
         for name, text, histograms in (
             ("gateway_call_seconds", "Duration of calls to Meta, in seconds.", ledger.call_seconds),
+            (
+                "gateway_delivery_lag_seconds",
+                "Time from the storage of an event to its acceptance by Meta, in seconds.",
+                ledger.delivery_lag,
+            ),
             ("gateway_batch_events", "Number of events in a batch when it was formed.", ledger.batch_events),
         ):
             family = HistogramMetricFamily(name, text, labels=["destination"])

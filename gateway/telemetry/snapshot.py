@@ -72,10 +72,13 @@ class LaneStatistics:
     """Why no call can succeed, such as `token`; None while the lane is not blocked."""
     throttled_until: UnixSeconds | None = None
     """When Meta's rate limits allow the next call; None if they allow one now, or within a second."""
+    last_call_at: UnixSeconds | None = None
+    """When the outcome of the last call was known; None before the first."""
 
     def __add__(self, other: LaneStatistics) -> LaneStatistics:
         """The state of one lane in two processes."""
         oldest = [at for at in (self.oldest_at, other.oldest_at) if at is not None]
+        called = [at for at in (self.last_call_at, other.last_call_at) if at is not None]
         throttled = [at for at in (self.throttled_until, other.throttled_until) if at is not None]
         return LaneStatistics(
             lane=self.lane,
@@ -88,6 +91,7 @@ class LaneStatistics:
             concurrency=self.concurrency + other.concurrency,
             blocked=self.blocked or other.blocked,
             throttled_until=max(throttled, default=None),
+            last_call_at=max(called, default=None),
         )
 
 

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 from gateway.admin import AdminServer
 from gateway.config import AdminSettings, Settings, parse
 from gateway.dead_letters import DeadLetterOperations, DeadLetterService
+from gateway.history import HistoryPage, HistoryQuery, Metric, Series
 from gateway.mapping import compile_mapper
+from gateway.meta import DatasetQuality
 from gateway.model import DeadLetter, JsonObject, Lane, MetaFault, Stage
 from gateway.spool import StorageEngine, create_spool
+from gateway.tap import TapEntry, TapOutcome, TapPage
 from gateway.telemetry import LaneStatistics, Snapshot
+from gateway.trace import TracedEvent, TraceResult, TraceState
 
 NOW = 1_772_366_400.0
 LANE = Lane("store", "1148872185708962", "spring")
@@ -24,8 +28,13 @@ LANE = Lane("store", "1148872185708962", "spring")
 class FixedGateway:
     """The gateway behind the admin port."""
 
-    def __init__(self, dead_letters: DeadLetterOperations) -> None:
+    def __init__(self, settings: Settings, dead_letters: DeadLetterOperations) -> None:
+        self.settings = settings
         self.dead_letters = dead_letters
+        self.queries: list[HistoryQuery] = []
+        self.cursors: list[str] = []
+        self.traced: list[str] = []
+        self.history_failure: Exception | None = None
         self.reasons: Sequence[str] = ()
         self.resumed: list[tuple[str | None, str | None]] = []
         self.failure: Exception | None = None
@@ -57,6 +66,25 @@ class FixedGateway:
     async def resume(self, destination: str | None, event_set: str | None) -> int:
         self.resumed.append((destination, event_set))
         return 2
+
+    async def history(self, query: HistoryQuery) -> HistoryPage:
+        if self.history_failure is not None:
+            raise self.history_failure
+        self.queries.append(query)
+        series = Series(Metric.DELIVERED, {"destination": "store", "event_set": "1"}, [1.0, 0.0])
+        return HistoryPage(NOW, 60, [True, False], [series])
+
+    async def trace(self, identifier: str) -> TraceResult:
+        self.traced.append(identifier)
+        event = TracedEvent("m1", "1001", "store", "1148", "-", NOW, TraceState.DELIVERED, NOW + 1, "A1", 1)
+        return TraceResult([event], recorded_since=NOW - 60)
+
+    async def tap(self, cursor: str) -> TapPage:
+        self.cursors.append(cursor)
+        return TapPage([TapEntry(NOW, "shop", TapOutcome.REJECTED, "Order", code="no_match_key")], "1.0", 3)
+
+    async def quality(self) -> Sequence[DatasetQuality]:
+        return [DatasetQuality("store", "1148", NOW, error="Replace the token.")]
 
 
 class Reply(NamedTuple):
@@ -131,7 +159,7 @@ async def admin_port(folder: Path, engine: str = "memory", **admin: Any) -> Asyn
     await spool.open()
     mappers = {name: compile_mapper(name, destination) for name, destination in given.destinations.items()}
     letters = DeadLetterService(spool, given.destinations, mappers, stored=lambda _: None, clock=lambda: NOW)
-    gateway = FixedGateway(letters)
+    gateway = FixedGateway(given, letters)
     # An address that listens on all interfaces needs a token; the tests of other addresses replace only the policy.
     server = AdminServer(given.admin, gateway, clock=lambda: NOW)
     await server.start()

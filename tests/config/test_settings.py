@@ -299,3 +299,28 @@ def test_reread_returns_the_current_secret_of_a_file(tmp_path: Path) -> None:
     secret = parse(store(access_token={"file": str(path)})).destinations["store"].access_token
     path.write_text("second\n")
     assert (secret.reveal(), secret.reread().reveal()) == ("first", "second")
+
+
+@pytest.mark.parametrize(
+    ("admin", "expected"),
+    [
+        ({"read_token": SECRET}, "requires admin.token"),
+        ({"token": SECRET, "read_token": SECRET}, "has the value of admin.token"),
+    ],
+)
+def test_a_token_for_reading_needs_a_different_token_for_acting(admin: JsonObject, expected: str) -> None:
+    [fault] = faults(tree(admin=admin))
+    assert "admin.read_token" in fault
+    assert expected in fault
+
+
+def test_a_token_for_reading_beside_one_for_acting_is_valid() -> None:
+    settings = parse(tree(admin={"token": SECRET, "read_token": "other"}))
+    assert settings.admin.read_token is not None
+
+
+def test_the_ids_of_a_trace_are_kept_for_a_week_unless_the_settings_say_otherwise() -> None:
+    assert parse(tree()).console.trace_days == 7
+    assert parse(tree(console={"trace_days": 0, "trace_max_bytes": "1MiB"})).console.trace_max_bytes == 2**20
+    for wrong in ({"trace_days": 63}, {"trace_days": -1}, {"trace_max_bytes": "1KiB"}, {"pages": True}):
+        assert len(faults(tree(console=wrong))) == 1

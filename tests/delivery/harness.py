@@ -22,6 +22,7 @@ from gateway.spool.group_commit import cut_into_chunks
 from gateway.spool.memory import MemorySpool
 from gateway.telemetry import Ledger
 from gateway.telemetry.alerts import Alert
+from gateway.trace import Tracer
 
 START = 1_800_000_000.0
 """Unix seconds at loop time 0."""
@@ -124,6 +125,7 @@ class DeliveryHarness:
         spool: StorageEngine | None = None,
         *,
         max_lanes: int = 10_000,
+        trace: Tracer | None = None,
         **settings: Any,
     ) -> None:
         upload = {"requests_per_second": 100.0, "backoff_base": 1.0, **settings.pop("upload", {})}
@@ -153,6 +155,7 @@ class DeliveryHarness:
             budget=self.budget,
             max_lanes=max_lanes,
             notify=self.alerts.append,
+            trace=trace,
         )
         self.next_number = 0
         self.is_open = True
@@ -188,12 +191,13 @@ class DeliveryHarness:
         lane = admitted
         numbers = range(self.next_number, self.next_number + count)
         self.next_number += count
+        fixed = {"action_source": "physical_store"}
         bodies = [
             orjson.dumps(
                 {
                     "n": n,
                     "event_time": expires_at - 62 * 86400,
-                    "action_source": "physical_store",
+                    **fixed,
                     "event_id": f"m{n}",
                     "custom_data": {"order_id": f"o{n}"},
                 }

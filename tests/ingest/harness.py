@@ -14,6 +14,7 @@ from gateway.identifiers import NO_IDS, EventIds
 from gateway.ingest import DedupWindow, Ingest, Source
 from gateway.memory_budget import MemoryBudget
 from gateway.model import DeadLetter, Lane, Mapped, MappedEvent, MappedRun, Rejection, split_events
+from gateway.tap import Tap
 from gateway.telemetry import Ledger
 from tests.hostile.requests import Response, Target, content_length, parse_response
 
@@ -164,6 +165,7 @@ async def running(
     *,
     max_memory: int = 64 * 2**20,
     dedup: Mapping[str, DedupWindow] | None = None,
+    tap: Tap | None = None,
 ) -> AsyncIterator[Server]:
     """A server with one source. Everything is released at the end, and nothing is reserved any more."""
     budget, ledger, committer = MemoryBudget(max_memory), Ledger(), FakeCommitter()
@@ -176,6 +178,7 @@ async def running(
         ledger,
         budget,
         clock=lambda: NOW,
+        tap=tap,
     )
     await ingest.start()
     server = Server(ingest, committer, ledger, budget)

@@ -157,6 +157,22 @@ async def test_rejections_of_all_workers_are_logged_once_and_cause_one_alert(
     assert counted == 'source "shop": 99 more events rejected in the last minute: unmapped_event', "at the stop"
 
 
+async def test_a_worker_that_does_not_reply_is_named_in_a_trace_and_left_out_of_the_live_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIND_TIMEOUT", 0.1)
+    monkeypatch.setattr(supervisor, "REPLY_TIMEOUT", 0.1)
+    async with running("", tmp_path) as given:
+        (process,) = Notes(tmp_path).processes
+        os.kill(process, signal.SIGSTOP)
+        try:
+            traced, page = await given.trace("1001"), await given.tap("")
+        finally:
+            os.kill(process, signal.SIGCONT)
+    assert (traced.events, traced.failure) == ([], "Worker 0 does not answer; its events are not included.")
+    assert (page.entries, page.cursor, page.skipped) == ([], "", 0)
+
+
 async def test_a_worker_that_does_not_reply_keeps_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running("", tmp_path) as given:
         received = (await given.snapshot()).ledger.received["shop"]
