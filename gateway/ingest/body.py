@@ -19,6 +19,7 @@ from gateway.ingest.connections import Overloaded
 from gateway.ingest.decode import (
     UNZIP_BYTES,
     BadRequest,
+    Complexity,
     gzip_size,
     overloaded,
     request_too_large,
@@ -96,6 +97,14 @@ class ReceivedBody(NamedTuple):
     """Whether the request has a valid write key, as far as is known."""
 
 
+class ExpandedBody(NamedTuple):
+    """An uncompressed body."""
+
+    content: bytes
+    complexity: Complexity | None
+    """None: its values were not counted."""
+
+
 class BodyReader:
     """Reads the bodies of all requests.
 
@@ -169,20 +178,26 @@ class BodyReader:
                 raise BadRequest(408, "too_slow", message) from None
             return bytes(read)
 
-    async def expand(self, body: ReceivedBody, reservation: Reservation) -> bytes:
-        """The body, uncompressed, once it is the turn of the request. Raises `BadRequest`."""
+    async def expand(self, body: ReceivedBody, reservation: Reservation) -> ExpandedBody:
+        """The body, uncompressed, once it is the turn of the request. Raises `BadRequest`.
+
+        Of a compressed body, the values are counted while it is decompressed: one that has too many of them gives its
+        memory back at once.
+        """
         if not body.is_gzip:
             await self._scheduler.turn(1 + len(body.content) // BYTES_PER_EVENT)
-            return body.content
+            return ExpandedBody(body.content, None)
         reservation.grow(2 * body.size)  # for the pieces, and for all of them together
         turns = 1 + min(body.size, UNZIP_BYTES) // BYTES_PER_EVENT
         await self._scheduler.turn(turns)
+        complexity = Complexity()
         pieces: list[bytes] = []
         for piece in unzip(body.content, body.size, self._settings.max_request_bytes):
+            complexity.add(piece)
             pieces.append(piece)
             if len(piece) == UNZIP_BYTES:
                 await self._scheduler.turn(turns)
-        return b"".join(pieces)
+        return ExpandedBody(b"".join(pieces), complexity)
 
     def _check_beginning(self, body: bytes, *, is_gzip: bool) -> None:
         """Raise `BadRequest` unless the beginning of a large body contains a known write key."""

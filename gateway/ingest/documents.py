@@ -14,7 +14,7 @@ from typing import TypeAlias
 import orjson
 
 from gateway.config import ServerSettings
-from gateway.ingest.body import BYTES_PER_EVENT, Reservation
+from gateway.ingest.body import BYTES_PER_EVENT, ExpandedBody, Reservation
 from gateway.ingest.decode import MAX_VALUES, UNZIP_BYTES, BadRequest, Complexity, decode_leniently, decode_strictly
 from gateway.ingest.fair_scheduler import EVENTS_PER_ROUND, FairScheduler
 from gateway.mapping import native
@@ -59,6 +59,14 @@ class DecodedBody:
         return self.content.get("writeKey")
 
 
+def _complexity_of(body: bytes) -> Complexity:
+    """What a body costs. Raises `BadRequest` when it would block the event loop too long."""
+    complexity = Complexity()
+    for start in range(0, len(body), UNZIP_BYTES):
+        complexity.add(body[start : start + UNZIP_BYTES])
+    return complexity
+
+
 RequestDocument: TypeAlias = Document | DecodedBody
 
 
@@ -88,12 +96,12 @@ class DocumentReader:
         self._max_memory = settings.max_memory // 2  # for one body
         self._scheduler = scheduler
 
-    async def read(self, body: bytes, reservation: Reservation, *, is_batch: bool) -> RequestDocument:
-        """Read an uncompressed body. Raises `BadRequest`.
+    async def read(self, body: ExpandedBody, reservation: Reservation, *, is_batch: bool) -> RequestDocument:
+        """Read a body. Raises `BadRequest`.
 
         A native document is a batch if and only if `is_batch`, has no shared context, and its events are not large.
         """
-        document = self._read_natively(body, reservation, is_batch=is_batch)
+        document = self._read_natively(body.content, reservation, is_batch=is_batch)
         return document if document is not None else await self._decode(body, reservation)
 
     def _read_natively(self, body: bytes, reservation: Reservation, *, is_batch: bool) -> Document | None:
@@ -117,10 +125,9 @@ class DocumentReader:
         largest, values = document.largest(0, document.events)
         return largest <= max_bytes and values <= MAX_EVENT_VALUES
 
-    async def _decode(self, body: bytes, reservation: Reservation) -> DecodedBody:
-        complexity = Complexity()
-        for start in range(0, len(body), UNZIP_BYTES):
-            complexity.add(body[start : start + UNZIP_BYTES])
+    async def _decode(self, expanded: ExpandedBody, reservation: Reservation) -> DecodedBody:
+        body = expanded.content
+        complexity = expanded.complexity or _complexity_of(body)
         memory = complexity.memory
         if memory > self._max_memory:
             message = "Decoding the body takes more memory than server.max_memory allows. Send smaller batches."

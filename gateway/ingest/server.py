@@ -212,11 +212,11 @@ class Ingest:
             connection.authenticate()
         with Reservation(self._budget) as reservation:
             body = await self._bodies.receive(request, reservation, is_authenticated=source is not None)
-            content = await self._bodies.expand(body, reservation)
+            expanded = await self._bodies.expand(body, reservation)
             del body
             call_type = ROUTES[route]
-            document = await self._documents.read(content, reservation, is_batch=call_type is None)
-            del content
+            document = await self._documents.read(expanded, reservation, is_batch=call_type is None)
+            del expanded
             if source is None:
                 source = self._authenticator.by_body(document.write_key)
                 connection.authenticate()

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.config import ServerSettings
 from gateway.ingest import DedupWindow, Source
-from gateway.ingest.body import Reservation
+from gateway.ingest.body import ExpandedBody, Reservation
 from gateway.ingest.decode import BadRequest
 from gateway.ingest.documents import DecodedBody, DocumentReader, EventType
 from gateway.ingest.events import RequestResult
@@ -81,9 +81,9 @@ class Shop:
         text = json.dumps(body).encode()
         with Reservation(MemoryBudget(settings.max_memory)) as reservation:
             if natively:
-                self.document = await reader.read(text, reservation, is_batch=call_type is None)
+                self.document = await reader.read(ExpandedBody(text, None), reservation, is_batch=call_type is None)
             else:
-                self.document = await reader._decode(text, reservation)
+                self.document = await reader._decode(ExpandedBody(text, None), reservation)
             if call_type is None:
                 mapped = await requests.map_batch(self.source, self.document, reservation)
             else:
@@ -220,7 +220,9 @@ async def test_the_number_of_events_is_checked(events: Sequence[JsonObject]) -> 
     scheduler = FairScheduler()
     with Reservation(MemoryBudget(10**9)) as reservation:
         text = json.dumps({"batch": events}).encode()
-        document = await DocumentReader(reader_settings, scheduler).read(text, reservation, is_batch=True)
+        document = await DocumentReader(reader_settings, scheduler).read(
+            ExpandedBody(text, None), reservation, is_batch=True
+        )
         with pytest.raises(BadRequest) as refused:
             await RequestMapper(reader_settings, scheduler, lambda: float(NOW)).map_batch(
                 one_destination().source, document, reservation
@@ -247,7 +249,7 @@ async def test_memory_is_reserved_before_a_body_is_read_and_too_little_of_it_ref
     budget = MemoryBudget(100_000)
     text = json.dumps({"batch": calls(*range(100))}).encode()
     with Reservation(budget) as reservation, pytest.raises(BadRequest) as refused:
-        await DocumentReader(settings, FairScheduler()).read(text, reservation, is_batch=True)
+        await DocumentReader(settings, FairScheduler()).read(ExpandedBody(text, None), reservation, is_batch=True)
     assert refused.value.status == 429
     assert budget.reserved == 0
     await asyncio.sleep(0)
