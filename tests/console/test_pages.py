@@ -19,6 +19,7 @@ from gateway.console.stream import MAX_STREAMS
 from gateway.model import Lane, Stage
 from gateway.spool import SpoolUnavailable
 from gateway.telemetry import LaneCounts, Snapshot
+from gateway.telemetry.rejection_rate import RejectionRate
 from tests.console.console_port import (
     NOW,
     ConsolePort,
@@ -83,6 +84,14 @@ async def test_without_a_history_pages_say_so_and_show_the_counts_since_the_star
         assert "48,211 events reached Meta since the gateway started" in page
         await text_of(client, "/problems")
         await text_of(client, "/destinations/store")
+
+
+async def test_a_high_rate_of_rejected_events_is_a_warning_of_the_overview(tmp_path: Path) -> None:
+    async with console_port(tmp_path) as port, browser(port) as client:
+        assert "of the last five minutes were rejected" not in await text_of(client, "/")
+        port.gateway.state.rejection_rates = {"shop": RejectionRate(200, 31, {"no_match_key": 30, "unmapped_event": 1})}
+        page = await text_of(client, "/")
+        assert "of the last five minutes were rejected (31 of 200), mainly no_match_key (30)" in page
 
 
 async def test_a_failure_is_a_page_that_says_what_failed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

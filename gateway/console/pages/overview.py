@@ -17,6 +17,7 @@ from gateway.console.view import Services, View, Visit
 from gateway.history import Metric
 from gateway.model import UnixSeconds
 from gateway.telemetry import Snapshot
+from gateway.telemetry.rejection_rate import RejectionRate
 
 MAX_DATASETS = 50
 """Datasets that are shown; the table to download has all."""
@@ -90,6 +91,8 @@ class Overview:
     plots: Sequence[Plot]
     past: Past
     warnings: Mapping[str, str]
+    rejection_rates: Mapping[str, RejectionRate]
+    """By source, the rates that are above the limit of the settings."""
 
 
 async def show(services: Services, visit: Visit) -> View:
@@ -123,6 +126,7 @@ def build(snapshot: Snapshot, settings: Settings, past: Past, now: UnixSeconds) 
         plots=_plots(past, now),
         past=past,
         warnings=snapshot.warnings,
+        rejection_rates=snapshot.rejection_rates,
     )
 
 
