@@ -174,13 +174,18 @@ def discard(
 
 
 def _confirm_discard(config: Path, url: str | None, query: dict[str, str], *, yes: bool) -> None:
-    """Show what a deletion would delete, and ask for a confirmation. Nothing is asked if nothing matches."""
+    """Show what a deletion would delete, and ask for a confirmation. Nothing is asked if nothing matches.
+
+    Limits `query` to what is shown: dead letters that are written later are not deleted.
+    """
     if yes:
         return
+    import time
     from collections import Counter
     from itertools import islice
 
-    letters = islice(_read_all(config, url, query), MAX_PREVIEW + 1)
+    shown = {"until": f"{time.time():.3f}", **query}
+    letters = islice(_read_all(config, url, shown), MAX_PREVIEW + 1)
     codes = Counter(str(letter["code"]) for letter in letters)
     if not codes:
         return
@@ -189,6 +194,7 @@ def _confirm_discard(config: Path, url: str | None, query: dict[str, str], *, ye
     total = codes.total()
     number = f"more than {MAX_PREVIEW:,}" if total > MAX_PREVIEW else f"{total:,}"
     confirm(f"Delete {number} dead letters permanently?", yes=yes)
+    query.update(shown)
 
 
 def _query(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 
 BOM = b"\xef\xbb\xbf"
 _DECODER = json.JSONDecoder()
@@ -35,7 +36,8 @@ def events_in(lines: Iterable[bytes]) -> Iterator[InputEvent]:
     given = (InputEvent(number, line) for number, line in chain([(first[0], first[1].removeprefix(BOM))], numbered))
     if not _is_object(first[1].removeprefix(BOM)):
         text = list(given)
-        yield from _documents(text) or text
+        documents = _documents(text)
+        yield from text if documents is None else documents
         return
     yield from given
 
@@ -47,25 +49,20 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _documents(lines: Iterable[InputEvent]) -> list[InputEvent]:
-    """The JSON documents of a text, or the items of its only array; empty if the text has anything else."""
-    text, starts = "", list[tuple[int, int]]()  # position at which each line begins, and its number
+def _documents(lines: Iterable[InputEvent]) -> list[InputEvent] | None:
+    """The JSON documents of a text, or the items of its only array; None if the text has anything else."""
     try:
-        for each in lines:
-            starts.append((len(text), each.line))
-            text += each.text.decode()
+        decoded = [(each.line, each.text.decode()) for each in lines]
+        text = "".join(line for _, line in decoded)
         documents = _split(text)
         if len(documents) == 1 and text[documents[0][0]] == "[":
             documents = _split(text[: documents[0][1]].rstrip()[:-1], documents[0][0] + 1, ",")
     except (ValueError, RecursionError):
-        return []
-    found = []
-    line = 0
-    for start, end in documents:
-        while line + 1 < len(starts) and starts[line + 1][0] <= start:
-            line += 1
-        found.append(InputEvent(starts[line][1], text[start:end].encode()))
-    return found
+        return None
+    begins = list(accumulate((len(line) for _, line in decoded), initial=0))  # positions of the lines
+    return [
+        InputEvent(decoded[bisect_right(begins, start) - 1][0], text[start:end].encode()) for start, end in documents
+    ]
 
 
 def _split(text: str, at: int = 0, separator: str = "") -> list[tuple[int, int]]:

@@ -38,6 +38,8 @@ TIMEOUT = 10.0
 """Seconds for the answer to one read."""
 WIDTH = 140
 """Columns of the table when the output is not a terminal."""
+FULL_WIDTH = 95
+"""Columns that the whole table needs."""
 STYLES = {"stopped": "bold red", "orphaned": "red", "late": "yellow", "limited": "yellow"}
 """By state of a dataset; the others have none."""
 
@@ -102,29 +104,33 @@ def _print(report: Report) -> None:
     from gateway.cli.status_report import notes
 
     width = None if Console().is_terminal else WIDTH
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     for line in (report.head, report.sentence, ""):
         print_line(line)
-    Console(width=width, markup=False, emoji=False, highlight=False).print(_table(report))
+    console.print(_table(report, console.width))
     for line in notes(report):
         print_line(line)
 
 
-def _table(report: Report) -> Table:
-    """The datasets, those that need attention first."""
+def _table(report: Report, width: int) -> Table:
+    """The datasets, those that need attention first. A terminal that is too narrow for all columns gets some."""
     from rich.table import Table
     from rich.text import Text
 
-    from gateway.cli.status_report import HEADINGS, rows
+    from gateway.cli.status_report import HEADINGS, NARROW_HEADINGS, rows
 
+    headings = HEADINGS if width >= FULL_WIDTH else NARROW_HEADINGS
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for position, heading in enumerate(HEADINGS):
-        table.add_column(heading, overflow="fold", justify="left" if position < 3 else "right")
+    for heading in headings:
+        is_text = heading in {"destination", "dataset", "state"}
+        table.add_column(heading, overflow="fold", justify="left" if is_text else "right")
     for row, dataset in zip(rows(report), report.datasets, strict=True):
-        table.add_row(*(Text(printable(cell)) for cell in row), style=STYLES.get(dataset.state))
+        cells = (Text(printable(cell)) for heading, cell in zip(HEADINGS, row, strict=True) if heading in headings)
+        table.add_row(*cells, style=STYLES.get(dataset.state))
     return table
 
 
-def _drawn(report: Report) -> Group:
+def _drawn(report: Report, width: int) -> Group:
     """The whole report, to be drawn again and again."""
     from rich.console import Group
     from rich.text import Text
@@ -132,7 +138,7 @@ def _drawn(report: Report) -> Group:
     from gateway.cli.status_report import notes
 
     head, sentence = Text(printable(report.head)), Text(printable(report.sentence), style="bold")
-    return Group(head, sentence, Text(), _table(report), *(Text(printable(line)) for line in notes(report)))
+    return Group(head, sentence, Text(), _table(report, width), *(Text(printable(line)) for line in notes(report)))
 
 
 def _watch(settings: Settings | None, url: str | None, *, as_json: bool) -> None:
@@ -164,7 +170,7 @@ def _watch(settings: Settings | None, url: str | None, *, as_json: bool) -> None
                     with reading_answer():
                         report = _report(answer, settings, meter.add(answer))
                         if live is not None:
-                            live.update(_drawn(report), refresh=True)
+                            live.update(_drawn(report, console.width), refresh=True)
                         elif as_json:
                             print_json(report_as_json(report))
                         else:

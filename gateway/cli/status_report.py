@@ -186,6 +186,8 @@ def rows(report: Report) -> list[Sequence[str]]:
 
 
 HEADINGS = ("destination", "dataset", "state", "accepted/s", "delivered/s", "delivered", "waiting", "oldest")
+NARROW_HEADINGS = ("destination", "dataset", "state", "waiting", "oldest")
+"""For a narrow terminal."""
 
 
 def _row(report: Report, each: Dataset) -> Sequence[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tomllib import TOMLDecodeError
 
 VALUES = 'text in quotes, a number, true, false, a list [ ... ] or a table { key = "value" }'
+_NAMES = "names of ASCII letters, digits, '_' and '-', or in quotes"
 _POSITION = re.compile(r"(?P<rule>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
 _HEADER = re.compile(r"\s*\[{1,2}(?P<name>[^\[\]]+)\]")
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z0-9_.\s\"'-]+?)\s*=\s*(?P<value>.*)", re.DOTALL)
@@ -82,7 +83,7 @@ def _reason(rule: str, name: str, value: str) -> str:
         "Cannot declare": f"the table [{name}] exists already; expected all of its settings in one place",
         "Cannot mutate immutable namespace": "this table is set elsewhere as { ... }; expected all of it in one place",
         "Invalid value": f"invalid value {shown or '(nothing)'}; expected {VALUES}",
-        "Expected '='": "a key without a value; expected key = value",
+        "Expected '='": f"a key without a value; expected key = value, with {_NAMES}",
         "Unclosed array": "a list that does not end; expected ] after its last entry",
         "Unclosed inline table": "a table { ... } that does not end in its line; expected } before the end of the line",
         "Invalid initial character for a key part": (
@@ -93,15 +94,15 @@ def _reason(rule: str, name: str, value: str) -> str:
         'Expected "\'"': "text that does not end; expected the same quotes at its end as at its beginning",
         "Illegal character '\\n'": "text that does not end in its line; expected the closing quote before the line end",
         "Illegal character": "a control character; expected printable text, or an escape such as \\u001b",
-        "Unescaped": "a backslash in double quotes; expected \\\\ for each, or text in single quotes",
+        **dict.fromkeys(
+            ("Unescaped", "Invalid hex value", "Escaped character"),
+            "a backslash in double quotes; expected \\\\ for each, or text in single quotes",
+        ),
         "Expected newline or end of document": (
             f"unexpected text after the value {shown or 'of the setting'}; expected one setting in a line, and "
             "values as " + VALUES
         ),
-        "Invalid statement": (
-            "this is no setting; expected key = value or [table], with names of letters, digits, '_' and '-', or in "
-            "quotes"
-        ),
+        "Invalid statement": f"this is no setting; expected key = value or [table], with {_NAMES}",
         "Expected ']": "the name of a table does not end; expected ] after it",
     }
     found = next((reason for start, reason in reasons.items() if rule.startswith(start)), None)

@@ -257,7 +257,7 @@ def test_the_spool_of_a_stopped_gateway_is_verified_listed_exported_and_discarde
 
 def test_recover_keeps_the_original_file_and_the_readable_events(run: Run, config: Path) -> None:
     fill_spool(config, Lane("store", "1", "t"))
-    done = run("spool", "recover")
+    done = run("spool", "recover", "--yes")
     assert done.exit_code == 0, done.output
     assert "recovered 2 events and 0 dead letters" in done.output
     assert run("spool", "verify").output == "spool.sqlite: 2 waiting events and 0 dead letters are intact\n"
@@ -362,6 +362,23 @@ def test_send_reports_a_gateway_that_it_cannot_connect_to(tmp_path: Path, monkey
     done = CliRunner().invoke(app, ["send", str(events), "--write-key", "k", "--url", "http://127.0.0.1:9"])
     assert done.exit_code == 1
     assert "cannot connect to http://127.0.0.1:9" in done.stderr
+
+
+def test_send_ends_within_seconds_if_there_is_no_gateway_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    start = time.monotonic()
+    monkeypatch.setattr("gateway.cli.send.time.sleep", waited.append)
+    monkeypatch.setattr("gateway.cli.send.time.monotonic", lambda: start + sum(waited))
+    events = tmp_path / "events.jsonl"
+    events.write_text(json.dumps(EVENT) + "\n")
+    done = CliRunner().invoke(app, ["send", str(events), "--write-key", "k", "--url", "http://127.0.0.1:9"])
+    assert done.exit_code == 1
+    assert 1 <= sum(waited) <= 3
+    first, last = done.stderr.splitlines()
+    assert first.endswith("; trying again")
+    assert last.endswith("after 3 attempts: [Errno 111] Connection refused; is the gateway running?")
 
 
 def test_an_invalid_duration_is_an_error_that_shows_a_valid_one() -> None:

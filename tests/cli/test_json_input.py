@@ -14,11 +14,13 @@ from gateway.cli.json_input import events_in
 from tests.cli.conftest import Run, call
 from tests.cli.test_commands import EVENT
 
+TEXTS = st.text(max_size=8)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
 )
-OBJECTS = st.lists(st.dictionaries(st.text(), VALUES), min_size=1, max_size=5)
+OBJECTS = st.lists(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
 def read(text: str) -> list[Any]:
@@ -45,8 +47,7 @@ def test_each_event_has_the_line_at_which_it_begins() -> None:
 
 
 def test_without_an_event_there_is_none() -> None:
-    assert places("") == places(" \n\n") == places("[]") == places("[\n]") or places("[]") == []
-    assert places("\n") == []
+    assert places("") == places(" \n\n") == places("[]") == places("[\n]") == []
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from gateway.admin.status import status_of
+from gateway.cli.status import _table
 from gateway.cli.status_report import WINDOW, RateMeter, Rates, rates_of_history, report_of, snapshot_of
 from gateway.config import Settings, load
 from gateway.console.datasets import State, datasets_of
@@ -101,6 +104,8 @@ def test_the_states_are_those_of_the_console_also_of_datasets_without_lanes(conf
     given = snapshot([STOPPED])
     given.ledger.lanes[Lane("store", "1", "")].accepted = 5
     given.ledger.lanes[Lane("store", "1", "")].delivered = 5  # its lane has ended
+    other_tag = given.ledger.lanes[Lane("store", DATASET, "another tag")]
+    other_tag.accepted = other_tag.delivered = 7
     given.orphans = [Backlog(Lane("gone", "7", "t"), 3, 300, None)]
     status = json.loads(json.dumps(status_of(given, NOW)))
     expected = datasets_of(given, settings, NOW)
@@ -108,7 +113,7 @@ def test_the_states_are_those_of_the_console_also_of_datasets_without_lanes(conf
     assert [(each.destination, each.event_set, each.state, each.reason) for each in shown] == [
         (each.destination, each.event_set, each.state, each.reason) for each in expected
     ]
-    assert {each.event_set: each.delivered for each in shown} == {DATASET: 48_211, "1": 5, "2": 0, "7": 0}
+    assert {each.event_set: each.delivered for each in shown} == {DATASET: 48_218, "1": 5, "2": 0, "7": 0}
     assert {each.state for each in shown} == {State.STOPPED, State.ORPHANED, State.IDLE}
 
 
@@ -190,3 +195,14 @@ def test_an_answer_of_another_form_is_an_error_in_one_sentence(admin: FakeAdmin,
 def test_without_a_gateway_the_command_says_so() -> None:
     done = call("status", "--url", "http://127.0.0.1:9")
     assert (done.exit_code, done.stderr) == (1, "cannot connect to the admin port; is the gateway running?\n")
+
+
+@pytest.mark.parametrize(("width", "has_rates"), [(60, False), (94, False), (95, True), (200, True)])
+def test_a_narrow_terminal_gets_the_columns_that_fit_and_no_cell_is_broken(width: int, has_rates: bool) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(
+        _table(report_of(answer([STOPPED]), Settings.model_construct(sources={}, destinations={}), {}), width)
+    )
+    heading, row = console.export_text().splitlines()
+    assert ("accepted/s" in heading) is has_rates
+    assert {"store", DATASET, "stopped", "60"} <= set(row.split())

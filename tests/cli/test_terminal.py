@@ -273,10 +273,10 @@ def test_a_time_that_the_admin_port_would_refuse_is_an_error_of_the_option(run: 
 @pytest.mark.usefixtures("_spool")
 @pytest.mark.parametrize(("since", "until", "left"), [("1970-01-01", "1970-01-02", 2), ("2026-01-01", "9999-12-31", 0)])
 def test_a_time_filter_selects_the_same_without_a_running_gateway(run: Run, since: str, until: str, left: int) -> None:
-    done = run("dead-letters", "discard", "--since", since, "--until", until)
+    done = run("dead-letters", "discard", "--yes", "--since", since, "--until", until)
     if until == "9999-12-31":
         assert done.exit_code == 2, "beyond the range of the admin port"
-        done = run("dead-letters", "discard", "--since", since)
+        done = run("dead-letters", "discard", "--yes", "--since", since)
     assert done.exit_code == 0, done.output
     assert len(run("dead-letters", "list", "--json").stdout.splitlines()) == left
 

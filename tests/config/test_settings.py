@@ -241,14 +241,6 @@ def test_an_event_set_id_may_be_written_without_quotes() -> None:
     assert (sets["Purchase"], sets["Lead"]) == (("1148872185708962",), ("5",))
 
 
-@pytest.mark.parametrize("text", ["[server", "a = 1\na = 2", "server = [[[", 'key = "\x00"'])
-def test_invalid_toml_is_reported_with_its_position(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "gateway.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=r"invalid TOML: .*\(at "):
-        load(path, {})
-
-
 def test_the_error_for_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="file not found; give its path with --config"):
         load(tmp_path / "none.toml", {})

@@ -63,7 +63,7 @@ def test_an_unmapped_event_is_replayed_after_the_settings_were_fixed(tmp_path: P
         with env.start() as running:
             until(lambda: orders(env) == ["order-1"], "the replayed event")
             assert running.stop() == 0
-        discarded = gateway(env, "dead-letters", "discard", "--code", "unmapped_event")
+        discarded = gateway(env, "dead-letters", "discard", "--code", "unmapped_event", "--yes")
         assert discarded.stdout == "discarded 1 dead letters\n"
         assert gateway(env, "dead-letters", "list").stdout == ""
 

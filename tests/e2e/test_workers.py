@@ -87,7 +87,7 @@ def test_dead_letters_of_all_workers_are_listed_in_pages_and_replayed(tmp_path: 
 
         # When the gateway is stopped, the command reads the spool files of all workers.
         assert gateway(env, "dead-letters", "list").stdout.count("unmapped_event") == 40
-        discarded = gateway(env, "dead-letters", "discard", "--all")
+        discarded = gateway(env, "dead-letters", "discard", "--all", "--yes")
         assert "40" in discarded.stdout, discarded.stderr
 
 

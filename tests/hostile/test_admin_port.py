@@ -156,7 +156,7 @@ def test_a_replay_that_keeps_dead_letters_is_200_and_its_json_has_the_reasons(en
     replayed = gateway(env, "dead-letters", "replay", "--all", "--url", env.admin)
     assert replayed.returncode == 1
     assert replayed.stdout.splitlines()[0] == "replayed 0 dead letters as 0 events; 5 not replayed"
-    discarded = gateway(env, "dead-letters", "discard", "--all", "--url", env.admin)
+    discarded = gateway(env, "dead-letters", "discard", "--all", "--yes", "--url", env.admin)
     assert discarded.stdout == "discarded 5 dead letters\n", discarded.stderr
     assert stored(env) == 0
 
