@@ -31,7 +31,7 @@ from gateway.meta import (
     Temporary,
     Throttled,
 )
-from gateway.model import Batch, GatewayError, Lane, MetaFault
+from gateway.model import Batch, GatewayError, Lane, MetaFault, UnixSeconds
 from gateway.telemetry import LaneStatistics
 from gateway.telemetry.alerts import AlertType, LaneAlert
 
@@ -54,13 +54,14 @@ class LaneWorker:
         self._acknowledger = BatchAcknowledger(lane, context, self._counts)
         self._failure_detector = SystemicFailureDetector()
         # Only the loop's thread changes these.
-        self._batches_in_flight = 0  # batches that are taken and not fully acknowledged
+        # Of each batch that is taken and not fully acknowledged, when its oldest event became durable.
+        self._in_flight_since: list[UnixSeconds] = []
         self._batch_finished = asyncio.Event()  # set when another batch may be taken
 
     @property
     def is_idle(self) -> bool:
         """Whether no events are waiting or in flight."""
-        return not self._batches_in_flight and not self.batcher.events
+        return not self._in_flight_since and not self.batcher.events
 
     @property
     def stays_open(self) -> bool:
@@ -98,11 +99,12 @@ class LaneWorker:
         open_reason = self._breaker.open_reason
         throttled = self._sender.throttled_seconds
         now = self._context.clock()
+        oldest = [*self._in_flight_since, *([] if age is None else [now - age])]
         return LaneStatistics(
             lane=self.lane,
             waiting_events=self._counts.waiting,
             waiting_bytes=self.batcher.bytes,
-            oldest_at=None if age is None else now - age,
+            oldest_at=min(oldest, default=None),
             in_flight=self._sender.in_flight,
             last_outcome=self._sender.last_outcome,
             calls_per_second=self._sender.calls_per_second,
@@ -114,16 +116,16 @@ class LaneWorker:
 
     async def run(self) -> None:
         """Deliver until draining and empty, or until cancelled. Events in flight at the end stay in the spool."""
-        self._batches_in_flight = 0
+        self._in_flight_since.clear()
         async with asyncio.TaskGroup() as group:
             while True:
-                while self._batches_in_flight >= self._context.destination.upload.concurrency:
+                while len(self._in_flight_since) >= self._context.destination.upload.concurrency:
                     self._batch_finished.clear()
                     await self._batch_finished.wait()
                 batch = None if self._breaker.stays_open else await self._next_batch()
                 if batch is None:
                     return
-                self._batches_in_flight += 1
+                self._in_flight_since.append(batch.chunks[0].stored_at)
                 group.create_task(self._deliver(batch))
 
     async def _next_batch(self) -> Batch | None:
@@ -173,7 +175,7 @@ class LaneWorker:
                         self._open_breaker(OpenReason(SYSTEMIC, code))
                 case _:
                     pass  # too old by now, or the breaker stays open: the loop checks both
-        self._batches_in_flight -= 1
+        self._in_flight_since.remove(batch.chunks[0].stored_at)
         self._batch_finished.set()
 
     def _observe_lag(self, batch: Batch, delivered: int) -> None:

@@ -230,7 +230,7 @@ class Families:
         )
         yield _gauge(
             "gateway_lane_oldest_waiting_timestamp_seconds",
-            "Unix time at which the oldest event that is not in a batch yet was stored; 0 when there is none.",
+            "Unix time at which the oldest event that is not acknowledged was stored; 0 when there is none.",
             labels,
             oldest,
         )

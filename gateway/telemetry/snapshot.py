@@ -59,7 +59,7 @@ class LaneStatistics:
     waiting_bytes: int
     """Size of the events that are not in a batch yet."""
     oldest_at: UnixSeconds | None
-    """When the oldest event that is not in a batch yet became durable; None when there is none."""
+    """When the oldest event that is not acknowledged became durable; None when there is none."""
     in_flight: int
     """Calls in flight."""
     last_outcome: str | None

@@ -315,7 +315,7 @@ def test_dead_letters_are_listed_with_their_ids_and_found_by_them(run: Run, conf
         (exported,) = run("dead-letters", "export", *option).stdout.splitlines()
         assert (json.loads(exported)["order_id"], json.loads(exported)["message_id"]) == ("o2", "m2")
     assert json.loads(run("dead-letters", "show", "1").stdout)["order_id"] == "o1"
-    assert run("dead-letters", "discard", "--order-id", "o2").stdout == "discarded 1 dead letters\n"
+    assert run("dead-letters", "discard", "--order-id", "o2", "--yes").stdout == "discarded 1 dead letters\n"
     assert len(run("dead-letters", "list").stdout.splitlines()) == 2
 
 

@@ -205,9 +205,12 @@ def test_a_blocked_lane_keeps_its_events_probes_at_growing_intervals_and_resumes
         harness = DeliveryHarness(lambda call: reply if call.at < fixed_at else success(len(call.events)))
         async with harness.open():
             await harness.accept(5000)
+            stored_by = START + asyncio.get_running_loop().time()
             await asyncio.sleep(3599)
             (lane,) = harness.delivery.statistics()
             assert (lane.blocked, harness.ledger.waiting) == (kind, 5000)
+            assert lane.oldest_at is not None
+            assert lane.oldest_at <= stored_by, "also of events that are in a batch"
             probes = [call.at for call in harness.meta.calls]
             waits = [round(after - before) for before, after in itertools.pairwise(probes)]
             assert len(probes) < 20

@@ -65,7 +65,7 @@ def test_invalid_settings_are_reported_and_the_previous_ones_stay_in_use(tmp_pat
         valid = path.read_text()
         before = read_at(env)
         for invalid, error in (
-            ("[destinations.store", "invalid TOML"),
+            ("[destinations.store", "line 1"),
             (
                 valid.replace("limited_data_usage = true", "limited_data_usage = 7", 1).replace(WRITE_KEY, "x"),
                 "limited",
