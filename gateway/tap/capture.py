@@ -45,7 +45,7 @@ class Tap:
             return 0
         refilled = self._allowance + (now - self._allowed_at) * ENTRIES_PER_SECOND
         self._allowance, self._allowed_at = min(ENTRIES_PER_SECOND, refilled), now
-        return int(self._allowance)
+        return max(0, int(self._allowance))  # requests that were described at the same time share it
 
     def publish(self, entries: Sequence[TapEntry], events: int) -> None:
         """Add the entries of a request with so many source events, at most `allowance` of them."""

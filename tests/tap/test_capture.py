@@ -132,3 +132,13 @@ def test_parts_of_a_cursor_that_cannot_be_read_are_left_out(cursor: str) -> None
 def test_ids_can_be_hidden() -> None:
     (shown,) = without_ids(TapPage([entry()], "1.0", 0)).entries
     assert (shown.message_id, shown.order_id, shown.source) == (None, None, "shop")
+
+
+def test_requests_that_are_described_at_the_same_time_share_the_allowance() -> None:
+    tap = Tap(Clock())
+    tap.poll("")
+    first, second = tap.allowance(), tap.allowance()
+    assert first == second == ENTRIES_PER_SECOND
+    for allowed in (first, second):
+        tap.publish([entry(number) for number in range(allowed)], allowed)
+    assert tap.allowance() == 0, "and never a negative number"
