@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from gateway.cli import (
+    backfill,
     check,
     dead_letters,
     demo,
@@ -34,6 +35,7 @@ app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("map")(map_events.map_events)
 app.command("resume")(resume.resume)
+app.command("backfill")(backfill.backfill)
 app.command("send")(send.send)
 app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
 app.command("sandbox")(sandbox.sandbox)

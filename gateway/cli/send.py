@@ -2,79 +2,87 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import time
-from contextlib import suppress
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.common import check_http_url, fail, print_json, print_line, read_input
-from gateway.escaping import printable
+from gateway.cli.common import check_http_url, fail, print_json, print_line
 
-MAX_ATTEMPTS = 8
-MAX_DELAY = 60.0
-"""Seconds before the next attempt, whatever the response says."""
+if TYPE_CHECKING:
+    from gateway.importer.ndjson import NdjsonTable
+    from gateway.importer.progress import Progress
+    from gateway.importer.rows import Row
+    from gateway.model import Rejection
+
+GIVE_UP_AFTER = 60.0
+"""Seconds without a success after which the command ends."""
+
+
+class PrintingRecorder:
+    """Prints rejected lines, as JSON on standard error."""
+
+    def reject(self, rows: list[tuple[Row, Rejection]]) -> None:
+        """See `gateway.importer.run.Recorder`."""
+        for row, rejection in rows:
+            print_json({"line": row.line, "code": rejection.code, "message": rejection.message}, error=True)
+
+    def save(self, progress: Progress) -> None:
+        """Nothing is kept."""
 
 
 def send(
     file: Annotated[str, typer.Argument(help="File with events, one JSON object per line; - reads stdin.")],
     write_key: Annotated[str, typer.Option(envvar="GATEWAY_WRITE_KEY", help="Write key of the source.")],
     url: Annotated[str, typer.Option(help="URL of the gateway.")] = "http://127.0.0.1:8080",
-    batch: Annotated[int, typer.Option(help="Events per request.", min=1, max=2500)] = 100,
+    batch: Annotated[int, typer.Option(help="Events per request.", min=1, max=100)] = 100,
 ) -> None:
     """Send events from a file to a gateway.
 
-    Prints how many events were accepted, ignored and rejected. Rejected events are reported on standard error, one JSON
-    object per line. A request that fails with status 429 or 503 or without a response is sent again. Exit status 1 if
-    an event is rejected.
+    Prints how many events were accepted, ignored and rejected. A line that is rejected, or is no JSON object, costs no
+    other line: it is reported on standard error with its number, one JSON object per line. A request that fails with
+    status 429 or 503 or without a response is sent again. Exit status 1 if an event is rejected. `gateway backfill`
+    also reads tables, and continues after an interruption.
     """
     check_http_url(url)
-    lines = [line for line in read_input(file).splitlines() if line.strip()]
-    accepted = ignored = 0
-    rejected: dict[str, int] = {}
-    for start in range(0, len(lines), batch):
-        body = b'{"batch":[' + b",".join(lines[start : start + batch]) + b"]}"
-        response = _post(f"{url}/v1/batch", body, write_key)
-        accepted += response["accepted"]
-        ignored += response["ignored"]
-        for rejection in response["rejected"]:
-            rejected[rejection["code"]] = rejected.get(rejection["code"], 0) + 1
-            print_json({**rejection, "index": rejection["index"] + start}, error=True)
-    print_line(f"accepted {accepted}, ignored {ignored}, rejected {sum(rejected.values())}")
-    raise SystemExit(1 if rejected else 0)
+    import uvloop
+
+    from gateway.importer.ndjson import NdjsonTable
+    from gateway.importer.texts import TextFile
+    from gateway.model import GatewayError
+
+    try:
+        with closing(TextFile(file, encoding=None)) as text:
+            progress = uvloop.run(_send(NdjsonTable(text, calls=True), url, write_key, batch))
+    except GatewayError as error:
+        fail(str(error))
+    print_line(f"accepted {progress.accepted}, ignored {progress.ignored}, rejected {progress.rejected}")
+    if not progress.is_complete:
+        fail(f"stopped after {progress.rows} events", 130)
+    raise SystemExit(1 if progress.rejected else 0)
 
 
-def _post(url: str, body: bytes, write_key: str) -> dict[str, Any]:
-    """Send one request until it succeeds; exits when it cannot."""
-    import urllib.error
-    import urllib.request
+async def _send(table: NdjsonTable, url: str, write_key: str, batch: int) -> Progress:
+    """Send every line; what became of them. Raises `GatewayError`, which says how many lines were done."""
+    import asyncio
+    import os
 
-    authorization = "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()
-    headers = {"Authorization": authorization, "Content-Type": "application/json"}
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 (http only, see above)
+    from gateway.importer.backfill import stopped_by_signals
+    from gateway.importer.client import GatewayClient
+    from gateway.importer.convert import CallConverter
+    from gateway.importer.progress import Progress
+    from gateway.importer.run import ImportRun, batches
+    from gateway.model import GatewayError
+
+    stop = asyncio.Event()
+    progress = Progress()
+    # Another key in each run: a line that is sent again on purpose is another event.
+    converter = CallConverter(os.urandom(32))
+    async with GatewayClient(url, write_key, stop, give_up_after=GIVE_UP_AFTER) as client:
+        run = ImportRun(client, PrintingRecorder(), progress, stop)
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                result: dict[str, Any] = json.load(response)
-                return result
-        except urllib.error.HTTPError as error:
-            text = error.read(2000).decode(errors="replace")
-            if error.code not in {429, 503} or attempt == MAX_ATTEMPTS:
-                fail(f"{url} answered with status {error.code}: {printable(text)}")
-            time.sleep(_retry_after(error.headers.get("Retry-After")))
-        except OSError as error:
-            if attempt == MAX_ATTEMPTS:
-                fail(f"cannot connect to {url} after {attempt} attempts: {getattr(error, 'reason', error)}")
-            time.sleep(min(8.0, 0.25 * 2**attempt))
-    raise AssertionError("unreachable")
-
-
-def _retry_after(header: str | None) -> float:
-    """The seconds in a `Retry-After` header, at most `MAX_DELAY`; 1 if it has none."""
-    with suppress(ValueError):
-        seconds = float(header or 1)
-        if seconds >= 0:
-            return min(seconds, MAX_DELAY)
-    return 1.0
+            with stopped_by_signals(stop):
+                await run.run(batches(table.rows(), converter, batch))
+        except GatewayError as error:
+            raise GatewayError(f"{error}\n{progress.rows} events were sent before") from None
+    return progress

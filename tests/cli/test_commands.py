@@ -337,7 +337,7 @@ def test_an_invalid_time_is_an_error_that_shows_a_valid_one(run: Run) -> None:
 
 
 def test_send_reports_a_gateway_that_it_cannot_connect_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.cli.send.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("gateway.cli.send.GIVE_UP_AFTER", 0.0)
     events = tmp_path / "events.jsonl"
     events.write_text(json.dumps(EVENT) + "\n")
     done = CliRunner().invoke(app, ["send", str(events), "--write-key", "k", "--url", "http://127.0.0.1:9"])
@@ -366,7 +366,7 @@ def test_the_help_imports_no_large_dependency() -> None:
     "command",
     [
         *("serve", "check", "explain", "map", "resume", "send", "import-rudderstack", "sandbox", "demo"),
-        *("dead-letters", "spool"),
+        *("backfill", "dead-letters", "spool"),
     ],
 )
 def test_every_command_has_a_help_text(command: str) -> None:
