@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from gateway.cli import (
+    backfill,
     check,
     dead_letters,
     demo,
@@ -46,6 +47,7 @@ app.command("resume")(resume.resume)
 app.command("explain")(explain.explain)
 app.command("map")(map_events.map_events)
 app.command("test")(test.run_tests)
+app.command("backfill")(backfill.backfill)
 app.command("send")(send.send)
 app.command("import-rudderstack")(import_rudderstack.import_rudderstack)
 app.command("sandbox")(sandbox.sandbox)

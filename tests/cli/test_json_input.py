@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.json_input import events_in
-from tests.cli.conftest import Run, call
+from tests.cli.conftest import Run
 from tests.cli.test_commands import EVENT
 
 TEXTS = st.text(max_size=8)
@@ -91,10 +90,3 @@ def test_explain_says_in_which_line_no_json_is_and_that_a_file_is_empty(run: Run
     assert done.exit_code == 1
     assert done.stderr.startswith("line 2: The body is not valid JSON")
     assert run("explain", "-", stdin="\n").stderr == "-: no event; expected JSON\n"
-
-
-def test_send_reports_a_line_that_is_no_json_before_it_sends_anything(tmp_path: Path) -> None:
-    (tmp_path / "events").write_text('{"a":1}\n{"a":\n')
-    done = call("send", str(tmp_path / "events"), "--write-key", "k", "--url", "http://127.0.0.1:9")
-    assert done.exit_code == 1
-    assert done.stderr == f"{tmp_path / 'events'}, line 2: no JSON; nothing was sent\n"

@@ -16,7 +16,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli import app
-from gateway.cli.send import _retry_after
 from gateway.config import load
 from gateway.model import Chunk, DeadLetter, Lane, Stage
 from gateway.spool import create_spool
@@ -232,14 +231,6 @@ def test_errors_and_rejections_of_a_gateway_are_escaped_by_send(
     answer.status = 200
     answer.body = json.dumps({"accepted": 0, "ignored": 0, "rejected": [rejection]}).encode()
     assert_harmless(command("send", str(tmp_path / "events"), "--write-key", "k", "--url", url))
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [(None, 1), ("", 1), ("2", 2), ("0.5", 0.5), ("99999999", 60), ("inf", 60), ("nan", 1), ("-1", 1), ("Wed, 1", 1)],
-)
-def test_send_waits_at_most_a_minute_before_the_next_attempt(header: str | None, seconds: float) -> None:
-    assert _retry_after(header) == seconds
 
 
 def test_a_hostile_rudderstack_export_becomes_settings_without_further_lines(tmp_path: Path) -> None:
