@@ -15,8 +15,11 @@ SHOWN = frozenset({"code", "destination", "event_set", "stage", "since", "until"
 
 
 def record(identity: Identity, action: str, *, count: int, **details: str | None) -> None:
-    """Log an action, such as `replay`; `count`: how many dead letters or lanes it changed."""
-    given = {name: value for name, value in details.items() if value is not None}
+    """Log an action, such as `replay`; `count`: how many dead letters or lanes it changed.
+
+    A value of `details` that selected nothing may be any text, so that only its name is logged.
+    """
+    given = {name: value if count else "given" for name, value in details.items() if value is not None}
     log.info("%s by %s", action, identity.name, extra={"action": action, "by": identity.name, "count": count, **given})
 
 

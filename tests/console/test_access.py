@@ -199,10 +199,11 @@ async def test_every_action_is_a_line_of_the_audit_log(tmp_path: Path, caplog: p
         form = {"form_token": token, "code": "expired", "order_id": "1003"}
         await client.post("/actions/discard", data=form, allow_redirects=False)
         await client.post("/dead-letters/replay", headers={"Authorization": f"Bearer {ADMIN}"})
-    lines = [(record.__dict__["action"], record.__dict__["by"], record.__dict__["count"]) for record in caplog.records]
+    records = [record.__dict__ for record in caplog.records if record.name == "gateway.audit"]
+    lines = [(record["action"], record["by"], record["count"]) for record in records]
     assert lines == [("resume", "admin token", 2), ("discard", "admin token", 1), ("replay", "admin token", 2)]
-    assert caplog.records[1].__dict__["code"] == "expired"
-    assert caplog.records[1].__dict__["order_id"] == "given", "IDs are not logged"
+    assert records[1]["code"] == "expired"
+    assert records[1]["order_id"] == "given", "IDs are not logged"
 
 
 async def every_response(client: aiohttp.ClientSession) -> list[aiohttp.ClientResponse]:

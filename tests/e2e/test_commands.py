@@ -69,6 +69,13 @@ def test_check_live_finds_a_wrong_token_and_says_what_to_do(tmp_path: Path) -> N
         assert TOKEN not in valid.stdout + sent.stdout
 
 
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets processes in the background ignore it
+runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.parametrize("command", [["tap"], ["status", "--watch"]], ids=" ".join)
 def test_ctrl_c_ends_a_command_that_follows_with_status_0(tmp_path: Path, command: list[str]) -> None:
     with Environment(tmp_path) as env, env.start():
@@ -76,7 +83,7 @@ def test_ctrl_c_ends_a_command_that_follows_with_status_0(tmp_path: Path, comman
         with (
             output.open("w") as file,
             subprocess.Popen(
-                [sys.executable, "-m", "gateway", *command, "--url", env.admin],
+                [sys.executable, "-c", INTERRUPTIBLE, *command, "--url", env.admin],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
