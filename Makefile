@@ -7,13 +7,16 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS   ?=
 NATIVE := hatch_build.py $(wildcard gateway/mapping/native/src/*)
 
-.PHONY: run test lint fuzz soak soak-hostile soak-leaks bench wheels format docs screenshots requirements clean
+.PHONY: run test proofs lint fuzz soak soak-hostile soak-leaks bench wheels format docs screenshots requirements clean
 
 run: $(VENV)/.runtime           ## run a demo: generated sales pass through a gateway to a simulation of Meta
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(VENV)/.dev              ## run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+proofs: $(VENV)/.dev            ## run the longer tests: faults planted in the C code, attacks together
+	$(BIN)/python -m pytest -n auto --dist worksteal -m proof $(ARGS)
 
 lint: $(VENV)/.dev              ## check style, types, and the import order of the packages
 	$(BIN)/ruff check .

@@ -67,6 +67,7 @@ FIELDS = _ADDED_FIELDS | {
     "stage",
     "until",
     "version",
+    "via",
     "waiting",
 }
 """The fields (`extra`) of the gateway's own log records that are written."""

@@ -6,8 +6,14 @@ import os
 import signal
 from pathlib import Path
 
-from tests.e2e.environment import EVENT_SET, get, sale, until
+from tests.e2e.environment import EVENT_SET, Environment, get, sale, until
 from tests.e2e.test_workers import environment_of, spread, workers_of
+
+
+def delivered_by_destination(env: Environment) -> dict[str, float]:
+    """The delivered events in the history."""
+    series = get(f"{env.admin}/history?metric=delivered")["series"]
+    return {entry["labels"]["destination"]: sum(entry["values"]) for entry in series}
 
 
 def test_two_workers_have_one_trace_one_live_view_and_one_history(tmp_path: Path) -> None:
@@ -27,11 +33,9 @@ def test_two_workers_have_one_trace_one_live_view_and_one_history(tmp_path: Path
         assert quality[EVENT_SET]["counts"]["valid"] == 30
         assert running.stop() == 0
         with env.start():
-            series = get(f"{env.admin}/history?metric=delivered")["series"]
-            assert {entry["labels"]["destination"]: sum(entry["values"]) for entry in series} == {
-                "store": 30,
-                "legacy": 30,
-            }
+            until(
+                lambda: delivered_by_destination(env) == {"store": 30, "legacy": 30}, "the history of the first process"
+            )
             assert len(get(f"{env.admin}/trace?id=order-7")["events"]) == 2
 
 

@@ -22,7 +22,7 @@ MAX_LATE = 0.5
 LETTERS = 20
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
     ("attacks", "seconds"),

@@ -111,6 +111,7 @@ def test_a_database_that_is_cut_after_a_kill_is_recovered_from_its_log(cut: str,
         assert len(acknowledged) == 600
 
 
+@pytest.mark.proof
 def test_the_gateway_stays_not_ready_while_its_spool_directory_is_gone(tmp_path: Path) -> None:
     with Environment(tmp_path) as environment:
         gateway = environment.start()

@@ -19,7 +19,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fuzzer_ends_with_the_report_of_a_sanitizer(name: str, tmp_path: Path) -> None:
     fault, report = FAULTS[name]

@@ -25,6 +25,7 @@ SEEDS = range(80)
 """A fault must be detected within the events of these seeds."""
 
 pytestmark = [
+    pytest.mark.proof,
     pytest.mark.slow,
     pytest.mark.timeout(180),
     pytest.mark.skipif(load() is None or shutil.which("cc") is None, reason="no extension, or no C compiler"),

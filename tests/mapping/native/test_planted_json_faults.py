@@ -12,7 +12,7 @@ from tests.mapping.native.json_texts import fault, random_fault
 from tests.mapping.native.planted import FAST_BUILD, PlantedFault, plant
 from tests.mapping.native.probe import build, load
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 TEXTS = 1_000
 FAULTS = {
     "a control character within eight bytes": PlantedFault("json.c", "word - ones * 0x20", "word - ones * 0x1F"),
