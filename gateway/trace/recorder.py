@@ -26,8 +26,9 @@ MAX_QUEUED_BYTES = 8 * 2**20
 """Size of the payloads that wait for being written."""
 MAX_QUEUED_ENDINGS = 50_000
 """Chunks whose ends wait for being written."""
-WRITE_INTERVAL = 0.5
-"""Seconds between two transactions."""
+WRITE_INTERVAL = 0.02
+"""Seconds between two transactions. They are short, because the thread that writes competes with the event loop for the
+interpreter: with one in half a second, the p99 latency of single events was 20 ms in each of three measurements."""
 IDLE_INTERVAL = 30.0
 """Seconds after which the file is written although nothing happened, so that a later kill leaves a short gap."""
 DAY = 86_400.0
