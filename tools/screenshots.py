@@ -20,7 +20,8 @@ from typing import Literal
 import aiohttp
 from playwright.async_api import Page, ViewportSize
 
-from gateway.demo.sales import EVENT_SETS, EVENTS_TO_STANDARD, Sales
+from gateway.demo.run import settings_of
+from gateway.demo.sales import EVENT_SETS, Sales
 from gateway.demo.subprocesses import Subprocess
 from gateway.history import Metric, store
 from gateway.history.samples import Sample, SeriesKey
@@ -48,31 +49,6 @@ PAGES = {
     "settings": "/settings",
 }
 """Those with an address that is known beforehand."""
-
-
-def settings(folder: Path, meta: str) -> str:
-    """The settings of the gateway."""
-    standard = ", ".join(f'"{name}" = ["{event}"]' for name, event in EVENTS_TO_STANDARD.items())
-    event_sets = ", ".join(f'{name} = ["{event_set}"]' for name, event_set in EVENT_SETS.items())
-    return f"""
-[server]
-port = 0
-drain_delay = 0
-[admin]
-port = 0
-[spool]
-path = "{folder / "spool"}"
-[sources.till]
-write_key = "{WRITE_KEY}"
-destinations = ["store"]
-[destinations.store]
-api = "conversions"
-access_token = "demo"
-events_to_standard = {{ {standard} }}
-standard_to_event_sets = {{ {event_sets} }}
-batch.max_age = 3
-upload.graph_url = "{meta}"
-"""
 
 
 def past_minutes(now: float) -> Iterator[tuple[int, Sample]]:
@@ -182,7 +158,7 @@ async def main() -> None:
         folder = Path(name)
         sandbox = stack.enter_context(Subprocess(folder, "sandbox", ["gateway", "sandbox", "--port", "0"])).started()
         meta = sandbox.addresses["server"]
-        (folder / "gateway.toml").write_text(settings(folder, meta))
+        (folder / "gateway.toml").write_text(settings_of(folder, meta))
         await write_history(folder)
         await add_fault(meta, {**REFUSAL, "event_set": EVENT_SETS["Purchase"]})
         serve = ["gateway", "serve", "--config", str(folder / "gateway.toml")]

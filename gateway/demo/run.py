@@ -54,7 +54,7 @@ def run(options: DemoOptions) -> int:
             # Both run in another process group, so that Ctrl-C reaches only the demo, which then stops them in order.
             sandbox = stack.enter_context(Subprocess(folder, "sandbox", ["gateway", "sandbox", "--port", "0"], group=0))
             group = os.getpgid(sandbox.process.pid)
-            (folder / "gateway.toml").write_text(_settings(folder, sandbox.started().addresses["server"]))
+            (folder / "gateway.toml").write_text(settings_of(folder, sandbox.started().addresses["server"]))
             serve = ["gateway", "serve", "--config", str(folder / "gateway.toml")]
             gateway = stack.enter_context(Subprocess(folder, "gateway", serve, group=group)).started()
         except GatewayError as error:
@@ -138,7 +138,7 @@ async def _stop_after(seconds: float | None, stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _settings(folder: Path, meta: str) -> str:
+def settings_of(folder: Path, meta: str) -> str:
     """Settings of a gateway that uploads to the sandbox, otherwise with the usual values."""
     standard = ", ".join(f'"{name}" = ["{standard}"]' for name, standard in EVENTS_TO_STANDARD.items())
     event_sets = ", ".join(f'{name} = ["{event_set}"]' for name, event_set in EVENT_SETS.items())

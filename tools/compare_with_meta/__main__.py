@@ -32,7 +32,7 @@ def compare(given: Sequence[Given], libraries: MetaLibraries, checkout: Path | N
 def _described(each: Comparison) -> str:
     kind = each.kind.value if each.kind is not None else "the same"
     country = f" in {each.given.country}" if each.given.country else ""
-    return f"{TITLES[each.library]}: {each.given.field} {each.given.value!r}{country}: {kind}"
+    return f"{TITLES[each.oracle]}: {each.given.field} {each.given.value!r}{country}: {kind}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,7 +32,7 @@ class Comparison:
 
     given: Given
     sent: Sent
-    library: str
+    oracle: str
     answer: str | None
     """The hash; None if the library sends nothing, ERROR if it raises."""
 
@@ -49,7 +49,7 @@ class Comparison:
     @property
     def by_builder(self) -> bool:
         """Whether the library is the Parameter Builder, not an SDK."""
-        return self.library == PARAMETER_BUILDER
+        return self.oracle == PARAMETER_BUILDER
 
     @property
     def folded(self) -> str:
@@ -235,7 +235,7 @@ DISAGREEMENTS: Sequence[Disagreement] = (
         "drops what cannot be an address",
         "silent",
         Given("email", "kim lee@shop.example"),
-        lambda it: it.library == "python_sdk" and it.kind is Kind.ONLY_LIBRARY,
+        lambda it: it.oracle == "python_sdk" and it.kind is Kind.ONLY_LIBRARY,
     ),
     # Phone.
     Disagreement(
@@ -277,7 +277,7 @@ DISAGREEMENTS: Sequence[Disagreement] = (
         "reads `00` as `+`",
         "leading zeros are removed",
         Given("phone", "0012345678"),
-        lambda it: it.library == "node_sdk" and it.is_hash_of(it.folded),
+        lambda it: it.oracle == "node_sdk" and it.is_hash_of(it.folded),
     ),
     # Gender.
     Disagreement(

@@ -48,8 +48,8 @@ class Results:
         total: Counter[tuple[str, str]] = Counter()
         same: Counter[tuple[str, str]] = Counter()
         for each in self._comparisons(sent):
-            total[each.library, each.given.field] += 1
-            same[each.library, each.given.field] += each.kind is None
+            total[each.oracle, each.given.field] += 1
+            same[each.oracle, each.given.field] += each.kind is None
         return {key: (same[key], number) for key, number in total.items()}
 
 
@@ -76,7 +76,7 @@ class Report:
         for each in self._disagreements():
             found = disagreement(each)
             if found is not None:
-                counts[DISAGREEMENTS.index(found)][each.library] += 1
+                counts[DISAGREEMENTS.index(found)][each.oracle] += 1
         return counts
 
     def _disagreements(self) -> Iterator[Comparison]:
