@@ -32,6 +32,8 @@ SLICE_SECONDS = 0.005
 """Time after which they get one earlier: some events take longer to map than others."""
 MAPPED_VALUES_PER_EVENT = 128
 """Values of events that Python maps in the time of a usual event, which has fewer."""
+MIN_NATIVE_SLICE = 16
+"""Events of the smallest slice that is mapped natively."""
 NATIVE_FACTOR = 8
 """Events that the native path maps in the time in which Python maps one."""
 
@@ -107,11 +109,14 @@ class RequestMapper:
     ) -> None:
         now, max_bytes = int(self._clock()), self._settings.max_event_bytes
         slices = _Slices(self._scheduler, result, reservation)
-        for first in range(0, document.events, EVENTS_PER_SLICE * NATIVE_FACTOR):
-            last = min(document.events, first + EVENTS_PER_SLICE * NATIVE_FACTOR)
+        size, last = EVENTS_PER_SLICE, 0
+        while last < document.events:
+            first, last = last, min(document.events, last + size)
             await slices.begin(1 + (last - first) // NATIVE_FACTOR)
             types = document.types(first, last)
+            began = time.monotonic()
             remaining = map_usual(source, document, types.translate(_SELECT_TRACK), first, now, result)
+            size = _next_size(size, time.monotonic() - began)
             by_index = {rest.position: rest for rest in remaining}
             result.ignored += types.count(EventType.IGNORED)
             rejected = {
@@ -161,6 +166,16 @@ class RequestMapper:
             else:
                 map_event(source, event, index, now, result, max_bytes)
         return len(events)
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """The events of the next native slice, after one of `size` events took so long.
+
+    Events whose values Python has to normalise take much longer than others, and a native slice cannot be interrupted.
+    """
+    if seconds > SLICE_SECONDS:
+        return max(MIN_NATIVE_SLICE, size // 4)
+    return min(EVENTS_PER_SLICE * NATIVE_FACTOR, 2 * size) if seconds < SLICE_SECONDS / 4 else size
 
 
 class _Slices:

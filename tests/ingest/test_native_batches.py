@@ -19,7 +19,14 @@ from gateway.ingest.decode import BadRequest
 from gateway.ingest.documents import DecodedBody, DocumentReader, EventType
 from gateway.ingest.events import RequestResult
 from gateway.ingest.fair_scheduler import FairScheduler
-from gateway.ingest.request_mapper import EVENTS_PER_SLICE, NATIVE_FACTOR, RequestMapper
+from gateway.ingest.request_mapper import (
+    EVENTS_PER_SLICE,
+    MIN_NATIVE_SLICE,
+    NATIVE_FACTOR,
+    SLICE_SECONDS,
+    RequestMapper,
+    _next_size,
+)
 from gateway.mapping import native
 from gateway.memory_budget import MemoryBudget
 from gateway.model import JsonObject, split_events
@@ -253,3 +260,11 @@ async def test_memory_is_reserved_before_a_body_is_read_and_too_little_of_it_ref
     assert refused.value.status == 429
     assert budget.reserved == 0
     await asyncio.sleep(0)
+
+
+def test_slow_slices_get_smaller_and_fast_ones_larger_within_bounds() -> None:
+    assert _next_size(128, SLICE_SECONDS * 2) == 32
+    assert _next_size(128, SLICE_SECONDS / 2) == 128
+    assert _next_size(128, SLICE_SECONDS / 10) == 256
+    assert _next_size(MIN_NATIVE_SLICE, 1.0) == MIN_NATIVE_SLICE
+    assert _next_size(EVENTS_PER_SLICE * NATIVE_FACTOR, 0.0) == EVENTS_PER_SLICE * NATIVE_FACTOR
